@@ -1,0 +1,141 @@
+"""The asynchronous driver: carries the steps of a conversation over httpx, for triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import httpx
+
+from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Steps, exchange
+from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
+from airflow_provider_xpander.api.routes import Call
+from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
+
+T = TypeVar("T")
+
+# One process polls for thousands of tasks: few connections, kept open over the gap between two polls.
+_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=120.0)
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+# httpx writes a line for each request, which would end up in task logs poll by poll.
+_own_request: ContextVar[bool] = ContextVar("own_request", default=False)
+logging.getLogger("httpx").addFilter(lambda record: not _own_request.get())
+
+
+class AsyncClient:
+    """
+    One HTTP client to one service, for any number of coroutines of one event loop.
+
+    :param settings: where to and with which credentials.
+    :param tls: from :func:`tls_context`; loading certificates takes too long for an event loop.
+    :param policy: how often a call is repeated; once by default, because a poll comes back by itself.
+    :param refresh: gives new settings when the credentials are refused, or None if there is no such way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        tls: ssl.SSLContext,
+        policy: RetryPolicy = ONCE,
+        refresh: Callable[[], Awaitable[Settings]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.policy = policy
+        self._refresh = refresh
+        self._http = httpx.AsyncClient(
+            verify=tls, proxy=settings.proxy, limits=_LIMITS, follow_redirects=False
+        )
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        await self._http.aclose()
+
+    async def call(self, call: Call[T], *, policy: RetryPolicy | None = None) -> T:
+        """
+        Make one call.
+
+        :param call: the call.
+        :param policy: how often it is repeated; the client's own policy by default.
+        :raises XpanderError: it did not succeed.
+        """
+        return await self.run(exchange(call, policy or self.policy))
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Carry out a conversation to its end and return its result."""
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            outcome = None
+            if isinstance(step, Send):
+                outcome = await self._send(step.call)
+            elif isinstance(step, Sleep):
+                await asyncio.sleep(step.seconds)
+            elif self._refresh is not None:
+                self.settings = await self._refresh()
+
+    async def _send(self, call: Call[Any]) -> Reply | NoReply:
+        token = _own_request.set(True)
+        try:
+            response = await self._http.request(
+                call.method,
+                self.settings.base_url + call.path,
+                params=dict(call.params),
+                json=call.json,
+                headers=dict(self.settings.headers(authenticated=call.authenticated)),
+                timeout=httpx.Timeout(self.settings.timeout, connect=CONNECT_TIMEOUT),
+            )
+        except _NOT_SENT as error:
+            return NoReply(f"cannot reach {self.settings.base_url} ({_reason(error)})", sent=False)
+        except httpx.TimeoutException:
+            return NoReply(f"no answer within {self.settings.timeout:g} s", sent=True)
+        except httpx.HTTPError as error:
+            return NoReply(f"the connection broke ({_reason(error)})", sent=True)
+        finally:
+            _own_request.reset(token)
+        return Reply(response.status_code, response.headers, response.content)
+
+
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """
+    Make the TLS context that requests would use: it takes tens of milliseconds, so do it in a thread.
+
+    :param verify: whether certificates are checked, or the path of a CA file or folder.
+    """
+    if verify is False:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    path = verify if isinstance(verify, str) else _ca_of_environment()
+    if os.path.isdir(path):
+        return ssl.create_default_context(capath=path)
+    return ssl.create_default_context(cafile=path)
+
+
+def _ca_of_environment() -> str:
+    import certifi
+
+    named = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
+    return next(filter(None, named), certifi.where())
+
+
+def _reason(error: Exception) -> str:
+    return printable(error, 200) or type(error).__name__

@@ -1,0 +1,184 @@
+"""What is sent: the target of a run and the request, every field of ``AgentExecutionRequest``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from airflow_provider_xpander.api.errors import XpanderValidationError, printable
+
+OutputFormat = Literal["text", "markdown", "json", "voice"]
+ThinkMode = Literal["default", "harder"]
+ReasoningEffort = Literal["low", "medium", "high", "xhigh"]
+SourceNodeType = Literal[
+    "workbench", "sdk", "task", "assistant", "webhook", "mcp", "a2a", "telegram", "slack", "email", "api"
+]
+
+
+SECRET_FIELDS = frozenset({"user_tokens", "user_oidc_token", "mcp_servers"})
+"""Fields that carry credentials; the service echoes them back (contract section 3)."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is invoked: an agent or a workflow, in its latest deployed version or in a given one."""
+
+    kind: Literal["agent", "workflow"]
+    id: str
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not self.id.strip():
+            raise ValueError(f"{self.kind}_id must be a non-empty string, got {self.id!r}")
+
+    @classmethod
+    def agent(cls, id: str, version: str | None = None) -> Target:
+        """Target an agent; version ``"draft"`` runs its undeployed changes (seed 001)."""
+        return cls("agent", id, version)
+
+    @classmethod
+    def workflow(cls, id: str, version: str | None = None) -> Target:
+        """Target a workflow; its tasks carry the workflow id as ``agent_id`` (contract 2.2)."""
+        return cls("workflow", id, version)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}" + (f" (version {self.version})" if self.version else "")
+
+
+# A field that the API does not know is a typo. Values stay out of the messages: some of them are secrets.
+_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class User(BaseModel):
+    """The person on whose behalf a run is made (seed 000, ``User-Input``)."""
+
+    model_config = _STRICT
+
+    email: str
+    id: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    additional_attributes: dict[str, Any] | None = None
+    role: str | None = None
+    is_super_admin: bool | None = None
+    timezone: str | None = None
+
+
+class InvokeInput(BaseModel):
+    """The message of a run (seed 000, ``AgentExecutionInput``)."""
+
+    model_config = _STRICT
+
+    text: str | None = None
+    files: list[str] | None = None
+    user: User | None = None
+
+
+class InvokeRequest(BaseModel):
+    """
+    Body of the six invoke routes: every field of ``AgentExecutionRequest`` (seed 000, contract section 3).
+
+    A field that this model does not know is refused, because it is most likely a typo; ``extra_body`` is
+    the way for fields that are younger than this provider. Only what was set is sent.
+
+    :param input: the text, or a mapping with ``text``, ``files`` (URLs) and ``user``. Text or a file is
+        needed.
+    :param id: the thread to continue; the API answers with the same id.
+    :param extra_body: further fields of the JSON body, sent as they are.
+    :raises pydantic.ValidationError: an unknown field, a wrong type or value, or no input at all.
+    """
+
+    model_config = _STRICT
+
+    input: InvokeInput
+    id: str | None = None
+    payload_extension: dict[str, Any] | None = None
+    parent_execution_id: str | None = None
+    worker_id: str | None = None
+    source: str | None = None
+    output_format: OutputFormat | None = None
+    output_schema: dict[str, Any] | None = None
+    run_locally: bool | None = None
+    additional_context: str | None = None
+    instructions_override: str | None = None
+    test_run_node_id: str | None = None
+    expected_output: str | None = None
+    events_streaming: bool | None = None
+    mcp_servers: list[dict[str, Any]] | None = Field(default=None, repr=False)
+    triggering_agent_id: str | None = None
+    title: str | None = None
+    think_mode: ThinkMode | None = None
+    disable_attachment_injection: bool | None = None
+    user_tokens: dict[str, Any] | None = Field(default=None, repr=False)
+    user_oidc_token: str | None = Field(default=None, repr=False)
+    return_metrics: bool | None = None
+    llm_model_provider: str | None = None
+    llm_model_name: str | None = None
+    llm_reasoning_effort: ReasoningEffort | None = None
+    source_node_type: SourceNodeType | None = None
+    extra_body: dict[str, Any] | None = Field(default=None, repr=False)
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _text_is_input(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_meaning(self) -> InvokeRequest:
+        if not (self.input.text and self.input.text.strip()) and not self.input.files:
+            raise ValueError("input: text or at least one file is needed, both are empty")
+        if self.output_schema is not None and self.output_format not in (None, "json"):
+            raise ValueError(
+                f"output_format: {self.output_format!r} excludes output_schema, which needs 'json'"
+            )
+        known = sorted(set(self.extra_body or ()) & set(type(self).model_fields))
+        if known:
+            raise ValueError(f"extra_body: {', '.join(known)} is a field of its own, set it there")
+        return self
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is to be JSON: by ``output_format``, or because a schema is given."""
+        return self.output_format == "json" or self.output_schema is not None
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body: what was set, and ``output_format: json`` where a schema asks for it."""
+        body = self.model_dump(mode="json", exclude_none=True, exclude={"extra_body"})
+        if self.wants_json:
+            body["output_format"] = "json"
+        return body | (self.extra_body or {})
+
+
+def parse_request(request: InvokeRequest | Mapping[str, Any] | str) -> InvokeRequest:
+    """
+    Accept an :class:`InvokeRequest`, a mapping of its fields, or just the input text.
+
+    :raises XpanderValidationError: names each wrong field, its value (unless it may be secret), and what is
+        allowed.
+    """
+    if isinstance(request, InvokeRequest):
+        return request
+    fields = {"input": request} if isinstance(request, str) else dict(request)
+    try:
+        return InvokeRequest.model_validate(fields)
+    except ValidationError as error:
+        raise XpanderValidationError(_explain(error)) from error
+
+
+_SHOW_VALUE = ("literal_error", "string_type", "list_type", "dict_type", "model_type", "bool_parsing")
+
+
+def _explain(error: ValidationError) -> str:
+    sentences = []
+    for problem in error.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "no such field; a field younger than this provider goes into extra_body"
+        elif problem["type"] in _SHOW_VALUE and not SECRET_FIELDS.intersection(map(str, problem["loc"])):
+            message += f", got {printable(repr(problem['input']), 100)}"
+        sentences.append(f"{place}: {message}" if place else message)
+    return "; ".join(sentences)

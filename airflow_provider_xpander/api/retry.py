@@ -1,0 +1,100 @@
+"""When a call may be repeated, and how long to wait before: backoff, jitter, and what the server asks for."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers after which the same read may succeed (contract section 7)."""
+
+
+class RetryClass(Enum):
+    """What a repetition of the call would do on the server."""
+
+    SAFE = "safe"
+    """Reads, and the stop, which is idempotent (contract 2.6): repeat at will."""
+
+    SUBMIT = "submit"
+    """Starts a run: repeat only if the first try surely started none (contract section 7)."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """
+    How patient one call is.
+
+    :param attempts: how often the call is made at the most.
+    :param base: seconds before the second attempt; doubled for each further one.
+    :param cap: the longest wait in seconds that the backoff grows to.
+    :param patience: the longest ``Retry-After`` in seconds that is slept; a longer one is raised.
+    """
+
+    attempts: int = 4
+    base: float = 0.5
+    cap: float = 8.0
+    patience: float = 60.0
+
+    def delay(
+        self, attempt: int, retry_after: float | None, rng: Callable[[], float] = random.random
+    ) -> float | None:
+        """
+        Tell how many seconds to wait after a failed attempt, or None to give up.
+
+        :param attempt: how many attempts have been made, from 1.
+        :param retry_after: seconds that the server asked for, or None.
+        :param rng: gives a float in [0, 1).
+        """
+        if attempt >= self.attempts:
+            return None
+        if retry_after is not None and retry_after > self.patience:
+            return None
+        backoff: float = min(self.cap, self.base * 2 ** (attempt - 1)) * (1 - 0.25 * rng())
+        return max(backoff, retry_after or 0.0)
+
+
+ONCE = RetryPolicy(attempts=1)
+"""No repetition: for callers that come back by themselves, such as a poll."""
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+    """
+    Read how long the server asks to wait.
+
+    ``Retry-After`` in seconds or as an HTTP date; else, where no request is left, ``X-RateLimit-Reset``
+    in Unix seconds (contract section 7).
+
+    :param headers: response headers; the names in any case.
+    :param now: the present time, aware.
+    :return: seconds, not negative; None if nothing usable was said.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    value = lower.get("retry-after", "").strip()
+    if value:
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                date = parsedate_to_datetime(value)
+            except (ValueError, IndexError, TypeError):
+                return None
+            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    try:
+        reset = float(lower["x-ratelimit-reset"])
+        remaining = float(lower.get("x-ratelimit-remaining", "0"))
+    except (KeyError, ValueError):
+        return None
+    if remaining > 0 or not math.isfinite(reset):
+        return None
+    return max(0.0, reset - now.timestamp())
+
+
+def jittered(seconds: float, spread: float = 0.2, rng: Callable[[], float] = random.random) -> float:
+    """Spread an interval over plus or minus the given share, so that pollers drift apart."""
+    return seconds * (1 - spread + 2 * spread * rng())

@@ -1,0 +1,238 @@
+"""One function per endpoint: what to send, how safe a repetition is, and how the answer is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_xpander.api.models import (
+    Agent,
+    AgentPage,
+    InvokeRequest,
+    Page,
+    Target,
+    Task,
+    TaskPage,
+    ThreadMessage,
+)
+from airflow_provider_xpander.api.retry import RetryClass
+from airflow_provider_xpander.api.status import TaskStatus
+
+T = TypeVar("T")
+MAX_PER_PAGE = 50
+"""The most items of a page that the service gives; more is answered with 422 (contract 2.5)."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is needed to look for a run whose submit got no clear answer."""
+
+    target_id: str
+    title: str | None
+    thread_id: str | None
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """
+    One request and the way to read its answer.
+
+    :param what: what the call does, in words, for messages.
+    :param method: the HTTP method.
+    :param path: the path below the base URL, with quoted ids.
+    :param parse: makes the result out of the decoded JSON; raises ValueError if it cannot.
+    :param params: query parameters.
+    :param json: the JSON body, or None for none.
+    :param retry: what a repetition would do.
+    :param submission: set for an invoke.
+    :param authenticated: whether the key is sent along.
+    """
+
+    what: str
+    method: Literal["GET", "POST"]
+    path: str
+    parse: Callable[[Any], T]
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: Mapping[str, Any] | None = field(default=None, repr=False)
+    retry: RetryClass = RetryClass.SAFE
+    submission: Submission | None = None
+    authenticated: bool = True
+
+
+def _id(value: str) -> str:
+    return quote(value, safe="")
+
+
+def _invoke(target: Target, request: InvokeRequest, flavour: str) -> Call[Task]:
+    return Call(
+        what=f"invoke {target}",
+        method="POST",
+        path=f"/v1/{target.kind}s/{_id(target.id)}/invoke{flavour}",
+        parse=Task.model_validate,
+        params={"version": target.version} if target.version else {},
+        json=request.body(),
+        retry=RetryClass.SUBMIT,
+        submission=Submission(target.id, request.title, request.id),
+    )
+
+
+def invoke_sync(target: Target, request: InvokeRequest) -> Call[Task]:
+    """Run and wait for the end on the open connection (routes 1 and 4)."""
+    return _invoke(target, request, "")
+
+
+def invoke_async(target: Target, request: InvokeRequest) -> Call[Task]:
+    """Start a run; the service answers at once (routes 2 and 5)."""
+    return _invoke(target, request, "/async")
+
+
+def invoke_stream(target: Target, request: InvokeRequest) -> Call[Task]:
+    """Start a run whose events come as Server-Sent Events (routes 3 and 6)."""
+    return _invoke(target, request, "/stream")
+
+
+def get_task(task_id: str) -> Call[Task]:
+    """Read a task (route 7)."""
+    return Call(f"get task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}", Task.model_validate)
+
+
+def list_tasks(
+    *,
+    agent_id: str | None = None,
+    status: TaskStatus | str | None = None,
+    user_id: str | None = None,
+    parent_task_id: str | None = None,
+    triggering_agent_id: str | None = None,
+    internal_status: str | None = None,
+    from_date: datetime | None = None,
+    to_date: datetime | None = None,
+    page: int = 1,
+    per_page: int = MAX_PER_PAGE,
+) -> Call[Page[Task]]:
+    """
+    Read one page of tasks (route 8).
+
+    :param agent_id: only tasks of this agent or workflow.
+    :param status: only tasks in this status, one of the seven official values.
+    :param from_date: only tasks created at or after this time; a naive time is UTC.
+    :param to_date: only tasks created at or before this time; a naive time is UTC.
+    :param page: from 1.
+    :param per_page: 1 to 50.
+    """
+    return Call(
+        "list tasks",
+        "GET",
+        "/v1/tasks",
+        TaskPage.model_validate,
+        params=_query(
+            agent_id=agent_id,
+            status=TaskStatus(status).value if status is not None else None,
+            user_id=user_id,
+            parent_task_id=parent_task_id,
+            triggering_agent_id=triggering_agent_id,
+            internal_status=internal_status,
+            from_date=_utc(from_date),
+            to_date=_utc(to_date),
+            page=page,
+            per_page=per_page,
+        ),
+    )
+
+
+def list_agent_tasks(
+    agent_id: str,
+    *,
+    status: TaskStatus | str | None = None,
+    page: int = 1,
+    per_page: int = MAX_PER_PAGE,
+) -> Call[Page[Task]]:
+    """Read one page of the tasks of an agent (route 9); the parameters are those of :func:`list_tasks`."""
+    return Call(
+        f"list tasks of agent {agent_id}",
+        "GET",
+        f"/v1/agents/{_id(agent_id)}/tasks",
+        TaskPage.model_validate,
+        params=_query(
+            status=TaskStatus(status).value if status is not None else None, page=page, per_page=per_page
+        ),
+    )
+
+
+def stop_task(task_id: str) -> Call[Task]:
+    """Cancel a run (route 10); one that has ended is answered unchanged."""
+    return Call(f"stop task {task_id}", "POST", f"/v1/tasks/{_id(task_id)}/stop", Task.model_validate)
+
+
+def get_thread(task_id: str) -> Call[list[ThreadMessage]]:
+    """Read the messages of a task's thread, oldest first (route 12)."""
+    return Call(f"get thread of task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}/thread", _thread)
+
+
+def list_agents(*, full: bool = False, page: int = 1, per_page: int = MAX_PER_PAGE) -> Call[Page[Agent]]:
+    """Read one page of agents, newest first (route 14); ``full`` gives all of their fields."""
+    path = "/v1/agents/full" if full else "/v1/agents"
+    return Call(
+        "list agents", "GET", path, AgentPage.model_validate, params=_query(page=page, per_page=per_page)
+    )
+
+
+def get_agent(agent_id: str) -> Call[Agent]:
+    """Read one agent (route 14)."""
+    return Call(f"get agent {agent_id}", "GET", f"/v1/agents/{_id(agent_id)}", Agent.model_validate)
+
+
+def list_workflows(*, page: int = 1, per_page: int = MAX_PER_PAGE) -> Call[Page[Agent]]:
+    """Read one page of workflows (route 15)."""
+    return Call(
+        "list workflows",
+        "GET",
+        "/v1/workflows",
+        AgentPage.model_validate,
+        params=_query(page=page, per_page=per_page),
+    )
+
+
+def get_workflow(workflow_id: str) -> Call[Agent]:
+    """Read one workflow (route 15)."""
+    return Call(
+        f"get workflow {workflow_id}", "GET", f"/v1/workflows/{_id(workflow_id)}", Agent.model_validate
+    )
+
+
+def list_workflow_nodes(workflow_id: str) -> Call[list[dict[str, Any]]]:
+    """Read the nodes of a workflow (route 15)."""
+    return Call(
+        f"list nodes of workflow {workflow_id}", "GET", f"/v1/workflows/{_id(workflow_id)}/nodes", _objects
+    )
+
+
+def health() -> Call[Any]:
+    """Ask whether the service is up (route 18); the only call without a key."""
+    return Call("ask for health", "GET", "/health", lambda body: body, authenticated=False)
+
+
+def _query(**values: Any) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _utc(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _objects(body: Any) -> list[dict[str, Any]]:
+    items = body.get("items", body.get("nodes")) if isinstance(body, Mapping) else body
+    if not isinstance(items, list):
+        raise ValueError("a list was expected")
+    return [dict(item) for item in items if isinstance(item, Mapping)]
+
+
+def _thread(body: Any) -> list[ThreadMessage]:
+    # The full thread is an object whose key "root" holds the messages; both shapes are seen (C8).
+    messages = body.get("root", []) if isinstance(body, Mapping) else body
+    return [ThreadMessage.model_validate(item) for item in _objects(messages)]

@@ -1,0 +1,70 @@
+"""How to reach one xpander.ai service: address, credentials, limits, and the headers of a request."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from airflow_provider_xpander import __version__
+
+DEFAULT_BASE_URL = "https://api.xpander.ai"
+DEFAULT_CONSOLE_URL = "https://app.xpander.ai"
+CONNECT_TIMEOUT = 10.0
+"""Seconds to establish a connection, TLS included; apart from the time to wait for an answer."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    The connection, checked and with its defaults filled in.
+
+    :param base_url: scheme, host and port, with no trailing slash and no ``/v1``.
+    :param api_key: the key, or the JWT with ``auth_mode="bearer"``.
+    :param auth_mode: ``api_key`` sends ``x-api-key``, ``bearer`` an ``Authorization`` header (C1).
+    :param organization_id: sent as ``x-organization-id`` if set.
+    :param user_email: e-mail of the default ``input.user``.
+    :param user_id: id of the default ``input.user``; used with ``user_email`` only.
+    :param console_url: address of the web console, for links.
+    :param task_link_template: link to a task, with ``{agent_id}``, ``{task_id}``, ``{organization_id}``.
+    :param verify: whether TLS certificates are checked, or the path of a CA file or folder.
+    :param proxy: URL of the proxy, or None for what the environment says.
+    :param timeout: seconds to wait for an answer once the request is sent.
+    :param requests_per_minute: published limit of the service; 0 means none.
+    :param requests_per_hour: published limit of the service; 0 means none.
+    :param user_agent: the ``User-Agent`` header.
+    """
+
+    base_url: str = DEFAULT_BASE_URL
+    api_key: str = field(default="", repr=False)
+    auth_mode: Literal["api_key", "bearer"] = "api_key"
+    organization_id: str | None = None
+    user_email: str | None = None
+    user_id: str | None = None
+    console_url: str = DEFAULT_CONSOLE_URL
+    task_link_template: str | None = None
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)
+    timeout: float = 60.0
+    requests_per_minute: int = 100
+    requests_per_hour: int = 1000
+    user_agent: str = f"airflow-provider-xpander/{__version__} Python/{platform.python_version()}"
+
+    def headers(self, *, authenticated: bool = True) -> Mapping[str, str]:
+        """Return the headers of every request; never to be logged, they hold the key."""
+        headers = {"User-Agent": self.user_agent, "Accept": "application/json"}
+        if self.organization_id:
+            headers["x-organization-id"] = self.organization_id
+        if authenticated and self.auth_mode == "bearer":
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        elif authenticated:
+            headers["x-api-key"] = self.api_key
+        return headers
+
+    @property
+    def default_user(self) -> dict[str, str] | None:
+        """The ``input.user`` for requests that name none, or None (C14)."""
+        if not self.user_email:
+            return None
+        return {"email": self.user_email} | ({"id": self.user_id} if self.user_id else {})

@@ -1,0 +1,73 @@
+"""From the many envelopes of an invoke stream to one :class:`StreamEvent` (contract section 6, C20)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_xpander.api.models import StreamEvent
+from airflow_provider_xpander.api.status import normalize_status
+
+log = logging.getLogger(__name__)
+
+END_OF_STREAM = "[DONE]"
+FINISHED = "task_finished"
+_LEGACY = {"task_started": "task_created", "content_chunk": "chunk", "task_completed": FINISHED}
+_ENVELOPE = {"type", "event", "task_id", "organization_id", "time", "identity", "data"}
+
+
+def parse_event(data: str, name: str | None = None) -> StreamEvent | None:
+    """
+    Read one Server-Sent Event.
+
+    :param data: the event's data: JSON in all documented variants.
+    :param name: the event's ``event:`` field, if the server sent one.
+    :return: None for what carries nothing: empty data, ``[DONE]``, and what is not a JSON object (logged).
+    """
+    text = data.strip()
+    if not text or text == END_OF_STREAM:
+        return None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        log.warning("Ignored a stream event that is not JSON (%d characters)", len(text))
+        return None
+    if not isinstance(content, Mapping):
+        log.warning("Ignored a stream event that is not a JSON object")
+        return None
+    return _from_envelope(content, name)
+
+
+def _from_envelope(content: Mapping[str, Any], name: str | None) -> StreamEvent | None:
+    sse_name = name if name and name != "message" else None
+    label = content.get("type") or content.get("event") or sse_name
+    if not isinstance(label, str):
+        return _from_bare_task(content)
+    kind = snake_case(label)
+    kind = _LEGACY.get(kind, kind)
+    if "data" in content:
+        data = content["data"]
+    else:  # the names of 2025 carry their fields at the top level
+        data = {key: value for key, value in content.items() if key not in _ENVELOPE} or None
+        if isinstance(data, dict) and set(data) <= {"content", "is_final"} and "content" in data:
+            data = data["content"]
+    inner_id = data.get("id") if kind.startswith("task_") and isinstance(data, Mapping) else None
+    task_id = content.get("task_id") or inner_id
+    return StreamEvent(kind, str(task_id) if task_id else None, data, content)
+
+
+def _from_bare_task(content: Mapping[str, Any]) -> StreamEvent | None:
+    if not content.get("id") or "status" not in content:
+        log.warning("Ignored a stream event of unknown shape with the keys %s", sorted(content)[:10])
+        return None
+    status = normalize_status(content["status"], finished=content.get("finished_at") is not None)
+    kind = FINISHED if status.is_terminal else "task_updated"
+    return StreamEvent(kind, str(content["id"]), content, content)
+
+
+def snake_case(name: str) -> str:
+    """Turn ``TaskFinished`` into ``task_finished``; what is in snake case already stays."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip()).replace("-", "_").lower()

@@ -1,0 +1,282 @@
+"""
+The connection of type ``xpander``: its form and its meaning, from one table.
+
+Airflow 3.2 and later draw the form from the provider info, earlier versions from widgets; both come from
+:data:`FIELDS`, and so does the check of what was entered.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_xpander.api.settings import DEFAULT_BASE_URL, DEFAULT_CONSOLE_URL, Settings
+
+CONN_TYPE = "xpander"
+HOOK_NAME = "xpander.ai"
+DEFAULT_CONN_ID = "xpander_default"
+AUTH_MODES = ("api_key", "bearer")
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    One field of the connection's extra.
+
+    :param label: the label in the form.
+    :param description: the help text in the form.
+    :param schema: JSON Schema of the value, as Airflow's form understands it, without null.
+    :param parse: makes the setting out of a value that is set; raises ValueError with what is allowed.
+    """
+
+    label: str
+    description: str
+    schema: Mapping[str, Any]
+    parse: Callable[[Any], Any]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int):
+        raise ValueError("a text")
+    return str(value).strip()
+
+
+def _url(value: Any) -> str:
+    parts = urlsplit(_text(value))
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("a URL that starts with http:// or https://")
+    return str(value).strip().rstrip("/")
+
+
+def _proxy(value: Any) -> str:
+    parts = urlsplit(_text(value))
+    if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.netloc:
+        raise ValueError("the URL of a proxy, such as http://proxy:3128")
+    return str(value).strip()
+
+
+def _link_template(value: Any) -> str:
+    template = _url(value)
+    try:
+        template.format(agent_id="", task_id="", organization_id="")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError("a URL with {agent_id}, {task_id} and {organization_id} at the most") from None
+    return template
+
+
+def _auth_mode(value: Any) -> str:
+    if value not in AUTH_MODES:
+        raise ValueError("one of " + ", ".join(AUTH_MODES))
+    return str(value)
+
+
+def _verify(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    text = _text(value)
+    if text.casefold() in ("true", "1", "yes", "on"):
+        return True
+    if text.casefold() in ("false", "0", "no", "off"):
+        return False
+    if not os.path.exists(text):
+        raise ValueError("true, false, or the path of a CA file or folder that exists")
+    return text
+
+
+def _seconds(value: Any) -> float:
+    problem = "a number of seconds greater than 0"
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(problem) from None
+    if isinstance(value, bool) or not 0 < seconds < float("inf"):
+        raise ValueError(problem)
+    return seconds
+
+
+def _limit(value: Any) -> int:
+    problem = "a whole number, 0 for no limit"
+    try:
+        limit = int(value)
+    except (TypeError, ValueError):
+        raise ValueError(problem) from None
+    if isinstance(value, bool) or limit < 0:
+        raise ValueError(problem)
+    return limit
+
+
+FIELDS: Mapping[str, Field] = {
+    "auth_mode": Field(
+        "Authentication",
+        "api_key sends the password as x-api-key; bearer sends it as an OAuth2 JWT.",
+        {"type": "string", "enum": list(AUTH_MODES), "default": "api_key"},
+        _auth_mode,
+    ),
+    "organization_id": Field(
+        "Organization ID",
+        "Sent with each request if set; the key names the organization anyway.",
+        {"type": "string"},
+        _text,
+    ),
+    "user_email": Field(
+        "User e-mail", "Default user of the runs (input.user.email).", {"type": "string"}, _text
+    ),
+    "user_id": Field(
+        "User ID", "Default user of the runs (input.user.id); needs the e-mail.", {"type": "string"}, _text
+    ),
+    "console_url": Field(
+        "Console URL",
+        f"Web console for links; {DEFAULT_CONSOLE_URL} by default.",
+        {"type": "string"},
+        _url,
+    ),
+    "task_link_template": Field(
+        "Task link template",
+        "Link to one task: a URL with {agent_id}, {task_id}, {organization_id}.",
+        {"type": "string"},
+        _link_template,
+    ),
+    "verify": Field(
+        "Verify TLS",
+        "true, false, or the path of a CA file or folder.",
+        {"type": "string", "default": "true"},
+        _verify,
+    ),
+    "proxy": Field(
+        "Proxy", "URL of the proxy; by default what the environment says.", {"type": "string"}, _proxy
+    ),
+    "timeout": Field(
+        "Timeout (s)",
+        "Seconds to wait for an answer to one request.",
+        {"type": "number", "default": 60, "minimum": 1},
+        _seconds,
+    ),
+    "requests_per_minute": Field(
+        "Requests per minute",
+        "Limit of the service for the organization; 0 means none.",
+        {"type": "integer", "default": 100, "minimum": 0},
+        _limit,
+    ),
+    "requests_per_hour": Field(
+        "Requests per hour",
+        "Limit of the service for the organization; 0 means none.",
+        {"type": "integer", "default": 1000, "minimum": 0},
+        _limit,
+    ),
+}
+
+UI_FIELD_BEHAVIOUR: Mapping[str, Any] = {
+    "hidden_fields": ["schema", "login", "extra"],
+    "relabeling": {"host": "Base URL", "password": "API key", "port": "Port (if not in the URL)"},
+    "placeholders": {
+        "host": DEFAULT_BASE_URL,
+        "password": "API key of the organization, from the console: Settings > API keys",
+    },
+}
+
+
+def form_fields() -> dict[str, dict[str, Any]]:
+    """Return the fields as the provider info of Airflow 3.2 and later states them (``conn-fields``)."""
+    return {
+        name: {
+            "label": field.label,
+            "description": field.description,
+            "schema": {**field.schema, "type": [field.schema["type"], "null"]},
+        }
+        for name, field in FIELDS.items()
+    }
+
+
+def parse_connection(
+    conn_id: str,
+    *,
+    conn_type: str | None,
+    host: str | None,
+    port: int | None,
+    schema: str | None,
+    password: str | None,
+    extra: str | None,
+) -> Settings:
+    """
+    Make settings out of the parts of an Airflow connection.
+
+    Empty strings and nulls of the extra mean "unset": Airflow's form stores every field that way. Fields
+    that are none of ours are left alone.
+
+    :raises ValueError: names the connection, the field, the value unless it is secret, and what is allowed.
+    """
+    where = f"Connection {conn_id!r}"
+    if conn_type and conn_type != CONN_TYPE:
+        raise ValueError(
+            f"{where} is of type {conn_type!r}, not {CONN_TYPE!r}. Set its type to {CONN_TYPE!r}."
+        )
+    if not password or not password.strip():
+        raise ValueError(f"{where} has no API key. Set its password to a key from the xpander.ai console.")
+    settings = replace(
+        Settings(),
+        base_url=parse_base_url(where, host, port, schema),
+        api_key=_header_safe(where, password.strip()),
+    )
+    values = {}
+    for name, value in _extra(where, extra).items():
+        # The widgets of old versions prefix the names of the fields.
+        field_name = name.removeprefix(f"extra__{CONN_TYPE}__")
+        if field_name not in FIELDS or value is None or value == "":
+            continue
+        try:
+            values[field_name] = FIELDS[field_name].parse(value)
+        except ValueError as error:
+            shown = "" if field_name == "proxy" else f", got {value!r}"
+            raise ValueError(f"{where}: extra field {field_name!r} must be {error}{shown}.") from None
+    return replace(settings, **values)
+
+
+def parse_base_url(where: str, host: str | None, port: int | None, schema: str | None = None) -> str:
+    """
+    Make the base URL: the scheme is optional, a trailing slash or a pasted ``/v1`` is dropped (contract 1.1).
+
+    :param where: what the message of an error begins with.
+    :param host: with or without scheme, port and path; empty means the public service.
+    :param port: used if the host names none; 0 means none (Airflow's form sends it).
+    :param schema: ``http`` or ``https``, used if the host names no scheme.
+    """
+    text = (host or "").strip()
+    if not text:
+        return DEFAULT_BASE_URL
+    if "://" not in text:
+        text = f"{schema if schema in ('http', 'https') else 'https'}://{text}"
+    try:
+        parts = urlsplit(text)
+        named_port = parts.port
+    except ValueError:
+        raise ValueError(f"{where}: host must be a URL or a host name, got {host!r}.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{where}: host must be an http or https URL or a host name, got {host!r}.")
+    if parts.username or parts.password:
+        raise ValueError(f"{where}: host must not hold credentials; the API key belongs into the password.")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    chosen_port = named_port or port
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return f"{parts.scheme}://{name}{f':{chosen_port}' if chosen_port else ''}{path}"
+
+
+def _header_safe(where: str, key: str) -> str:
+    if not key.isascii() or not key.isprintable():
+        raise ValueError(f"{where}: the API key (password) holds characters that no key has; paste it again.")
+    return key
+
+
+def _extra(where: str, extra: str | None) -> Mapping[str, Any]:
+    if not extra or not extra.strip():
+        return {}
+    try:
+        content = json.loads(extra)
+    except ValueError:
+        raise ValueError(f"{where}: extra must be a JSON object, it is not JSON.") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: extra must be a JSON object, it is a {type(content).__name__}.")
+    return content

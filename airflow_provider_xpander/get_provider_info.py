@@ -1,0 +1,40 @@
+"""What Airflow reads to discover this provider: its connection type, form, hook, operators and sensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_xpander.connection import CONN_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR, form_fields
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, valid against ``airflow/provider_info.schema.json``."""
+    package = "airflow_provider_xpander"
+    integration = "xpander.ai"
+    return {
+        "package-name": "airflow-provider-xpander",
+        "name": "xpander.ai",
+        "description": "Run xpander.ai agents and workflows as steps of DAGs.",
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://docs.xpander.ai",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.xpander"]}],
+        "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.xpander"]}],
+        "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.xpander"]}],
+        "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.xpander"]}],
+        "connection-types": [
+            {
+                "connection-type": CONN_TYPE,
+                "hook-class-name": f"{package}.hooks.xpander.XpanderHook",
+                "hook-name": HOOK_NAME,
+                "conn-fields": form_fields(),
+                "ui-field-behaviour": {
+                    name.replace("_", "-"): value for name, value in UI_FIELD_BEHAVIOUR.items()
+                },
+            }
+        ],
+    }

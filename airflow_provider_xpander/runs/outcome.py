@@ -1,0 +1,87 @@
+"""What the end of a run means: nothing, or the error that says what happened and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_xpander.api.errors import (
+    XpanderTaskError,
+    XpanderTaskFailed,
+    XpanderTaskPaused,
+    XpanderTaskStopped,
+    XpanderTaskTimeout,
+    printable,
+)
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.status import TaskStatus
+
+
+def failure(task: Task) -> XpanderTaskError | None:
+    """
+    Tell how a run that has ended failed, or None if it completed.
+
+    The service has no field for the reason: on ``error`` it is in ``result`` (contract 4.1). A ``stopped``
+    run was cancelled by somebody, or ended by the system, time-outs included (contract section 5).
+
+    :param task: a task in a terminal status.
+    """
+    if task.status is TaskStatus.COMPLETED:
+        return None
+    reason = printable(task.result) if task.result else None
+    known: dict[str, Any] = {"task_id": task.id, "status": task.status.value, "reason": reason}
+    said = f": {reason}" if reason else ", and the service gave no reason"
+    mutated = " It has used tools that change things." if task.used_mutating_tools else ""
+    if task.status is TaskStatus.STOPPED:
+        by = "by somebody" if task.is_manually_stopped else "by the system, which includes its time-outs"
+        return XpanderTaskStopped(f"xpander task {task.id} was stopped {by}.{mutated}", **known)
+    return XpanderTaskFailed(f"xpander task {task.id} ended {task.status.value}{said}.{mutated}", **known)
+
+
+def paused(task: Task) -> XpanderTaskPaused:
+    """Make the error for a run that is paused while ``on_paused="fail"`` was asked for."""
+    reason = pause_reason(task)
+    return XpanderTaskPaused(
+        f'xpander task {task.id} is paused: {reason}. The run is left as it is (on_paused="fail").',
+        task_id=task.id,
+        status=task.status.value,
+        reason=reason,
+    )
+
+
+def pause_reason(task: Task) -> str:
+    """Say what a paused run waits for (contract 4.2): a login, a person, or only its own schedule."""
+    login = task.pending_eca_request
+    if login is not None and (login.auth_url or login.connector_name):
+        name = printable(login.connector_name or "a connector", 100)
+        return f"somebody has to log in to {name} at {printable(login.auth_url or 'the console')}"
+    if task.hitl_request:
+        node = task.hitl_request.get("wait_node_id")
+        title = task.hitl_request.get("title")
+        detail = f" ({printable(title, 100)})" if title else f" (node {printable(node, 100)})" if node else ""
+        return f"a person has to answer{detail}"
+    return "nobody is asked; it may go on by its own schedule"
+
+
+def timed_out(
+    task_id: str, status: str | None, seconds: float | None, stopped: bool | None
+) -> XpanderTaskTimeout:
+    """
+    Make the error for a run that did not end in time.
+
+    :param task_id: the remote task.
+    :param status: its status when last seen, or None.
+    :param seconds: how long was waited, or None if unknown.
+    :param stopped: True: it was stopped; False: the stop failed; None: it was left running on purpose.
+    """
+    waited = f" within {seconds:.0f} s" if seconds is not None else " in time"
+    fate = {
+        True: "The run was stopped",
+        False: f"Stopping it failed: stop it with POST /v1/tasks/{task_id}/stop or in the console",
+        None: "The run goes on, as it was asked to",
+    }[stopped]
+    return XpanderTaskTimeout(
+        f"xpander task {task_id} did not end{waited} (last status: {status or 'unknown'}). {fate}.",
+        task_id=task_id,
+        status=status,
+        reason="timeout",
+    )

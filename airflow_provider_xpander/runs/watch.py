@@ -1,0 +1,192 @@
+"""Waiting for a run: after each look, whether to look again and when, or that the wait is over and why."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from airflow_provider_xpander.api.errors import (
+    XpanderAuthError,
+    XpanderConnectionError,
+    XpanderError,
+    XpanderNotFoundError,
+    XpanderRateLimitError,
+    XpanderServiceError,
+)
+from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchange
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
+from airflow_provider_xpander.api.routes import get_task
+from airflow_provider_xpander.api.status import TaskStatus
+
+log = logging.getLogger(__name__)
+
+OnPaused = Literal["wait", "fail"]
+
+NOT_FOUND_GRACE = 60.0
+"""Seconds for which an unknown task is taken for one that is not visible yet (contract section 10)."""
+OUTAGE_BUDGET = 3600.0
+"""Seconds without any answer after which a wait that has no deadline gives up."""
+
+RESUME_PATIENCE = 600.0
+"""Seconds for which the worker tries to fetch the answer of a run that the trigger saw end."""
+RESUME_INTERVAL = 10.0
+"""Seconds between two such tries."""
+BACKSTOP = 300.0
+"""Seconds after the own deadline at which Airflow's deferral time-out ends a wait whose trigger is gone."""
+
+
+class End(StrEnum):
+    """Why a wait is over."""
+
+    FINISHED = "finished"
+    PAUSED = "paused"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Again:
+    """Look again in so many seconds, with fresh credentials if those in use were refused."""
+
+    seconds: float
+    refresh: bool = False
+
+
+@dataclass(frozen=True)
+class Over:
+    """
+    The wait is over.
+
+    :param end: why.
+    :param task: the task as last seen, if it was seen.
+    :param error: what made further looks pointless, with ``End.ERROR``.
+    """
+
+    end: End
+    task: Task | None = None
+    error: XpanderError | None = None
+
+
+@dataclass
+class Watch:
+    """
+    The wait for one run. It decides; it neither sleeps nor asks.
+
+    :param task_id: the remote task.
+    :param poll_interval: seconds between two looks, spread by a fifth either way.
+    :param deadline: Unix seconds at which the wait ends, or None.
+    :param on_paused: whether a paused run ends the wait.
+    """
+
+    task_id: str
+    poll_interval: float = 30.0
+    deadline: float | None = None
+    on_paused: OnPaused = "wait"
+    _seen: Task | None = field(default=None, init=False)
+    _missing_since: float | None = field(default=None, init=False)
+    _failing_since: float | None = field(default=None, init=False)
+    _refused: bool = field(default=False, init=False)
+
+    def after_task(self, task: Task, now: float) -> Again | Over:
+        """
+        Decide after an answer.
+
+        :param task: the task as answered.
+        :param now: Unix seconds.
+        """
+        self._seen = task
+        self._missing_since = self._failing_since = None
+        self._refused = False
+        if task.status.is_terminal:
+            return Over(End.FINISHED, task)
+        if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
+            return Over(End.PAUSED, task)
+        return self._again(self.poll_interval, now)
+
+    def after_error(self, error: XpanderError, now: float) -> Again | Over:
+        """
+        Decide after a look that failed: what may pass is waited for, up to the deadline.
+
+        :param error: why the look failed.
+        :param now: Unix seconds.
+        """
+        if isinstance(error, XpanderNotFoundError):
+            self._missing_since = now if self._missing_since is None else self._missing_since
+            if now - self._missing_since < NOT_FOUND_GRACE:
+                return self._again(min(self.poll_interval, 5.0), now)
+            return Over(End.ERROR, self._seen, error)
+        if isinstance(error, XpanderAuthError) and error.status_code == 401 and not self._refused:
+            # The key may have been changed in the connection since it was read.
+            self._refused = True
+            return Again(0.0, refresh=True)
+        if isinstance(error, XpanderRateLimitError):
+            return self._again(max(self.poll_interval, error.retry_after or 0.0), now)
+        if isinstance(error, XpanderConnectionError | XpanderServiceError):
+            self._failing_since = now if self._failing_since is None else self._failing_since
+            if self.deadline is None and now - self._failing_since >= OUTAGE_BUDGET:
+                return Over(End.ERROR, self._seen, error)
+            return self._again(self.poll_interval, now)
+        return Over(End.ERROR, self._seen, error)
+
+    def _again(self, seconds: float, now: float) -> Again | Over:
+        if self.deadline is None:
+            return Again(jittered(seconds))
+        if now >= self.deadline:
+            return Over(End.TIMEOUT, self._seen)
+        return Again(min(jittered(seconds), self.deadline - now))
+
+
+def look(task_id: str, *, clock: Callable[[], float] = time.time) -> Steps[Task]:
+    """
+    Read a task once, patient with one that is not visible yet and with credentials that have changed.
+
+    :param task_id: the remote task.
+    :param clock: gives Unix seconds.
+    :raises XpanderError: it cannot be read.
+    """
+    watch = Watch(task_id)
+    while True:
+        try:
+            return (yield from exchange(get_task(task_id), RetryPolicy()))
+        except (XpanderNotFoundError, XpanderAuthError) as error:
+            verdict = watch.after_error(error, clock())
+            if isinstance(verdict, Over):
+                raise
+        if verdict.refresh:
+            yield Refresh()
+        yield Sleep(verdict.seconds)
+
+
+def follow(
+    watch: Watch,
+    *,
+    report: Callable[[Task], None] = lambda task: None,
+    clock: Callable[[], float] = time.time,
+) -> Steps[Over]:
+    """
+    Look at a run with Get Task until the wait is over.
+
+    :param watch: the wait.
+    :param report: is given each answer.
+    :param clock: gives Unix seconds.
+    """
+    while True:
+        try:
+            task = yield from exchange(get_task(watch.task_id), ONCE)
+        except XpanderError as error:
+            verdict = watch.after_error(error, clock())
+            if isinstance(verdict, Again):
+                log.warning("%s The wait goes on.", error)
+        else:
+            report(task)
+            verdict = watch.after_task(task, clock())
+        if isinstance(verdict, Over):
+            return verdict
+        if verdict.refresh:
+            yield Refresh()
+        yield Sleep(verdict.seconds)
