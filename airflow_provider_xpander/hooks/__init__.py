@@ -1,0 +1,3 @@
+"""Hook of the xpander.ai provider."""
+
+from __future__ import annotations

@@ -1,0 +1,343 @@
+"""The hook: the connection, and the calls of the API as methods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+from airflow_provider_xpander._compat import (
+    AIRFLOW_VERSION,
+    AirflowNotFoundException,
+    BaseHook,
+    get_async_connection,
+    mask_secret,
+)
+from airflow_provider_xpander.api import routes
+from airflow_provider_xpander.api.client import Client
+from airflow_provider_xpander.api.errors import (
+    XpanderAuthError,
+    XpanderConnectionError,
+    XpanderError,
+    XpanderNotFoundError,
+    XpanderServiceError,
+)
+from airflow_provider_xpander.api.models import (
+    Agent,
+    InvokeRequest,
+    Page,
+    StreamEvent,
+    Target,
+    Task,
+    ThreadMessage,
+    Tolerant,
+    User,
+    parse_request,
+)
+from airflow_provider_xpander.api.retry import ONCE
+from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.connection import (
+    CONN_TYPE,
+    DEFAULT_CONN_ID,
+    FIELDS,
+    HOOK_NAME,
+    UI_FIELD_BEHAVIOUR,
+    parse_connection,
+)
+from airflow_provider_xpander.runs.outcome import timed_out
+from airflow_provider_xpander.runs.watch import End, Over, Watch, follow, look
+
+RequestLike = InvokeRequest | Mapping[str, Any] | str
+Item = TypeVar("Item", bound=Tolerant)
+
+
+class XpanderHook(BaseHook):
+    """
+    Talk to xpander.ai with the credentials of an Airflow connection.
+
+    The connection is read once and the hook keeps one HTTP session; use it as a context manager, or call
+    :meth:`close`. All methods raise subclasses of
+    :class:`~airflow_provider_xpander.api.errors.XpanderError`; reads are repeated over short failures, an
+    invoke only if it surely started no run.
+
+    :param xpander_conn_id: id of a connection of type ``xpander``.
+    """
+
+    conn_name_attr = "xpander_conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = CONN_TYPE
+    hook_name = HOOK_NAME
+
+    def __init__(self, xpander_conn_id: str = DEFAULT_CONN_ID) -> None:
+        super().__init__()
+        self.xpander_conn_id = xpander_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's fields for Airflow before 3.2; later versions read the provider info."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import StringField
+        from wtforms.validators import Optional
+
+        return {
+            name: StringField(
+                lazy_gettext(field.label),
+                widget=BS3TextFieldWidget(),
+                validators=[Optional()],
+                description=field.description,
+                default=str(field.schema["default"]) if "default" in field.schema else None,
+            )
+            for name, field in FIELDS.items()
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels and placeholders of the standard fields for Airflow before 3.2."""
+        return dict(UI_FIELD_BEHAVIOUR)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """
+        The connection, checked.
+
+        :raises AirflowNotFoundException: there is no such connection.
+        :raises ValueError: it is of another type, has no key, or a field has a wrong value.
+        """
+        return self._read_connection()
+
+    def _read_connection(self) -> Settings:
+        try:
+            connection = self.get_connection(self.xpander_conn_id)
+        except AirflowNotFoundException as error:
+            raise AirflowNotFoundException(
+                f"There is no connection {self.xpander_conn_id!r}. Add one of type {CONN_TYPE!r} with the "
+                f"API key as its password, or name another with xpander_conn_id."
+            ) from error
+        if connection.password:
+            mask_secret(connection.password.strip())
+        return settings_of(self.xpander_conn_id, connection)
+
+    def get_conn(self) -> Client:
+        """Return the client with the hook's one HTTP session."""
+        return self._client
+
+    @cached_property
+    def _client(self) -> Client:
+        return Client(self.settings, refresh=self._read_connection)
+
+    def close(self) -> None:
+        """Close the HTTP session; the next call opens another."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
+
+    def __enter__(self) -> XpanderHook:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def prepare(self, request: RequestLike) -> InvokeRequest:
+        """
+        Check a request and add the connection's default user to it if it names none (C14).
+
+        :raises XpanderValidationError: names each wrong field and what is allowed.
+        """
+        parsed = parse_request(request)
+        if parsed.input.user is None and self.settings.default_user is not None:
+            user = User.model_validate(self.settings.default_user)
+            return parsed.model_copy(update={"input": parsed.input.model_copy(update={"user": user})})
+        return parsed
+
+    def invoke_sync(self, target: Target, request: RequestLike, *, timeout: float | None = None) -> Task:
+        """
+        Run an agent or workflow and wait for its end on the open connection; for runs under a minute.
+
+        The answer need not be terminal (contract 2.2): look at its status.
+
+        :param target: what to run.
+        :param request: an :class:`InvokeRequest`, a mapping of its fields, or the input text.
+        :param timeout: seconds to wait for the answer; the connection's ``timeout`` by default.
+        :raises XpanderAmbiguousSubmitError: the run may have been started; its outcome is unknown.
+        """
+        return self._client.call(routes.invoke_sync(target, self.prepare(request)), timeout=timeout)
+
+    def invoke_async(self, target: Target, request: RequestLike) -> Task:
+        """
+        Start a run; returns at once, with any status (contract 2.2, C3). The parameters are as above.
+
+        :raises XpanderAmbiguousSubmitError: the run may have been started; its outcome is unknown.
+        """
+        return self._client.call(routes.invoke_async(target, self.prepare(request)))
+
+    def invoke_stream(self, target: Target, request: RequestLike) -> Iterator[StreamEvent]:
+        """
+        Start a run and yield its events; ``task_finished`` of the own task is the last that matters.
+
+        :raises XpanderAmbiguousSubmitError: no event arrived; the run may have been started.
+        :raises XpanderConnectionError: the stream broke; the run goes on and can be polled.
+        """
+        return self._client.stream(routes.invoke_stream(target, self.prepare(request)))
+
+    def get_task(self, task_id: str) -> Task:
+        """Read a task."""
+        return self._client.call(routes.get_task(task_id))
+
+    def look(self, task_id: str) -> Task:
+        """Read a task like :meth:`get_task`, but wait up to a minute for one that is not visible yet."""
+        return self._client.run(look(task_id))
+
+    def list_tasks(
+        self,
+        agent_id: str | None = None,
+        status: TaskStatus | str | None = None,
+        from_date: datetime | None = None,
+        to_date: datetime | None = None,
+        user_id: str | None = None,
+        parent_task_id: str | None = None,
+        triggering_agent_id: str | None = None,
+        internal_status: str | None = None,
+    ) -> Iterator[Task]:
+        """
+        Yield tasks, page after page, each once; their order is the service's own, undocumented one.
+
+        :param agent_id: only tasks of this agent or workflow.
+        :param status: only tasks in this status, one of the seven official values.
+        :param from_date: only tasks created at or after this time; naive is UTC.
+        :param to_date: only tasks created at or before this time; naive is UTC.
+        :param user_id: only tasks that this user created.
+        :param parent_task_id: only sub-tasks of this task.
+        :param triggering_agent_id: only tasks that this agent triggered.
+        :param internal_status: only tasks with this free-text status.
+        :raises ValueError: the status is none of the seven.
+        """
+        asked = None if status is None else TaskStatus(status)
+        return self._items(
+            partial(
+                routes.list_tasks,
+                agent_id=agent_id,
+                status=asked,
+                from_date=from_date,
+                to_date=to_date,
+                user_id=user_id,
+                parent_task_id=parent_task_id,
+                triggering_agent_id=triggering_agent_id,
+                internal_status=internal_status,
+            )
+        )
+
+    def stop_task(self, task_id: str) -> Task:
+        """Cancel a run; returns it as it is then, which may be any status (contract 2.6)."""
+        return self._client.call(routes.stop_task(task_id))
+
+    def get_thread(self, task_id: str) -> list[ThreadMessage]:
+        """Return the messages of the task's thread, oldest first."""
+        return self._client.call(routes.get_thread(task_id))
+
+    def list_agents(self) -> Iterator[Agent]:
+        """Yield the agents that the key may see, newest first."""
+        return self._items(routes.list_agents)
+
+    def list_workflows(self) -> Iterator[Agent]:
+        """Yield the workflows that the key may see."""
+        return self._items(routes.list_workflows)
+
+    def _items(self, call_for: Callable[..., routes.Call[Page[Item]]]) -> Iterator[Item]:
+        seen: set[Any] = set()  # pages shift while tasks come and go (contract 2.5)
+        number = 0
+        while True:
+            number += 1
+            page = self._client.call(call_for(page=number))
+            for item in page.items:
+                key = getattr(item, "id", None)
+                if key not in seen:
+                    seen.add(key)
+                    yield item
+            if not page.items or (page.total_pages is not None and number >= page.total_pages):
+                return
+
+    def follow(self, watch: Watch, report: Callable[[Task], None] = lambda task: None) -> Over:
+        """Wait in this thread until the watch is over; ``report`` is given the task at each look."""
+        return self._client.run(follow(watch, report=report))
+
+    def wait_for_task(self, task_id: str, timeout: float | None = None, poll_interval: float = 30.0) -> Task:
+        """
+        Wait until a run has ended, over outages and throttling, and return it, however it ended.
+
+        :param task_id: the task.
+        :param timeout: seconds to wait at the most; None waits as long as the run goes on.
+        :param poll_interval: seconds between two looks.
+        :raises XpanderTaskTimeout: it did not end in time; it is left running.
+        :raises XpanderError: it cannot be read any more.
+        """
+        deadline = None if timeout is None else time.time() + timeout
+        over = self.follow(Watch(task_id, poll_interval, deadline))
+        if over.end is End.FINISHED and over.task is not None:
+            return over.task
+        if over.error is not None:
+            raise over.error
+        raise timed_out(task_id, over.task.status if over.task else None, timeout, stopped=None)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the service for one agent, and say in a sentence what came of it."""
+        try:
+            with self:
+                return self._ask()
+        except (ValueError, AirflowNotFoundException) as error:
+            return False, str(error)
+
+    def _ask(self) -> tuple[bool, str]:
+        url = self.settings.base_url
+        try:
+            page = self._client.call(routes.list_agents(per_page=1), policy=ONCE)
+        except XpanderAuthError as error:
+            if error.status_code == 401:
+                return False, f"{url} does not accept the API key: check the connection's password."
+            return False, f"{url} knows the API key, but the key has no access to the list of agents."
+        except XpanderConnectionError as error:
+            hint = (
+                "check the host" if "host name is unknown" in str(error) else "check network, port and proxy"
+            )
+            return False, f"{str(error).removeprefix('list agents: ').rstrip('.')}: {hint}."
+        except (XpanderNotFoundError, XpanderServiceError) as error:
+            if error.status_code is not None and error.status_code >= 500:
+                return (
+                    False,
+                    f"{url} answers with a server error (HTTP {error.status_code}): try again later.",
+                )
+            return False, f"{url} answers, but not as the xpander.ai API does: check the host. {error}"
+        except XpanderError as error:
+            return False, str(error)
+        found = page.items[0].organization_id if page.items else None
+        organization = f", organization {found}" if found else ""
+        return True, f"Connected to {url}{organization}: {page.total or len(page.items)} agents are visible."
+
+
+def settings_of(conn_id: str, connection: Any) -> Settings:
+    """
+    Make settings out of an Airflow connection.
+
+    :param conn_id: its id, for messages.
+    :param connection: the connection.
+    :raises ValueError: names the connection, the field and what is allowed.
+    """
+    settings = parse_connection(
+        conn_id,
+        conn_type=connection.conn_type,
+        host=connection.host,
+        port=connection.port,
+        schema=connection.schema,
+        password=connection.password,
+        extra=connection.extra,
+    )
+    return replace(settings, user_agent=f"{settings.user_agent} Airflow/{AIRFLOW_VERSION}")
+
+
+async def read_settings(conn_id: str) -> Settings:
+    """Read a connection in an event loop without blocking it, for triggers."""
+    return settings_of(conn_id, await get_async_connection(conn_id))

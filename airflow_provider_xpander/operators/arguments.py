@@ -1,0 +1,80 @@
+"""What an operator's arguments may be, checked when the DAG is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.models import parse_request
+
+MODES = ("async", "sync")
+ON_TIMEOUT = ("stop", "leave")
+ON_PAUSED = ("wait", "fail")
+ON_STOPPED = ("fail", "skip")
+
+
+def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """
+    Return a value that is one of the allowed ones.
+
+    :raises XpanderValidationError: it is not; names the parameter, the value and what is allowed.
+    """
+    if value not in allowed:
+        raise XpanderValidationError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return str(value)
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """
+    Return a duration in seconds.
+
+    :param name: the parameter.
+    :param value: a number of seconds or a timedelta.
+    :raises XpanderValidationError: it is none, or not greater than 0.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise XpanderValidationError(
+            f"{name} must be a number of seconds (or a timedelta) greater than 0, got {value!r}"
+        )
+    return float(seconds)
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """
+    Check the fields of a request as far as they are known before templates are rendered.
+
+    :param fields: as for :class:`~airflow_provider_xpander.api.models.InvokeRequest`.
+    :raises XpanderValidationError: names each wrong field, its value and what is allowed.
+    """
+    given = {name: value for name, value in fields["input"].items() if value is not None}
+    if not given.get("text") and not given.get("files"):
+        raise XpanderValidationError("input or files must be given, both are empty")
+    known: dict[str, Any] = {name: value for name, value in fields.items() if _is_literal(value)}
+    known["input"] = {name: value for name, value in given.items() if _is_literal(value)}
+    if not (known["input"].get("text") or known["input"].get("files")):
+        known["input"]["text"] = "not rendered yet"
+    parse_request(known)
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether a value is what it will be when the task runs: neither a template nor another task's output."""
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, Mapping):
+        return all(_is_literal(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_literal(item) for item in value)
+    return value is None or isinstance(value, bool | int | float)
+
+
+def check_id(name: str, value: Any) -> None:
+    """
+    Refuse an empty id; another task's output is let pass until it is known.
+
+    :raises XpanderValidationError: names the parameter and the value.
+    """
+    if value is None or (isinstance(value, str) and (not value.strip() or value.strip() == "None")):
+        raise XpanderValidationError(f"{name} must be a non-empty text, got {value!r}")

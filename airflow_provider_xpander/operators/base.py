@@ -1,0 +1,314 @@
+"""The flow that all invoke operators share: check, submit, note the handle, wait, return the answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_xpander._compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+    Context,
+    default_deferrable,
+)
+from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped, XpanderValidationError
+from airflow_provider_xpander.api.models import InvokeRequest, Target, Task, parse_request
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.connection import DEFAULT_CONN_ID
+from airflow_provider_xpander.failing import failing_at_once
+from airflow_provider_xpander.operators.arguments import (
+    MODES,
+    ON_PAUSED,
+    ON_STOPPED,
+    ON_TIMEOUT,
+    check_choice,
+    check_fields,
+    check_seconds,
+)
+from airflow_provider_xpander.runs.deadline import deadline_of
+from airflow_provider_xpander.runs.event import read_event
+from airflow_provider_xpander.runs.outcome import paused, timed_out
+from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Over, Watch
+from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+
+class XpanderInvokeOperator(BaseOperator):
+    """
+    Base of the operators that run an agent or a workflow and return its answer.
+
+    The answer is the return value in XCom: a string, or parsed data where JSON was asked for. The id of the
+    remote task is in XCom ``xpander_task_id`` right after the submit, a summary is in ``xpander_task`` at the
+    end.
+
+    :param input: the text, or a mapping with ``text``, ``files`` and ``user``.
+    :param files: URLs of files for the run, which the service fetches.
+    :param user: on whose behalf the run is made: a mapping with ``email`` and more (seed 000,
+        ``User-Input``); by default that of the connection.
+    :param version: version of the agent or workflow; the latest deployed one by default.
+    :param thread_id: id of a task whose thread is continued (the API's ``id``).
+    :param output_format: ``text``, ``markdown``, ``json`` or ``voice``; by default the agent's own setting.
+    :param output_schema: JSON Schema of the answer; implies ``output_format="json"``.
+    :param expected_output: a description of the wanted answer.
+    :param instructions_override: instructions added for this run.
+    :param additional_context: facts added for this run.
+    :param think_mode: ``default`` or ``harder``.
+    :param llm_model_provider: provider of the model for this run.
+    :param llm_model_name: model for this run.
+    :param llm_reasoning_effort: ``low``, ``medium``, ``high`` or ``xhigh``.
+    :param mcp_servers: MCP servers for this run; may hold secrets, so never shown as rendered.
+    :param user_tokens: MCP tokens by graph item; secret, never shown as rendered.
+    :param user_oidc_token: OIDC token; secret, never shown as rendered.
+    :param title: title in the console; by default the DAG, task and run.
+    :param payload_extension: fields that the service merges into tool calls (C12).
+    :param disable_attachment_injection: keep contents of files out of the prompt.
+    :param return_metrics: ask for a metrics report.
+    :param extra_body: fields of the request that are younger than this provider.
+    :param xpander_conn_id: id of a connection of type ``xpander``.
+    :param mode: ``async`` starts the run, then waits; ``sync`` holds one request open, for runs under a
+        minute.
+    :param wait_for_completion: False returns the id of the remote task as soon as it is started.
+    :param deferrable: wait in the triggerer instead of the worker.
+    :param poll_interval: seconds between two looks at the run.
+    :param timeout: seconds (or timedelta) from the submit within which the run has to end; None for no limit
+        but ``execution_timeout``.
+    :param on_timeout: ``stop`` the run when it is late, or ``leave`` it.
+    :param on_paused: ``wait`` while the run waits for a person, or ``fail``.
+    :param on_stopped: ``fail`` or ``skip`` the Airflow task when the run was stopped.
+    :raises XpanderValidationError: an argument is wrong, when the DAG is parsed.
+    """
+
+    template_fields: Sequence[str] = (
+        "input", "files", "user", "version", "thread_id", "output_format", "output_schema", "expected_output",
+        "instructions_override", "additional_context", "think_mode", "llm_model_provider", "llm_model_name",
+        "llm_reasoning_effort", "title", "payload_extension", "extra_body", "xpander_conn_id",
+    )  # fmt: skip
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "output_schema": "json",
+        "payload_extension": "json",
+        "extra_body": "json",
+        "user": "json",
+    }
+    # Rendered only when the request is made, so that Airflow's table of rendered fields never has them.
+    secret_template_fields: ClassVar[tuple[str, ...]] = ("mcp_servers", "user_tokens", "user_oidc_token")
+    ui_color = "#e6e0ff"
+
+    def __init__(
+        self,
+        *,
+        input: str | Mapping[str, Any] | None = None,
+        files: Sequence[str] | str | None = None,
+        user: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        thread_id: str | None = None,
+        output_format: str | None = None,
+        output_schema: Mapping[str, Any] | None = None,
+        expected_output: str | None = None,
+        instructions_override: str | None = None,
+        additional_context: str | None = None,
+        think_mode: str | None = None,
+        llm_model_provider: str | None = None,
+        llm_model_name: str | None = None,
+        llm_reasoning_effort: str | None = None,
+        mcp_servers: Sequence[Mapping[str, Any]] | None = None,
+        user_tokens: Mapping[str, Any] | None = None,
+        user_oidc_token: str | None = None,
+        title: str | None = None,
+        payload_extension: Mapping[str, Any] | None = None,
+        disable_attachment_injection: bool | None = None,
+        return_metrics: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        xpander_conn_id: str = DEFAULT_CONN_ID,
+        mode: str = "async",
+        wait_for_completion: bool = True,
+        deferrable: bool | None = None,
+        poll_interval: float = 30.0,
+        timeout: float | timedelta | None = None,
+        on_timeout: str = "stop",
+        on_paused: str = "wait",
+        on_stopped: str = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input = input
+        self.files = files
+        self.user = user
+        self.version = version
+        self.thread_id = thread_id
+        self.output_format = output_format
+        self.output_schema = output_schema
+        self.expected_output = expected_output
+        self.instructions_override = instructions_override
+        self.additional_context = additional_context
+        self.think_mode = think_mode
+        self.llm_model_provider = llm_model_provider
+        self.llm_model_name = llm_model_name
+        self.llm_reasoning_effort = llm_reasoning_effort
+        self.mcp_servers = mcp_servers
+        self.user_tokens = user_tokens
+        self.user_oidc_token = user_oidc_token
+        self.title = title
+        self.payload_extension = payload_extension
+        self.disable_attachment_injection = disable_attachment_injection
+        self.return_metrics = return_metrics
+        self.extra_body = extra_body
+        self.xpander_conn_id = xpander_conn_id
+        self.mode = check_choice("mode", mode, MODES)
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.poll_interval = check_seconds("poll_interval", poll_interval)
+        self.timeout = None if timeout is None else check_seconds("timeout", timeout)
+        self.on_timeout = check_choice("on_timeout", on_timeout, ON_TIMEOUT)
+        self.on_paused = check_choice("on_paused", on_paused, ON_PAUSED)
+        self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
+        if mode == "sync" and not wait_for_completion:
+            raise XpanderValidationError(
+                'wait_for_completion=False needs mode="async": mode="sync" is over when the run is'
+            )
+        check_fields(self._request_fields())
+
+    @abstractmethod
+    def target(self) -> Target:
+        """Return what is invoked, with its rendered id."""
+
+    def execute(self, context: Context) -> Any:
+        """Start a run; wait for it here, or defer, or return its id."""
+        from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
+            target = self.target()
+            request = hook.prepare(self._request(context))
+            self._check_trigger_serialises(target)
+            deadline = self._deadline(context)
+            self.log.info("Starting %s", target)
+            invoke = hook.invoke_sync if self.mode == "sync" else hook.invoke_async
+            task = invoke(target, request)
+            context["ti"].xcom_push(TASK_ID_KEY, task.id)
+            self.log.info("Started %s as xpander task %s (%s)", target, task.id, task.status.value)
+            if not self.wait_for_completion:
+                return task.id
+            if task.status.is_terminal:
+                return self._finish(context, task)
+            if self.deferrable:
+                self._defer(task.id, target.id, deadline)
+            watch = Watch(task.id, self.poll_interval, deadline, self.on_paused)  # type: ignore[arg-type]
+            over = hook.follow(watch, StatusReport(self.log))
+            return self._conclude(context, hook, task.id, over)
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Take up the task again when the trigger has fired: fetch the answer, or fail."""
+        from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+        found = read_event(event)
+        task_id = found.xpander_task_id
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
+            if found.end is End.ERROR:
+                raise AirflowFailException(
+                    f"The wait for xpander task {task_id} failed, the run may go on: {found.message}"
+                )
+            over = Over(found.end)
+            if found.end is End.FINISHED:
+                over = Over(End.FINISHED, hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL))
+            elif found.end is End.PAUSED:
+                task = hook.look(task_id)
+                over = Over(End.FINISHED if task.status.is_terminal else End.PAUSED, task)
+            return self._conclude(context, hook, task_id, over)
+
+    def _conclude(self, context: Context, hook: XpanderHook, task_id: str, over: Over) -> Any:
+        if over.end is End.TIMEOUT:
+            return self._late(context, hook, task_id, over.task)
+        if over.task is None or over.end is End.ERROR:
+            raise over.error or XpanderError(f"The wait for xpander task {task_id} ended without a reason")
+        if over.end is End.PAUSED:
+            publish_summary(context["ti"], over.task)
+            raise paused(over.task)
+        return self._finish(context, over.task)
+
+    def _late(self, context: Context, hook: XpanderHook, task_id: str, seen: Task | None) -> Any:
+        stopped: bool | None = None
+        if self.on_timeout == "stop":
+            try:
+                seen = hook.stop_task(task_id)
+                stopped = True
+            except XpanderError as error:
+                self.log.error("Stopping the late xpander task %s failed: %s", task_id, error)
+                stopped = False
+        if seen is not None and seen.status is TaskStatus.COMPLETED:
+            self.log.info("xpander task %s completed just before it was to be stopped", task_id)
+            return self._finish(context, seen)
+        if seen is not None:
+            publish_summary(context["ti"], seen)
+        raise timed_out(task_id, seen.status.value if seen else None, self.timeout, stopped)
+
+    def _finish(self, context: Context, task: Task) -> Any:
+        wants_json = self.output_format == "json" or self.output_schema is not None
+        try:
+            return publish(context["ti"], task, wants_json=wants_json)
+        except XpanderTaskStopped as error:
+            if self.on_stopped == "skip":
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def _request_fields(self) -> dict[str, Any]:
+        text_or_parts = self.input if isinstance(self.input, Mapping) else {"text": self.input}
+        parts = {"files": self.files, "user": self.user, **text_or_parts}
+        fields = {
+            name: getattr(self, name)
+            for name in (
+                "output_format", "output_schema", "expected_output", "instructions_override",
+                "additional_context", "think_mode", "llm_model_provider", "llm_model_name",
+                "llm_reasoning_effort", "title", "payload_extension", "disable_attachment_injection",
+                "return_metrics", "extra_body", *self.secret_template_fields,
+            )
+        }  # fmt: skip
+        return {"input": parts, "id": self.thread_id, **fields}
+
+    def _request(self, context: Context) -> InvokeRequest:
+        fields = self._request_fields()
+        for name in self.secret_template_fields:
+            fields[name] = self.render_template(fields[name], context)
+        ti = context["ti"]
+        mapped = f"[{ti.map_index}]" if getattr(ti, "map_index", -1) >= 0 else ""
+        fields["title"] = fields["title"] or f"{ti.dag_id}.{ti.task_id}{mapped} {ti.run_id}"
+        return parse_request(fields)
+
+    def _deadline(self, context: Context) -> float | None:
+        started = getattr(context["ti"], "start_date", None)
+        return deadline_of(
+            time.time(),
+            timeout=self.timeout,
+            execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
+            started=started.timestamp() if started else None,
+        )
+
+    def _trigger(self, task_id: str, agent_id: str, deadline: float | None) -> Any:
+        from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+        return XpanderTaskTrigger(
+            xpander_task_id=task_id,
+            agent_id=agent_id,
+            xpander_conn_id=self.xpander_conn_id,
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            on_paused=self.on_paused,  # type: ignore[arg-type]
+        )
+
+    def _check_trigger_serialises(self, target: Target) -> None:
+        # Airflow would find out after the run was started, and paid for.
+        json.dumps(self._trigger("", target.id, None).serialize()[1])
+
+    def _defer(self, task_id: str, agent_id: str, deadline: float | None) -> None:
+        backstop = None if deadline is None else timedelta(seconds=deadline - time.time() + BACKSTOP)
+        self.defer(
+            trigger=self._trigger(task_id, agent_id, deadline),
+            method_name="execute_complete",
+            timeout=backstop,
+        )

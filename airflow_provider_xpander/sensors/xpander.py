@@ -1,0 +1,155 @@
+"""The sensor: waits for the end of a run that something else has started, and returns its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_xpander._compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    Context,
+    PokeReturnValue,
+    default_deferrable,
+)
+from airflow_provider_xpander.api.errors import (
+    XpanderConnectionError,
+    XpanderRateLimitError,
+    XpanderServiceError,
+    XpanderTaskError,
+)
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.connection import DEFAULT_CONN_ID
+from airflow_provider_xpander.failing import failing_at_once
+from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
+from airflow_provider_xpander.runs.event import read_event
+from airflow_provider_xpander.runs.outcome import paused
+from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
+from airflow_provider_xpander.xcom import publish, publish_summary
+
+
+class XpanderTaskSensor(BaseSensorOperator):
+    """
+    Wait until an xpander task has ended, and return its answer; the run itself is never stopped.
+
+    A run that did not complete fails the sensor at once, because a retry would find the same; with
+    ``soft_fail`` it is skipped. ``timeout``, ``poke_interval``, ``mode``, ``soft_fail`` and ``never_fail``
+    are those of all of Airflow's sensors.
+
+    :param xpander_task_id: the remote task, for example the output of an operator with
+        ``wait_for_completion=False``.
+    :param xpander_conn_id: id of a connection of type ``xpander``.
+    :param output_format: ``json`` to parse the answer; by default as the task itself says.
+    :param on_paused: ``wait`` while the run waits for a person, or ``fail``.
+    :param deferrable: wait in the triggerer; ``poke_interval`` is then the seconds between two looks.
+    """
+
+    template_fields: Sequence[str] = ("xpander_task_id", "xpander_conn_id")
+    ui_color = "#e6e0ff"
+
+    def __init__(
+        self,
+        *,
+        xpander_task_id: str,
+        xpander_conn_id: str = DEFAULT_CONN_ID,
+        output_format: str | None = None,
+        on_paused: str = "wait",
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.xpander_task_id = xpander_task_id
+        self.xpander_conn_id = xpander_conn_id
+        self.output_format = output_format
+        self.on_paused = check_choice("on_paused", on_paused, ON_PAUSED)
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        if output_format is not None:
+            check_choice("output_format", output_format, ("text", "markdown", "json", "voice"))
+        check_id("xpander_task_id", xpander_task_id)
+
+    def execute(self, context: Context) -> Any:
+        """Look once and defer, or poke as any sensor."""
+        if not self.deferrable:
+            return super().execute(context)
+        found = self._first_look(context)
+        return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer()
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Look at the run: False while it goes on or cannot be read for the moment."""
+        from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(XpanderTaskError):
+            check_id("xpander_task_id", self.xpander_task_id)
+            try:
+                task = hook.look(self.xpander_task_id)
+            except (XpanderConnectionError, XpanderServiceError, XpanderRateLimitError) as error:
+                self.log.warning("%s The sensor looks again.", error)
+                return False
+            self._report(task)
+            if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
+                publish_summary(context["ti"], task)
+                raise paused(task)
+            if not task.status.is_terminal:
+                return False
+            return PokeReturnValue(is_done=True, xcom_value=self._answer(context, task))
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Take up the task again when the trigger has fired."""
+        from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+        found = read_event(event)
+        task_id = found.xpander_task_id
+        if found.end is End.TIMEOUT:
+            raise AirflowSensorTimeout(
+                f"xpander task {task_id} did not end within {self.timeout:.0f} s (last status: "
+                f"{found.status}). The run goes on: a sensor never stops it."
+            )
+        if found.end is End.ERROR:
+            raise AirflowFailException(f"The wait for xpander task {task_id} failed: {found.message}")
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(XpanderTaskError):
+            if found.end is End.PAUSED:
+                task = hook.look(task_id)
+                if not task.status.is_terminal:
+                    publish_summary(context["ti"], task)
+                    raise paused(task)
+            else:
+                task = hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL)
+            return self._answer(context, task)
+
+    def _first_look(self, context: Context) -> PokeReturnValue | bool:
+        try:
+            return self.poke(context)
+        except AirflowFailException as error:  # as the base class does around a poke
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def _defer(self) -> Any:
+        from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+        return self.defer(
+            trigger=XpanderTaskTrigger(
+                xpander_task_id=self.xpander_task_id,
+                xpander_conn_id=self.xpander_conn_id,
+                poll_interval=self.poke_interval,
+                deadline=time.time() + self.timeout,
+                on_paused=self.on_paused,  # type: ignore[arg-type]
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout + BACKSTOP),
+        )
+
+    def _answer(self, context: Context, task: Task) -> Any:
+        wants_json = (self.output_format or task.output_format) == "json"
+        return publish(context["ti"], task, wants_json=wants_json)
+
+    @cached_property
+    def _report(self) -> StatusReport:
+        return StatusReport(self.log)

@@ -1,0 +1,3 @@
+"""Trigger of the xpander.ai provider."""
+
+from __future__ import annotations

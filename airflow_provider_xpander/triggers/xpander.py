@@ -1,0 +1,75 @@
+"""The trigger: waits in the triggerer for the end of a run, without a worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow_provider_xpander._compat import AirflowNotFoundException, BaseTrigger, TriggerEvent
+from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.connection import DEFAULT_CONN_ID
+from airflow_provider_xpander.runs.event import event_of
+from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.watch import OnPaused, Over, Watch, follow
+from airflow_provider_xpander.triggers.shared_client import shared_client
+
+
+class XpanderTaskTrigger(BaseTrigger):
+    """
+    Fire one event when a remote task has ended, is paused (if asked for), is late, or cannot be read.
+
+    The event carries ids and the status; whoever resumes fetches the answer. Nothing secret is in the
+    parameters: Airflow 3 stores them in clear.
+
+    :param xpander_task_id: the remote task. (Not ``task_id``: the triggerer sets an attribute of that name.)
+    :param agent_id: the agent or workflow that runs it, for the event.
+    :param xpander_conn_id: id of a connection of type ``xpander``.
+    :param poll_interval: seconds between two looks.
+    :param deadline: Unix seconds at which the wait ends, or None.
+    :param on_paused: ``wait``, or ``fail`` to fire when the run is paused.
+    """
+
+    def __init__(
+        self,
+        xpander_task_id: str,
+        agent_id: str | None = None,
+        xpander_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: float = 30.0,
+        deadline: float | None = None,
+        on_paused: OnPaused = "wait",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.xpander_task_id = xpander_task_id
+        self.agent_id = agent_id
+        self.xpander_conn_id = xpander_conn_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.on_paused: OnPaused = on_paused
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the parameters, plain JSON."""
+        return (
+            "airflow_provider_xpander.triggers.xpander.XpanderTaskTrigger",
+            {
+                "xpander_task_id": self.xpander_task_id,
+                "agent_id": self.agent_id,
+                "xpander_conn_id": self.xpander_conn_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "on_paused": self.on_paused,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll Get Task until the wait is over, then fire once."""
+        yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> dict[str, Any]:
+        watch = Watch(self.xpander_task_id, self.poll_interval, self.deadline, self.on_paused)
+        try:
+            async with shared_client(self.xpander_conn_id) as client:
+                over: Over = await client.run(follow(watch, report=StatusReport(self.log)))
+        except (AirflowNotFoundException, ValueError) as error:
+            # The connection was changed or removed while the task waited.
+            return event_of(self.xpander_task_id, self.agent_id, message=printable(error))
+        return event_of(self.xpander_task_id, self.agent_id, over)
