@@ -1,13 +1,13 @@
 """
 Everything of Airflow that this provider uses, and the only place that knows its versions.
 
-``airflow.providers.common.compat`` gives one import surface for 2.11 and 3.x.
+``airflow.providers.common.compat`` gives one import surface for 2.11 and 3.x. What has one place in all
+versions and is not needed to parse a DAG (the base of triggers) is imported where it is used.
 """
 
 from __future__ import annotations
 
 from airflow import __version__ as AIRFLOW_VERSION
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
@@ -23,7 +23,6 @@ from airflow.providers.common.compat.sdk import (
     conf,
     mask_secret,
 )
-from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 __all__ = [
     "AIRFLOW_VERSION",
@@ -35,13 +34,10 @@ __all__ = [
     "BaseHook",
     "BaseOperator",
     "BaseSensorOperator",
-    "BaseTrigger",
     "Context",
     "PokeReturnValue",
-    "TriggerEvent",
     "XComArg",
     "default_deferrable",
-    "get_async_connection",
     "mask_secret",
 ]
 

@@ -41,7 +41,8 @@ __all__ = [
 class Tolerant(BaseModel):
     """Base of what the service answers: unknown fields are kept, a malformed field falls to its default."""
 
-    model_config = ConfigDict(extra="allow")
+    # Built on first use: DAGs are parsed often and need none of these models then.
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
     @field_validator("*", mode="wrap")
     @classmethod

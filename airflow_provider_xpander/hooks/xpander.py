@@ -9,11 +9,12 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
+from airflow.providers.common.compat.connection import get_async_connection
+
 from airflow_provider_xpander._compat import (
     AIRFLOW_VERSION,
     AirflowNotFoundException,
     BaseHook,
-    get_async_connection,
     mask_secret,
 )
 from airflow_provider_xpander.api import routes
