@@ -1,0 +1,44 @@
+"""The emulated service as an ASGI application."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.types import ASGIApp
+
+from airflow_provider_xpander.emulator import routes_browse, routes_control, routes_invoke, routes_tasks
+from airflow_provider_xpander.emulator.connections import Connections
+from airflow_provider_xpander.emulator.dependencies import authorize
+from airflow_provider_xpander.emulator.middleware import InjectFaults, RecordCalls
+from airflow_provider_xpander.emulator.state import Emulator, NotFoundError
+
+
+async def health() -> str:
+    """Tell that the service is up."""
+    return "ok"
+
+
+async def not_found(request: Request, error: Exception) -> Response:
+    """Answer 404 with a string as detail (section 7)."""
+    return JSONResponse({"detail": str(error)}, status_code=404)
+
+
+def create_app(emulator: Emulator, connections: Connections | None = None) -> ASGIApp:
+    """
+    Build the application.
+
+    :param emulator: the state that it serves.
+    :param connections: the server's open connections; without them no connection can be broken.
+    """
+    connections = connections or Connections()
+    api = FastAPI(title="xpander.ai emulator", docs_url=None, redoc_url=None, openapi_url=None)
+    api.state.emulator = emulator
+    api.state.connections = connections
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(authorize)])
+    for routes in (routes_invoke, routes_tasks, routes_browse):
+        v1.include_router(routes.router)
+    api.include_router(v1)
+    api.include_router(routes_control.router)
+    api.add_api_route("/health", health)
+    api.add_exception_handler(NotFoundError, not_found)
+    return RecordCalls(InjectFaults(api, emulator, connections), emulator)

@@ -1,0 +1,78 @@
+"""What the browse routes answer: agents, workflows and their nodes (contract 2.9), pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_xpander.emulator.agents import AGENTS, NODES, WORKFLOWS
+from airflow_provider_xpander.emulator.settings import ORGANIZATION_ID
+
+MODEL_PROVIDER = "openai"
+MODEL_NAME = "emulated-1"
+AGENT_VERSION = "3"
+
+
+def agents() -> list[dict[str, Any]]:
+    """Return every agent, in short."""
+    return [_short(agent_id, "regular") for agent_id in AGENTS]
+
+
+def workflows() -> list[dict[str, Any]]:
+    """Return every workflow, in full: its list has no short form."""
+    return [full for workflow_id in WORKFLOWS if (full := workflow(workflow_id))]
+
+
+def agent(agent_id: str) -> dict[str, Any] | None:
+    """Return one agent in full, or None if there is no such agent."""
+    return _full(agent_id, "regular") if agent_id in AGENTS else None
+
+
+def workflow(workflow_id: str) -> dict[str, Any] | None:
+    """Return one workflow in full, or None if there is no such workflow."""
+    return _full(workflow_id, "orchestration") if workflow_id in WORKFLOWS else None
+
+
+def nodes(workflow_id: str) -> list[dict[str, Any]] | None:
+    """Return the nodes of a workflow, or None if there is no such workflow."""
+    ids = NODES.get(workflow_id)
+    return None if ids is None else [{"id": node, "name": node.title(), "type": "agent"} for node in ids]
+
+
+def _short(agent_id: str, kind: str) -> dict[str, Any]:
+    does = {**AGENTS, **WORKFLOWS}[agent_id].__doc__ or ""
+    return {
+        "id": agent_id,
+        "name": agent_id.replace("-", " ").title(),
+        "description": does.strip().splitlines()[0],
+        "icon": "🤖",
+        "status": "ACTIVE",
+        "organization_id": ORGANIZATION_ID,
+        "type": kind,
+        "deployment_type": "serverless",
+        "created_at": "2026-01-15T09:30:00.000000Z",
+        "instructions": {"role": [], "goal": [], "general": ""},
+        "model_provider": MODEL_PROVIDER,
+        "model_name": MODEL_NAME,
+        "framework": "agno",
+        "llm_api_base": None,
+        "has_pending_changes": False,
+        "using_nemo": False,
+        "is_coordinate_mode": False,
+    }
+
+
+def _full(agent_id: str, kind: str) -> dict[str, Any]:
+    return {
+        **_short(agent_id, kind),
+        "version": int(AGENT_VERSION),
+        "unique_name": f"{agent_id}-emulated",
+        "webhook_url": None,
+        "output_format": "text",
+        "output_schema": None,
+        "graph": [{"id": node} for node in NODES.get(agent_id, ())],
+        "tools": [],
+        "source_nodes": [],
+        "llm_settings": [],
+        # Real agents carry secrets here; a client must not log them.
+        "llm_credentials": {"value": "emulated-llm-secret"},
+    }

@@ -1,0 +1,93 @@
+"""The emulator's own routes, for tests in another process: no key, and never recorded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, HTTPException
+from pydantic import BaseModel, ValidationError
+
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator.dependencies import Service
+from airflow_provider_xpander.emulator.fault import Fault
+from airflow_provider_xpander.emulator.middleware import CONTROL_PATH
+
+router = APIRouter(prefix=CONTROL_PATH)
+
+JsonObject = Annotated[dict[str, Any], Body()]
+
+
+class Finish(BaseModel):
+    """How a task is to end; default: as its agent would end it."""
+
+    status: TaskStatus | None = None
+    result: Any = None
+
+
+@router.get("/calls")
+async def calls(emulator: Service) -> list[dict[str, Any]]:
+    """Answer every recorded call, oldest first."""
+    return [call.as_json() for call in emulator.calls]
+
+
+@router.get("/runs")
+async def runs(emulator: Service) -> list[dict[str, Any]]:
+    """Answer every run that was started, oldest first."""
+    return [
+        {
+            "task_id": run.task_id,
+            "kind": run.kind,
+            "target_id": run.target_id,
+            "title": run.body["title"],
+            "started": run.started,
+            "status": run.at(emulator.now()).status.value,
+            "stops": emulator.stops(run.task_id),
+        }
+        for run in emulator.runs()
+    ]
+
+
+@router.post("/faults")
+async def add_fault(fault: Fault, emulator: Service) -> dict[str, Any]:
+    """Add a fault, given by the fields of :class:`Fault`."""
+    return emulator.add_fault(fault).model_dump()
+
+
+@router.delete("/faults", status_code=204)
+async def clear_faults(emulator: Service) -> None:
+    """Forget all faults."""
+    emulator.faults.clear()
+
+
+@router.post("/settings")
+async def change_settings(emulator: Service, changes: JsonObject) -> dict[str, Any]:
+    """Change some of the settings and answer all of them."""
+    try:
+        return emulator.configure(changes).model_dump()
+    except ValidationError as error:
+        raise HTTPException(422, error.errors(include_url=False, include_context=False)) from error
+
+
+@router.post("/reset", status_code=204)
+async def reset(emulator: Service) -> None:
+    """Forget tasks, calls and faults; settings stay."""
+    emulator.reset(emulator.settings)
+
+
+@router.post("/tasks/{task_id}/resume")
+async def resume(task_id: str, emulator: Service) -> dict[str, Any]:
+    """Resume a paused task."""
+    return emulator.body(emulator.resume(task_id))
+
+
+@router.post("/tasks/{task_id}/finish")
+async def finish(task_id: str, emulator: Service, how: Finish | None = None) -> dict[str, Any]:
+    """Let a task end now."""
+    how = how or Finish()
+    return emulator.body(emulator.finish(task_id, how.status, how.result))
+
+
+@router.patch("/tasks/{task_id}")
+async def override(task_id: str, emulator: Service, fields: JsonObject) -> dict[str, Any]:
+    """Answer these fields of a task instead of what they would be."""
+    return emulator.body(emulator.override(task_id, fields))

@@ -1,0 +1,142 @@
+"""The six invoke routes: start a run and answer at its end, at once, or event by event (contract 2.2, 6)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator import stream
+from airflow_provider_xpander.emulator.calls import Call
+from airflow_provider_xpander.emulator.clock import timestamp
+from airflow_provider_xpander.emulator.connections import Connections
+from airflow_provider_xpander.emulator.dependencies import OpenConnections, Service
+from airflow_provider_xpander.emulator.fault import Fault
+from airflow_provider_xpander.emulator.request_model import AgentExecutionRequest
+from airflow_provider_xpander.emulator.schedule import reached
+from airflow_provider_xpander.emulator.state import Emulator
+from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
+from airflow_provider_xpander.emulator.waiting import wait
+
+router = APIRouter()
+
+_HEARTBEAT_SECONDS = 1.0
+
+
+async def start_run(
+    request: Request,
+    target_id: str,
+    body: AgentExecutionRequest,
+    emulator: Service,
+    version: str | None = None,
+) -> tuple[EmulatedTask, Turn]:
+    """Start the run that a request asks for, and note its task in the record of calls."""
+    if emulator.settings.require_user and body.input.user is None:
+        missing = {"type": "missing", "loc": ("body", "input", "user"), "msg": "Field required", "input": {}}
+        raise RequestValidationError([missing])
+    kind: Kind = "workflow" if request.url.path.startswith("/v1/workflows/") else "agent"
+    task = emulator.invoke(kind, target_id, body.model_dump(mode="json"), version)
+    call: Call = request.state.call
+    call.task_id = task.id
+    return task, task.last
+
+
+Run = Annotated[tuple[EmulatedTask, Turn], Depends(start_run)]
+
+
+@router.post("/agents/{target_id}/invoke")
+@router.post("/workflows/{target_id}/invoke")
+async def invoke_sync(run: Run, emulator: Service) -> Response:
+    """Answer when the run is over or paused; a gateway in between may lose its patience (section 8)."""
+    task, turn = run
+
+    def settled() -> bool:
+        return turn.at(emulator.now()).status not in (TaskStatus.PENDING, TaskStatus.EXECUTING)
+
+    if await wait(emulator, emulator.settings.gateway_timeout_seconds, settled):
+        return JSONResponse(emulator.body(task, turn=turn))
+    page, headers = Fault.html(504).answer()
+    return Response(page, status_code=504, headers=headers)
+
+
+@router.post("/agents/{target_id}/invoke/async")
+@router.post("/workflows/{target_id}/invoke/async")
+async def invoke_async(run: Run, emulator: Service) -> Response:
+    """Answer at once; 200 and not 202."""
+    task, turn = run
+    return JSONResponse(emulator.body(task, turn=turn))
+
+
+@router.post("/agents/{target_id}/invoke/stream")
+@router.post("/workflows/{target_id}/invoke/stream")
+async def invoke_stream(
+    run: Run, emulator: Service, connections: OpenConnections, request: Request
+) -> Response:
+    """Answer with Server-Sent Events; the run goes on when the client leaves."""
+    task, turn = run
+    events = _cut_into_frames(_events(task, turn, emulator), emulator, connections, request)
+    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+
+async def _events(
+    task: EmulatedTask, turn: Turn, emulator: Emulator
+) -> AsyncIterator[tuple[stream.Event, float] | None]:
+    """Give the events of a run with their time in epoch seconds as they happen; None is a heartbeat."""
+    settings = emulator.settings
+    for event in stream.handshake(task.id, settings):
+        yield event, turn.started
+    shown, worked = 0, False
+
+    def something_new() -> bool:
+        return len(reached(turn.plan, emulator.now())) > shown
+
+    while True:
+        steps = reached(turn.plan, emulator.now())
+        for step in steps[shown:]:
+            shown += 1
+            working = step.status is TaskStatus.EXECUTING and not worked
+            worked = worked or working
+            # The body as of this step, even where the next one happened at the same time.
+            body = emulator.body(task, turn=replace(turn, plan=steps[:shown]), at=step.at)
+            for event in stream.events_of_step(
+                body, step.status, first=shown == 1, working=working, settings=settings
+            ):
+                yield event, step.at
+        if steps[-1].status.is_terminal or emulator.closing:
+            return
+        heartbeat = _HEARTBEAT_SECONDS if settings.stream_comments else None
+        if not await wait(emulator, heartbeat, something_new):
+            yield None
+
+
+async def _cut_into_frames(
+    events: AsyncIterator[tuple[stream.Event, float] | None],
+    emulator: Emulator,
+    connections: Connections,
+    request: Request,
+) -> AsyncIterator[bytes]:
+    """Write events as the settings say, and break the connection where they say so."""
+    settings, number = emulator.settings, 0
+    async for event_at in events:
+        if event_at is None:
+            yield stream.frame([stream.COMMENT], settings)
+            continue
+        event, at = event_at
+        frame = stream.encode(event, timestamp(at) or "", number, settings)
+        if frame is None:
+            continue
+        if number == settings.stream_drop_after:
+            await connections.drop(request.scope["client"])
+            return
+        number += 1
+        half = len(frame) // 2 if settings.stream_split else 0
+        if half:
+            yield frame[:half]
+        yield frame[half:]
+    if settings.stream_done:
+        yield stream.frame([f"data: {stream.DONE}"], settings)

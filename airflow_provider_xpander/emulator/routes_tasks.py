@@ -1,0 +1,100 @@
+"""The task routes: look at tasks, list, stop and delete them (contract 2.4 to 2.8)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, Response
+
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator import agents
+from airflow_provider_xpander.emulator.bodies import page_body
+from airflow_provider_xpander.emulator.dependencies import PageNumber, PageSize, Service
+from airflow_provider_xpander.emulator.state import NotFoundError
+
+router = APIRouter()
+
+Filters = dict[str, str | None]
+
+
+async def filters(
+    user_id: str | None = None,
+    parent_task_id: str | None = None,
+    triggering_agent_id: str | None = None,
+    status: TaskStatus | None = None,
+    internal_status: str | None = None,
+) -> Filters:
+    """Read the filters that both lists have."""
+    return {
+        "user_id": user_id,
+        "parent_task_id": parent_task_id,
+        "triggering_agent_id": triggering_agent_id,
+        "status": status.value if status else None,
+        "internal_status": internal_status,
+    }
+
+
+CommonFilters = Annotated[Filters, Depends(filters)]
+
+
+@router.get("/tasks")
+async def list_tasks(
+    emulator: Service,
+    common: CommonFilters,
+    agent_id: str | None = None,
+    from_date: datetime | None = None,
+    to_date: datetime | None = None,
+    page: PageNumber = 1,
+    per_page: PageSize = 20,
+) -> Response:
+    """List tasks, latest update first."""
+    items = emulator.list_tasks({**common, "agent_id": agent_id}, _aware(from_date), _aware(to_date))
+    return JSONResponse(page_body(items, page, per_page))
+
+
+@router.get("/agents/{agent_id}/tasks")
+async def list_agent_tasks(
+    agent_id: str, emulator: Service, common: CommonFilters, page: PageNumber = 1, per_page: PageSize = 20
+) -> Response:
+    """List the tasks of one agent or workflow; without dates, as the service has it."""
+    if agents.find("workflow", agent_id) is None:
+        raise NotFoundError(f"Agent {agent_id} not found")
+    items = emulator.list_tasks({**common, "agent_id": agent_id})
+    return JSONResponse(page_body(items, page, per_page))
+
+
+@router.get("/tasks/{task_id}")
+async def get_task(task_id: str, emulator: Service) -> Response:
+    """Answer one task."""
+    return JSONResponse(emulator.body(emulator.visible_task(task_id)))
+
+
+@router.post("/tasks/{task_id}/stop")
+async def stop_task(task_id: str, emulator: Service) -> Response:
+    """Cancel a task; as often as one likes."""
+    return JSONResponse(emulator.body(emulator.stop(task_id)))
+
+
+@router.delete("/tasks/{task_id}", status_code=204)
+async def delete_task(task_id: str, emulator: Service) -> Response:
+    """Erase a task."""
+    emulator.delete(task_id)
+    return Response(status_code=204)
+
+
+@router.get("/tasks/{task_id}/thread")
+async def get_thread(task_id: str, emulator: Service) -> Response:
+    """Answer the messages of a task."""
+    return JSONResponse(emulator.thread(task_id))
+
+
+@router.get("/tasks/{task_id}/thread/full")
+async def get_full_thread(task_id: str, emulator: Service) -> Response:
+    """Answer the messages of a task and of its sub-tasks, of which the emulator has none."""
+    return JSONResponse({"root": emulator.thread(task_id)})
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

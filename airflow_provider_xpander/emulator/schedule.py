@@ -1,0 +1,128 @@
+"""
+The course of a run over time, pure.
+
+A run is a plan: steps with the time at which they happen. What a run looks like is computed from its plan
+and the clock whenever somebody asks, so nothing runs in the background and the same times give the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_xpander.api.status import TaskStatus
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """
+    What a run of an agent does.
+
+    :param result: the answer; what is not a string is an answer in JSON.
+    :param status: how the run ends.
+    :param seconds: from submit to end (or pause); None means as long as the settings say.
+    :param pause: fields of the task while it is paused; None means that it does not pause.
+    :param resume_after: seconds after which a paused run resumes by itself; None means it does not.
+    :param nodes: ids of the workflow nodes that the run executes, in order.
+    """
+
+    result: Any = None
+    status: TaskStatus = TaskStatus.COMPLETED
+    seconds: float | None = None
+    pause: Mapping[str, Any] | None = None
+    resume_after: float | None = None
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """From ``at`` (epoch seconds) on the run has this status, and these fields of its task are changed."""
+
+    at: float
+    status: TaskStatus
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+Plan = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a run looks like at one moment; times are epoch seconds."""
+
+    status: TaskStatus
+    updated_at: float
+    started_at: float | None
+    paused_at: float | None
+    finished_at: float | None
+    fields: Mapping[str, Any]
+
+
+def plan_run(
+    start: float, behaviour: Behaviour, end: Mapping[str, Any], *, seconds: float, pending: float
+) -> Plan:
+    """
+    Lay out a run.
+
+    :param start: when it was submitted, in epoch seconds.
+    :param end: fields of the task when the run ends.
+    :param seconds: from submit to the end, or to the pause.
+    :param pending: seconds until it is executing.
+    """
+    executing, done = start + pending, start + max(seconds, pending)
+    steps = [Step(start, TaskStatus.PENDING), Step(executing, TaskStatus.EXECUTING)]
+    for number, node in enumerate(behaviour.nodes[:-1], start=1):
+        at = executing + (done - executing) * number / len(behaviour.nodes)
+        steps.append(Step(at, TaskStatus.EXECUTING, {"last_executed_node_id": node}))
+    if behaviour.nodes:
+        end = {**end, "last_executed_node_id": behaviour.nodes[-1]}
+    if behaviour.pause is None:
+        return (*steps, Step(done, behaviour.status, end))
+    plan = (*steps, Step(done, TaskStatus.PAUSED, behaviour.pause))
+    if behaviour.resume_after is None:
+        return plan
+    return resumed(plan, done + behaviour.resume_after, seconds, behaviour.status, end)
+
+
+def reached(plan: Plan, now: float) -> Plan:
+    """Return the steps that have happened by ``now``; the first one always has."""
+    return tuple(step for step in plan if step.at <= now) or plan[:1]
+
+
+def snapshot(plan: Plan, now: float) -> Snapshot:
+    """Return what the run looks like at ``now``, in epoch seconds."""
+    steps = reached(plan, now)
+    fields: dict[str, Any] = {}
+    for step in steps:
+        fields |= step.fields
+    executing = [step.at for step in steps if step.status is TaskStatus.EXECUTING]
+    paused = [step.at for step in steps if step.status is TaskStatus.PAUSED]
+    last = steps[-1]
+    return Snapshot(
+        status=last.status,
+        updated_at=last.at,
+        started_at=executing[0] if executing else None,
+        paused_at=paused[-1] if paused else None,
+        finished_at=last.at if last.status.is_terminal else None,
+        fields=fields,
+    )
+
+
+def ended(plan: Plan, at: float, status: TaskStatus, fields: Mapping[str, Any]) -> Plan:
+    """Let the run end at ``at``, unless it is over by then: a run can complete while it is being stopped."""
+    steps = reached(plan, at)
+    return steps if steps[-1].status.is_terminal else (*steps, Step(at, status, fields))
+
+
+def resumed(plan: Plan, at: float, seconds: float, status: TaskStatus, end: Mapping[str, Any]) -> Plan:
+    """Let a run that is paused at ``at`` execute again and end ``seconds`` later; others are left alone."""
+    steps = reached(plan, at)
+    if steps[-1].status is not TaskStatus.PAUSED:
+        return plan
+    waits_no_more = {"hitl_request": None, "pending_eca_request": None}
+    return (
+        *steps,
+        Step(at, TaskStatus.EXECUTING, waits_no_more),
+        Step(at + seconds, status, end),
+    )

@@ -1,0 +1,77 @@
+"""What the emulator accepts, how fast it is, and which of the service's quirks it shows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DEFAULT_API_KEY = "xpander-emulator-key-0000"
+# A valid key that may use nothing: keys can be limited to named agents (contract 1.2).
+RESTRICTED_API_KEY = "xpander-emulator-restricted-0000"
+BEARER_TOKEN = "emulator.jwt.token"
+ORGANIZATION_ID = "00000000-0000-4000-8000-000000000001"
+
+Envelope = Literal["current", "event", "camel", "bare", "legacy"]
+
+
+class Settings(BaseModel):
+    """
+    Switches of the emulator; change them at any time, they take effect with the next request.
+
+    :param api_keys: accepted values of ``x-api-key``, besides :data:`RESTRICTED_API_KEY`.
+    :param run_seconds: seconds from submit to end of a run whose agent does not say otherwise.
+    :param pending_share: share of ``run_seconds`` (0 to 1) that a run is ``pending``.
+    :param speed: runs take their seconds divided by this.
+    :param require_user: answer 422 when ``input.user`` is missing (contract C14).
+    :param unknown_ids: a first message with an id that the client chose: take it or answer 404 (C5).
+    :param busy_thread: a message to a running id: both turns run, or the running one is cancelled (C4).
+    :param stale_turn_seconds: seconds for which a follow-up still shows the turn before it (2.3).
+    :param not_found_lag_seconds: seconds for which a new task is unknown to Get Task and the thread.
+    :param list_lag_seconds: seconds for which a new task is missing in lists.
+    :param stop_delay_seconds: seconds from a stop to ``stopped``; a run may complete in between (2.6).
+    :param gateway_timeout_seconds: sync invoke answers 504 with an HTML page after so many seconds, while
+        the run goes on; None is no limit (section 8).
+    :param slim_bodies: serve tasks with the few fields of C15.
+    :param null_started_at: leave ``started_at`` null, as real samples often do (section 4).
+    :param json_results: JSON answers as a string, as a string in a Markdown fence, or as an object (4.1).
+    :param stream_envelope: shape of the stream's events (C20).
+    :param stream_drop_after: break the connection after so many events; None never does.
+    :param stream_finish: what ``task_finished`` carries: the task, a task without its result, a string;
+        or no such event at all, the stream just ends.
+    :param stream_connected: begin with a ``connected`` event.
+    :param stream_comments: put a comment before each event and one a second while nothing happens.
+    :param stream_crlf: end lines with CRLF.
+    :param stream_ids: send ``id:`` lines.
+    :param stream_sub_agent: mix in the events of a sub-agent, with ids of its own.
+    :param stream_split: send each event in two pieces.
+    :param stream_done: end with a ``[DONE]`` sentinel.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    api_keys: list[str] = Field(default_factory=lambda: [DEFAULT_API_KEY], min_length=1)
+    run_seconds: float = Field(default=1.0, ge=0)
+    pending_share: float = Field(default=0.2, ge=0, le=1)
+    speed: float = Field(default=1.0, gt=0)
+    require_user: bool = False
+    unknown_ids: Literal["accept", "not_found"] = "accept"
+    busy_thread: Literal["accept", "cancel"] = "accept"
+    stale_turn_seconds: float = Field(default=0, ge=0)
+    not_found_lag_seconds: float = Field(default=0, ge=0)
+    list_lag_seconds: float = Field(default=0, ge=0)
+    stop_delay_seconds: float = Field(default=0, ge=0)
+    gateway_timeout_seconds: float | None = Field(default=None, ge=0)
+    slim_bodies: bool = False
+    null_started_at: bool = False
+    json_results: Literal["string", "fenced", "object"] = "string"
+    stream_envelope: Envelope = "current"
+    stream_drop_after: int | None = Field(default=None, ge=0)
+    stream_finish: Literal["task", "trimmed", "string", "absent"] = "task"
+    stream_connected: bool = False
+    stream_comments: bool = False
+    stream_crlf: bool = False
+    stream_ids: bool = False
+    stream_sub_agent: bool = False
+    stream_split: bool = False
+    stream_done: bool = False

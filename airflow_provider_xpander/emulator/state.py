@@ -1,0 +1,242 @@
+"""The emulated service without HTTP: settings, clock, tasks, faults, and what happens to each of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator import agents
+from airflow_provider_xpander.emulator.bodies import Body, end_fields, list_item, task_body, thread_body
+from airflow_provider_xpander.emulator.calls import Call
+from airflow_provider_xpander.emulator.clock import Clock
+from airflow_provider_xpander.emulator.fault import Fault
+from airflow_provider_xpander.emulator.schedule import Behaviour, ended, plan_run, resumed
+from airflow_provider_xpander.emulator.settings import Settings
+from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
+
+
+class NotFoundError(LookupError):
+    """What was asked for does not exist; the text is what the service answers as ``detail``."""
+
+
+class Emulator:
+    """
+    State of one emulated xpander.ai; thread-safe, so that a test may use it while the server runs.
+
+    :param settings: switches; replace or change them at any time.
+    :param clock: function that gives epoch seconds.
+    """
+
+    def __init__(self, settings: Settings | None = None, clock: Clock = time.time) -> None:
+        self.settings = settings or Settings()
+        self.clock = clock
+        self.tasks: dict[str, EmulatedTask] = {}
+        self.calls: list[Call] = []
+        self.faults: list[Fault] = []
+        self.closing = False
+        self._runs: list[Turn] = []
+        self._lock = threading.RLock()
+
+    def now(self) -> float:
+        """Return the time in epoch seconds, in the microseconds that timestamps have: dates compare equal."""
+        return round(self.clock(), 6)
+
+    def reset(self, settings: Settings | None = None) -> None:
+        """Forget tasks, calls, runs and faults, and start over with these (default: the default) settings."""
+        with self._lock:
+            self.tasks.clear()
+            self.calls.clear()
+            self.faults.clear()
+            self._runs.clear()
+            self.settings = settings or Settings()
+
+    def configure(self, changes: Mapping[str, Any]) -> Settings:
+        """
+        Change some of the settings.
+
+        :raises pydantic.ValidationError: an unknown setting or a wrong value; nothing is changed then.
+        """
+        self.settings = Settings.model_validate({**self.settings.model_dump(), **changes})
+        return self.settings
+
+    def runs(self, target_id: str | None = None) -> list[Turn]:
+        """Return every run that was started (and billed), oldest first; of one agent if it is given."""
+        with self._lock:
+            return [run for run in self._runs if target_id in (None, run.target_id)]
+
+    def stops(self, task_id: str) -> int:
+        """Return how often a stop request for a task was carried out."""
+        task = self.tasks.get(task_id)
+        return task.stops if task else 0
+
+    def add_fault(self, fault: Fault) -> Fault:
+        """Let requests go wrong from now on; the first fault that is due wins."""
+        self.faults.append(fault)
+        return fault
+
+    def take_fault(self, method: str, path: str) -> Fault | None:
+        """Return the fault that is due for a request, and count it."""
+        with self._lock:
+            return next((fault for fault in self.faults if fault.take(method, path)), None)
+
+    def invoke(self, kind: Kind, target_id: str, body: Body, version: str | None = None) -> EmulatedTask:
+        """
+        Start a run: a new task, or the next turn of the task whose id the request gives.
+
+        :param body: the request as the service read it, with every field.
+        :raises NotFoundError: unknown agent or workflow, or an unknown id while the settings refuse those.
+        """
+        act = agents.find(kind, target_id)
+        if act is None:
+            raise NotFoundError(f"{kind.title()} {target_id} not found")
+        with self._lock:
+            settings, now = self.settings, self.now()
+            task = self.tasks.get(body["id"] or "")
+            if task is None:
+                if body["id"] and settings.unknown_ids == "not_found":
+                    raise NotFoundError(f"Task {body['id']} not found")
+                task = EmulatedTask(id=body["id"] or str(uuid.uuid4()), created=now)
+            elif settings.busy_thread == "cancel":
+                task.last.plan = ended(task.last.plan, now, TaskStatus.STOPPED, {"is_manually_stopped": True})
+            prompt = agents.Prompt.of(body)
+            behaviour = self._timed(act(prompt))
+            end = end_fields(prompt.text, behaviour.result, prompt.wants_json, settings.json_results)
+            seconds = behaviour.seconds or 0.0
+            pending = min(seconds, settings.run_seconds * settings.pending_share / settings.speed)
+            turn = Turn(
+                task_id=task.id,
+                kind=kind,
+                target_id=target_id,
+                version=version,
+                body=body,
+                behaviour=behaviour,
+                end=end,
+                started=now,
+                plan=plan_run(now, behaviour, end, seconds=seconds, pending=pending),
+            )
+            task.turns.append(turn)
+            self.tasks[task.id] = task
+            self._runs.append(turn)
+            return task
+
+    def task(self, task_id: str) -> EmulatedTask:
+        """
+        Return a task.
+
+        :raises NotFoundError: unknown id.
+        """
+        task = self.tasks.get(task_id)
+        if task is None:
+            raise NotFoundError(f"Task {task_id} not found")
+        return task
+
+    def visible_task(self, task_id: str) -> EmulatedTask:
+        """
+        Return a task to a reader, who may come too early to see it.
+
+        :raises NotFoundError: unknown id, or one that is younger than ``not_found_lag_seconds``.
+        """
+        task = self.task(task_id)
+        if self.now() - task.created < self.settings.not_found_lag_seconds:
+            raise NotFoundError(f"Task {task_id} not found")
+        return task
+
+    def status(self, task_id: str) -> TaskStatus:
+        """Return the status of a task now."""
+        return self.task(task_id).status(self.now())
+
+    def body(self, task: EmulatedTask, *, turn: Turn | None = None, at: float | None = None) -> Body:
+        """Return a task's JSON; of the turn that is visible and of now, unless others are given."""
+        now = self.now() if at is None else at
+        turn = turn or task.visible(now, self.settings.stale_turn_seconds)
+        return task_body(task, turn, now, self.settings)
+
+    def thread(self, task_id: str) -> list[Body]:
+        """Return the messages of a task."""
+        return thread_body(self.visible_task(task_id), self.now())
+
+    def list_tasks(
+        self,
+        equal: Mapping[str, str | None],
+        from_date: datetime | None = None,
+        to_date: datetime | None = None,
+    ) -> list[Body]:
+        """
+        Return the items of a task list, latest update first.
+
+        :param equal: fields of the task and the value they must have; None is no condition.
+        :param from_date: earliest creation, inclusive; with a time zone.
+        :param to_date: latest creation, inclusive; with a time zone.
+        """
+        now, settings = self.now(), self.settings
+        earliest = from_date.timestamp() if from_date else 0.0
+        latest = min(to_date.timestamp() if to_date else now, now - settings.list_lag_seconds)
+        found: list[tuple[float, Body]] = []
+        for task in list(self.tasks.values()):
+            if not earliest <= task.created <= latest:
+                continue
+            turn = task.visible(now, settings.stale_turn_seconds)
+            full = task_body(task, turn, now, settings.model_copy(update={"slim_bodies": False}))
+            if all(wanted is None or full.get(key) == wanted for key, wanted in equal.items()):
+                found.append((turn.at(now).updated_at, list_item(task, turn, now, settings)))
+        return [item for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+    def stop(self, task_id: str) -> EmulatedTask:
+        """Stop a task; one that is over, or is being stopped, is left as it is (contract 2.6)."""
+        with self._lock:
+            task, now = self.task(task_id), self.now()
+            task.stops += 1
+            at = now + self.settings.stop_delay_seconds
+            task.last.plan = ended(task.last.plan, at, TaskStatus.STOPPED, {"is_manually_stopped": True})
+            return task
+
+    def delete(self, task_id: str) -> None:
+        """Erase a task; the record of its runs stays."""
+        with self._lock:
+            self.task(task_id)
+            del self.tasks[task_id]
+
+    def resume(self, task_id: str) -> EmulatedTask:
+        """Let a paused task execute again, for ``run_seconds``; others are left as they are."""
+        with self._lock:
+            task = self.task(task_id)
+            turn, seconds = task.last, self.settings.run_seconds / self.settings.speed
+            turn.plan = resumed(turn.plan, self.now(), seconds, turn.behaviour.status, turn.end)
+            return task
+
+    def finish(self, task_id: str, status: str | None = None, result: Any = None) -> EmulatedTask:
+        """
+        Let a task end now, unless it is over.
+
+        :param status: how it ends; default: as its agent would end it.
+        :param result: its result; default: its agent's.
+        """
+        with self._lock:
+            task, now = self.task(task_id), self.now()
+            turn = task.last
+            end = turn.end if result is None else {**turn.end, "result": result}
+            turn.plan = ended(turn.plan, now, TaskStatus(status or turn.behaviour.status), end)
+            return task
+
+    def override(self, task_id: str, fields: Mapping[str, Any]) -> EmulatedTask:
+        """Answer these fields of a task instead of what they would be, whatever they are."""
+        with self._lock:
+            task = self.task(task_id)
+            task.overrides |= fields
+            return task
+
+    def _timed(self, behaviour: Behaviour) -> Behaviour:
+        settings = self.settings
+        seconds = settings.run_seconds if behaviour.seconds is None else behaviour.seconds
+        wait = behaviour.resume_after
+        return replace(
+            behaviour,
+            seconds=seconds / settings.speed,
+            resume_after=None if wait is None else wait / settings.speed,
+        )

@@ -1,0 +1,30 @@
+"""Waiting inside the server, in a way that never keeps the server from closing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from airflow_provider_xpander.emulator.state import Emulator
+
+_TICK_SECONDS = 0.02
+
+
+async def wait(emulator: Emulator, seconds: float | None, until: Callable[[], bool] = lambda: False) -> bool:
+    """
+    Wait until a condition holds, but no longer than some seconds or until the server closes.
+
+    The real time counts here and not the emulator's clock, whose time may stand still.
+
+    :param seconds: how long to wait at most; None is no limit.
+    :return: whether the condition holds.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while not until():
+        left = _TICK_SECONDS if deadline is None else deadline - time.monotonic()
+        if left <= 0 or emulator.closing:
+            return False
+        # The condition may come true by a call of another thread, so it has to be looked at.
+        await asyncio.sleep(min(left, _TICK_SECONDS))
+    return True

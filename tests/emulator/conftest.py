@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from emulator_api import Api
+
+from airflow_provider_xpander.emulator import Emulator, EmulatorServer, ManualClock, Settings
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[EmulatorServer]:
+    with EmulatorServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: EmulatorServer) -> EmulatorServer:
+    running_server.emulator.reset(Settings(run_seconds=0.05))
+    running_server.emulator.clock = time.time
+    return running_server
+
+
+@pytest.fixture
+def emulator(server: EmulatorServer) -> Emulator:
+    return server.emulator
+
+
+@pytest.fixture
+def api(server: EmulatorServer) -> Api:
+    return Api(server)
+
+
+@pytest.fixture
+def clock(emulator: Emulator) -> ManualClock:
+    clock = emulator.clock = ManualClock()
+    return clock

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+COMMAND = [sys.executable, "-m", "airflow_provider_xpander.emulator"]
+LINE = re.compile(r"xpander\.ai emulator on (http://127\.0\.0\.1:\d+) \(API key: (\S+)\)\n")
+
+
+@contextmanager
+def emulator(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], 30)
+        assert ready, "no line in time"
+        found = LINE.fullmatch(process.stdout.readline())
+        assert found
+        yield process, found[1], found[2]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=10)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serves_until_it_is_told_to_stop(stop: signal.Signals) -> None:
+    with emulator("--api-key", "key-one", "--api-key", "key-two", "--speed", "100") as (process, url, key):
+        assert key == "key-one"
+        for accepted in ("key-one", "key-two"):
+            answer = requests.post(
+                url + "/v1/agents/echo/invoke",
+                headers={"x-api-key": accepted},
+                json={"input": {"text": "hi"}},
+                timeout=10,
+            )
+            assert answer.json()["result"] == "hi"
+        default = {"x-api-key": "xpander-emulator-key-0000"}
+        assert requests.get(url + "/v1/agents", headers=default, timeout=10).status_code == 401
+        process.send_signal(stop)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert out == ""
+    assert "POST /v1/agents/echo/invoke -> 200" in err
+    assert "GET /v1/agents -> 401" in err
+    assert "key-" not in err
+    assert "Traceback" not in err
+
+
+def test_a_taken_port_is_told(running_server: object) -> None:
+    port = str(running_server.port)  # type: ignore[attr-defined]
+    done = subprocess.run([*COMMAND, "--port", port], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
