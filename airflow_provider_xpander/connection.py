@@ -45,25 +45,33 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
+def _is_url(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.netloc)
+
+
 def _url(value: Any) -> str:
-    parts = urlsplit(_text(value))
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    text = _text(value)
+    if not _is_url(text, "http", "https"):
         raise ValueError("a URL that starts with http:// or https://")
-    return str(value).strip().rstrip("/")
+    return text.rstrip("/")
 
 
 def _proxy(value: Any) -> str:
-    parts = urlsplit(_text(value))
-    if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.netloc:
+    text = _text(value)
+    if not _is_url(text, "http", "https", "socks5", "socks5h"):
         raise ValueError("the URL of a proxy, such as http://proxy:3128")
-    return str(value).strip()
+    return text
 
 
 def _link_template(value: Any) -> str:
     template = _url(value)
     try:
         template.format(agent_id="", task_id="", organization_id="")
-    except (KeyError, IndexError, ValueError):
+    except (KeyError, IndexError, ValueError, AttributeError):
         raise ValueError("a URL with {agent_id}, {task_id} and {organization_id} at the most") from None
     return template
 
@@ -91,7 +99,7 @@ def _seconds(value: Any) -> float:
     problem = "a number of seconds greater than 0"
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(problem) from None
     if isinstance(value, bool) or not 0 < seconds < float("inf"):
         raise ValueError(problem)
@@ -102,9 +110,9 @@ def _limit(value: Any) -> int:
     problem = "a whole number, 0 for no limit"
     try:
         limit = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(problem) from None
-    if isinstance(value, bool) or limit < 0:
+    if isinstance(value, bool) or limit < 0 or (isinstance(value, float) and limit != value):
         raise ValueError(problem)
     return limit
 

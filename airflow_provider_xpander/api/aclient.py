@@ -20,8 +20,10 @@ from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
 
 T = TypeVar("T")
 
-# One process polls for thousands of tasks: few connections, kept open over the gap between two polls.
-_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=120.0)
+# One process polls for thousands of tasks: few connections, kept open over the gap between two polls. Both
+# numbers are the same, because httpcore closes what gets idle as soon as more connections than the second
+# are open, busy ones included: a burst of polls would make a new connection for each.
+_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=120.0)
 _NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -106,7 +108,7 @@ class AsyncClient:
             return NoReply(f"cannot reach {self.settings.base_url} ({_reason(error)})", sent=False)
         except httpx.TimeoutException:
             return NoReply(f"no answer within {self.settings.timeout:g} s", sent=True)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ssl.SSLError) as error:  # httpx lets those of a broken TLS session through
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         finally:
             _own_request.reset(token)

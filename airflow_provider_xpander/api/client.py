@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from traceback import walk_tb
 from typing import Any, TypeVar
 
 import requests
@@ -30,22 +31,11 @@ from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_xpander.api.sse import parse_event
 
 T = TypeVar("T")
-_NOT_SENT = (rex.ConnectTimeout, rex.SSLError, rex.ProxyError, rex.InvalidURL, rex.InvalidSchema)
+_NOT_SENT = (rex.ConnectTimeout, rex.ProxyError, rex.InvalidURL, rex.InvalidSchema)
 _BOM = b"\xef\xbb\xbf"
 
 
-class _HeaderAuth(requests.auth.AuthBase):
-    """Sets the credentials; being an auth object, it keeps requests from taking others out of ~/.netrc."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self._settings.headers())
-        return request
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
@@ -65,17 +55,12 @@ class Client:
         policy: RetryPolicy | None = None,
         refresh: Callable[[], Settings] | None = None,
     ) -> None:
+        self.settings = settings
         self.policy = policy or RetryPolicy()
         self._refresh = refresh
         self._session = requests.Session()
-        self._use(settings)
-
-    def _use(self, settings: Settings) -> None:
-        self.settings = settings
-        self._session.auth = _HeaderAuth(settings)
-        self._session.headers.update(settings.headers(authenticated=False))
-        if settings.proxy:
-            self._session.proxies = {"http": settings.proxy, "https": settings.proxy}
+        # The credentials are among the headers; without any auth, requests would take some out of ~/.netrc.
+        self._session.auth = _keep_headers
 
     def close(self) -> None:
         """Close the session's connections."""
@@ -143,53 +128,78 @@ class Client:
             elif isinstance(step, Sleep):
                 time.sleep(step.seconds)
             elif self._refresh is not None:
-                self._use(self._refresh())
+                self.settings = self._refresh()
 
     def _send(self, call: Call[Any], timeout: float | None) -> Reply | NoReply:
         opened = self._request(call, timeout or self.settings.timeout)
-        if isinstance(opened, NoReply):
-            return opened
-        with opened:
-            try:
-                return Reply(opened.status_code, opened.headers, opened.content)
-            except (rex.RequestException, uex.HTTPError) as error:
-                return NoReply(f"the answer broke off ({_reason(error)})", sent=True)
+        return opened if isinstance(opened, NoReply) else _whole(opened)
 
     def _open(self, call: Call[Any]) -> Reply | NoReply:
         opened = self._request(call, self.settings.timeout, accept="text/event-stream")
         if isinstance(opened, NoReply):
             return opened
-        if opened.ok:
+        if 200 <= opened.status_code < 300:
             return Reply(opened.status_code, opened.headers, stream=opened)
-        with opened:
-            return Reply(opened.status_code, opened.headers, opened.content)
+        return _whole(opened)
 
     def _request(
         self, call: Call[Any], timeout: float, accept: str | None = None
     ) -> requests.Response | NoReply:
+        settings = self.settings
+        headers = dict(settings.headers(authenticated=call.authenticated))
+        if accept:
+            headers |= {"Accept": accept, "Cache-Control": "no-cache"}
         try:
             return self._session.request(
                 call.method,
-                self.settings.base_url + call.path,
+                settings.base_url + call.path,
                 params=dict(call.params),
                 json=call.json,
-                headers={"Accept": accept, "Cache-Control": "no-cache"} if accept else None,
-                auth=None if call.authenticated else _no_auth,
+                headers=headers,
                 timeout=(CONNECT_TIMEOUT, timeout),
                 allow_redirects=False,
-                verify=self.settings.verify,
+                verify=settings.verify,
+                # With the request, because those of the environment win over those of a session.
+                proxies={"http": settings.proxy, "https": settings.proxy} if settings.proxy else None,
                 stream=True,
             )
-        except rex.ReadTimeout:
-            return NoReply(f"no answer within {timeout:g} s", sent=True)
         except rex.RequestException as error:
-            where = f"cannot reach {self.settings.base_url}"
+            where = f"cannot reach {settings.base_url}"
             cause = getattr(error.args[0] if error.args else None, "reason", None)
             if isinstance(cause, uex.NameResolutionError):
                 return NoReply(f"{where}: its host name is unknown", sent=False)
-            if isinstance(error, _NOT_SENT) or isinstance(cause, uex.ConnectTimeoutError):
+            if (
+                isinstance(error, _NOT_SENT)
+                or isinstance(cause, uex.ConnectTimeoutError)
+                or _in_handshake(error)
+            ):
                 return NoReply(f"{where} ({_reason(error)})", sent=False)
+            if isinstance(error, rex.ReadTimeout):
+                return NoReply(f"no answer within {timeout:g} s", sent=True)
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
+
+
+def _whole(response: requests.Response) -> Reply | NoReply:
+    with response:
+        try:
+            return Reply(response.status_code, response.headers, response.content)
+        except (rex.RequestException, uex.HTTPError) as error:
+            return NoReply(f"the answer broke off ({_reason(error)})", sent=True)
+
+
+def _in_handshake(error: BaseException) -> bool:
+    """Whether TLS failed before the request was sent; no type of requests' errors tells that from later."""
+    seen: set[int] = set()
+    behind: list[object] = [error]
+    while behind:
+        inner = behind.pop()
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        if any(frame.f_code.co_name == "do_handshake" for frame, _ in walk_tb(inner.__traceback__)):
+            return True
+        behind += [inner.__cause__, inner.__context__, getattr(inner, "reason", None), *inner.args]
+    return False
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

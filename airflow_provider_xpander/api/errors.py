@@ -81,7 +81,15 @@ class XpanderBillingError(XpanderError):
 
 
 class XpanderServiceError(XpanderError):
-    """The service failed (5xx), or what answered did not speak its language (proxy page, cut-off body)."""
+    """
+    The service failed (5xx), or what answered did not speak its language (proxy page, cut-off body).
+
+    :param retry_after: seconds that the service asks to wait, or None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.retry_after = retry_after
 
 
 class XpanderConnectionError(XpanderError):
@@ -188,7 +196,9 @@ def _sentence(content: Any, depth: int = 0) -> str:
         return "; ".join(filter(None, (_sentence(item, depth + 1) for item in content[:10])))
     if isinstance(content, Mapping):
         if "msg" in content:
-            place = ".".join(str(part) for part in content.get("loc") or () if part != "body")
+            path = content.get("loc")
+            parts = path if isinstance(path, list) else ()
+            place = ".".join(str(part) for part in parts if part != "body")
             return f"{place}: {content['msg']}" if place else str(content["msg"])
         for key in ("detail", "message", "error"):
             if content.get(key):
@@ -247,4 +257,4 @@ def error_from_status(
     if 300 <= status_code < 400:
         hint = "Redirects are not followed, so that the key stays with its host; set the connection's host."
         return XpanderServiceError(f"{answer}. {hint}", **known)
-    return XpanderServiceError(f"{answer}.", **known)
+    return XpanderServiceError(f"{answer}.", retry_after=retry_after, **known)

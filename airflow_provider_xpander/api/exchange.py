@@ -188,6 +188,7 @@ def _ambiguous(
 
 
 def _describe(body: bytes) -> str:
+    # Of JSON only the shape is told: the service echoes the tokens of a request (contract section 4).
     if not body.strip():
         return "an empty body"
     try:
@@ -196,10 +197,8 @@ def _describe(body: bytes) -> str:
         text = error_text(body)
         if text.startswith("an HTML page"):
             return f"{text} instead of JSON"
-        kind = (
-            "a JSON body that is cut off or broken"
-            if body.lstrip()[:1] in b"{["
-            else "a body that is not JSON"
-        )
-        return f"{kind}: {printable(text, 200)}"
-    return f"JSON of another shape than the API's: {printable(json.dumps(content), 200)}"
+        if body.lstrip()[:1] in (b"{", b"["):
+            return f"a JSON body that is cut off or broken ({len(body)} bytes)"
+        return f"a body that is not JSON: {printable(text, 200)}"
+    shape = f"an object with the keys {', '.join(content)}" if isinstance(content, dict) else "no object"
+    return f"JSON of another shape than the API's: {printable(shape, 200)}"

@@ -41,8 +41,9 @@ __all__ = [
 class Tolerant(BaseModel):
     """Base of what the service answers: unknown fields are kept, a malformed field falls to its default."""
 
-    # Built on first use: DAGs are parsed often and need none of these models then.
-    model_config = ConfigDict(extra="allow", defer_build=True)
+    # Built on first use: DAGs are parsed often and need none of these models then. What is refused stays out
+    # of the messages: the service echoes tokens back.
+    model_config = ConfigDict(extra="allow", defer_build=True, hide_input_in_errors=True)
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -206,7 +207,11 @@ class Page(Tolerant, Generic[Item]):
     def _skip_items_without_id(cls, value: Any) -> Any:
         if not isinstance(value, list):
             return value
-        return [item for item in value if isinstance(item, Mapping) and item.get("id")]
+        return [
+            item
+            for item in value
+            if isinstance(item, Mapping) and isinstance(item.get("id"), str) and item["id"]
+        ]
 
 
 TaskPage = Page[Task]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,7 +50,8 @@ class Target:
 
 
 # A field that the API does not know is a typo. Values stay out of the messages: some of them are secrets.
-_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+# NaN and infinity are kept, to be refused: by default they would be sent as null.
+_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="constants")
 
 
 class User(BaseModel):
@@ -137,6 +139,10 @@ class InvokeRequest(BaseModel):
         known = sorted(set(self.extra_body or ()) & set(type(self).model_fields))
         if known:
             raise ValueError(f"extra_body: {', '.join(known)} is a field of its own, set it there")
+        try:
+            json.dumps(self.body(), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"only JSON data can be sent: {error}") from None
         return self
 
     @property

@@ -81,7 +81,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
         except ValueError:
             try:
                 date = parsedate_to_datetime(value)
-            except (ValueError, IndexError, TypeError):
+            except (ValueError, IndexError, TypeError, OverflowError):
                 return None
             seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
         return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -234,5 +234,5 @@ def _objects(body: Any) -> list[dict[str, Any]]:
 
 def _thread(body: Any) -> list[ThreadMessage]:
     # The full thread is an object whose key "root" holds the messages; both shapes are seen (C8).
-    messages = body.get("root", []) if isinstance(body, Mapping) else body
+    messages = body.get("root") if isinstance(body, Mapping) else body
     return [ThreadMessage.model_validate(item) for item in _objects(messages)]

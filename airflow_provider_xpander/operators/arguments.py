@@ -50,11 +50,10 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     :raises XpanderValidationError: names each wrong field, its value and what is allowed.
     """
     given = {name: value for name, value in fields["input"].items() if value is not None}
-    if not given.get("text") and not given.get("files"):
-        raise XpanderValidationError("input or files must be given, both are empty")
     known: dict[str, Any] = {name: value for name, value in fields.items() if _is_literal(value)}
     known["input"] = {name: value for name, value in given.items() if _is_literal(value)}
-    if not (known["input"].get("text") or known["input"].get("files")):
+    unrendered = [name for name in ("text", "files") if name in given and name not in known["input"]]
+    if unrendered and not known["input"].get("text"):
         known["input"]["text"] = "not rendered yet"
     parse_request(known)
 

@@ -32,7 +32,7 @@ from airflow_provider_xpander.operators.arguments import (
 )
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
-from airflow_provider_xpander.runs.outcome import paused, timed_out
+from airflow_provider_xpander.runs.outcome import account, paused, timed_out
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Over, Watch
 from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
@@ -250,6 +250,7 @@ class XpanderInvokeOperator(BaseOperator):
 
     def _finish(self, context: Context, task: Task) -> Any:
         wants_json = self.output_format == "json" or self.output_schema is not None
+        self.log.info(account(task))
         try:
             return publish(context["ti"], task, wants_json=wants_json)
         except XpanderTaskStopped as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -80,8 +81,8 @@ def xcom_safe(value: Any) -> Any:
     """
     Make untrusted data safe to store: the reader of the XCom gets data, never an object or a failure.
 
-    Keys with a meaning for Airflow get a ``~`` in front, integers beyond 64 bits become strings, NUL
-    characters and lone surrogates, which databases refuse, become U+FFFD.
+    Keys with a meaning for Airflow get a ``~`` in front; integers beyond 64 bits, and numbers that are not
+    finite, become strings; NUL characters and lone surrogates, which databases refuse, become U+FFFD.
 
     :param value: JSON data: None, bool, number, str, list or dict.
     """
@@ -92,6 +93,8 @@ def xcom_safe(value: Any) -> Any:
     if isinstance(value, list):
         return [xcom_safe(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and not _INT_MIN <= value <= _INT_MAX:
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
 

@@ -37,6 +37,19 @@ def failure(task: Task) -> XpanderTaskError | None:
     return XpanderTaskFailed(f"xpander task {task.id} ended {task.status.value}{said}.{mutated}", **known)
 
 
+def account(task: Task) -> str:
+    """Sum up a run that has ended in one line: how, after how long, and what it used."""
+    parts = [f"xpander task {task.id} ended {task.status.value}"]
+    begun = task.started_at or task.created_at
+    if begun is not None and task.finished_at is not None:
+        parts.append(f"after {(task.finished_at - begun).total_seconds():.1f} s")
+    if task.tokens is not None and task.tokens.total_tokens is not None:
+        parts.append(f"with {task.tokens.total_tokens} tokens")
+    if task.llm_model_name:
+        parts.append(f"of {printable(task.llm_model_name, 100)}")
+    return " ".join(parts)
+
+
 def paused(task: Task) -> XpanderTaskPaused:
     """Make the error for a run that is paused while ``on_paused="fail"`` was asked for."""
     reason = pause_reason(task)

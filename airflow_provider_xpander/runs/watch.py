@@ -130,7 +130,8 @@ class Watch:
             self._failing_since = now if self._failing_since is None else self._failing_since
             if self.deadline is None and now - self._failing_since >= OUTAGE_BUDGET:
                 return Over(End.ERROR, self._seen, error)
-            return self._again(self.poll_interval, now)
+            asked = getattr(error, "retry_after", None) or 0.0
+            return self._again(max(self.poll_interval, asked), now)
         return Over(End.ERROR, self._seen, error)
 
     def _again(self, seconds: float, now: float) -> Again | Over:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -28,8 +29,8 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
-from airflow_provider_xpander.runs.event import read_event
-from airflow_provider_xpander.runs.outcome import paused
+from airflow_provider_xpander.runs.event import WaitEvent, read_event
+from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
 from airflow_provider_xpander.xcom import publish, publish_summary
@@ -78,7 +79,8 @@ class XpanderTaskSensor(BaseSensorOperator):
         """Look once and defer, or poke as any sensor."""
         if not self.deferrable:
             return super().execute(context)
-        found = self._first_look(context)
+        with self._forgiving():
+            found = self.poke(context)
         return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer()
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
@@ -102,9 +104,12 @@ class XpanderTaskSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Take up the task again when the trigger has fired."""
+        with self._forgiving():
+            return self._take_up(context, read_event(event))
+
+    def _take_up(self, context: Context, found: WaitEvent) -> Any:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        found = read_event(event)
         task_id = found.xpander_task_id
         if found.end is End.TIMEOUT:
             raise AirflowSensorTimeout(
@@ -123,11 +128,19 @@ class XpanderTaskSensor(BaseSensorOperator):
                 task = hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL)
             return self._answer(context, task)
 
-    def _first_look(self, context: Context) -> PokeReturnValue | bool:
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Skip where the author wants no failure, as the base class does around a poke."""
         try:
-            return self.poke(context)
-        except AirflowFailException as error:  # as the base class does around a poke
+            yield
+        except AirflowSkipException:
+            raise
+        except (AirflowFailException, AirflowSensorTimeout) as error:
             if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except Exception as error:
+            if self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
 
@@ -147,6 +160,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         )
 
     def _answer(self, context: Context, task: Task) -> Any:
+        self.log.info(account(task))
         wants_json = (self.output_format or task.output_format) == "json"
         return publish(context["ti"], task, wants_json=wants_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,7 +49,16 @@ async def shared_client(conn_id: str) -> AsyncIterator[AsyncClient]:
                 await shared.client.close()
 
 
+def _load(verify: bool | str) -> ssl.SSLContext:
+    """Do what takes long the first time: certificates, and what httpx imports only when it is used."""
+    import anyio
+    import httpcore  # noqa: F401 - imported by the constructor of a client
+
+    anyio.run(anyio.sleep, 0)  # imports the backend for asyncio, by which the first request goes
+    return tls_context(verify)
+
+
 async def _open(conn_id: str) -> AsyncClient:
     settings = await read_settings(conn_id)
-    tls = await asyncio.to_thread(tls_context, settings.verify)
+    tls = await asyncio.to_thread(_load, settings.verify)
     return AsyncClient(settings, tls=tls, refresh=partial(read_settings, conn_id))
