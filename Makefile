@@ -1,0 +1,96 @@
+# Everything that is done with a checkout. Needs make and Python 3.11 or newer; the rest goes into .venv/.
+#
+#   make demo         the enrichment example on a real local Airflow, with the emulator
+#   make ui           a local Airflow with the examples, until Ctrl-C
+#   make test         lint, and all tests on both Airflow versions; AIRFLOW=3.3.2 for one of them
+#   make lint         ruff and mypy
+#   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
+#   make lock         newer versions into requirements/*.txt
+#   make clean        remove what the others have made
+
+NEWEST := 3.3.2
+OLDEST := 2.11.2
+
+PYTHON ?= python3
+# Airflow 2.11 runs on Python up to 3.12: $(PYTHON) when it is fit, or else another one on PATH.
+FIT := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+OLDEST_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.12 python3.11, \
+	$(shell $(python) -c '$(FIT)' 2>/dev/null && echo $(python))))
+PYTHON_$(NEWEST) = $(PYTHON)
+PYTHON_$(OLDEST) = $(OLDEST_PYTHON)
+AIRFLOW ?= $(if $(OLDEST_PYTHON),$(OLDEST)) $(NEWEST)
+
+ENV := .venv/airflow-$(NEWEST)
+UV := .venv/tools/bin/uv
+# Interpreters are those of the machine.
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: demo ui test lint test-wheel lock clean
+
+demo: $(ENV)/.ready
+	@$(ENV)/bin/python -m dev.demo
+
+ui: $(ENV)/.ready
+	@$(ENV)/bin/python -m dev.ui
+
+test: lint $(AIRFLOW:%=test-on-%)
+	@echo "== tested on Airflow $(AIRFLOW)"
+	@$(if $(OLDEST_PYTHON),,echo "== NOT tested on Airflow $(OLDEST): it needs Python 3.11 or 3.12 on PATH")
+
+# The parts in the order of what they cost, so that what is wrong shows early.
+test-on-%: .venv/airflow-%/.ready
+	@echo "== Airflow $*: unit tests"
+	.venv/airflow-$*/bin/python -m pytest tests --ignore=tests/dag_test --ignore=tests/e2e $(PYTEST_ARGS)
+	@echo "== Airflow $*: DAGs in one process"
+	.venv/airflow-$*/bin/python -m pytest tests/dag_test $(PYTEST_ARGS)
+	@echo "== Airflow $*: DAGs in real processes"
+	.venv/airflow-$*/bin/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+lint: $(ENV)/.ready
+	$(ENV)/bin/ruff format --check
+	$(ENV)/bin/ruff check
+	$(ENV)/bin/mypy
+
+test-wheel: dist $(AIRFLOW:%=test-wheel-on-%)
+
+.PHONY: dist
+dist: $(ENV)/.ready
+	rm -rf dist
+	$(ENV)/bin/python -m build --outdir dist
+	@tar -tzf dist/*.tar.gz | grep -q example_dags/data/ || { echo "the sdist lacks example_dags"; exit 1; }
+
+# Not from the checkout's folder: its package would be imported instead of the installed one.
+test-wheel-on-%: dist
+	@echo "== Airflow $*: the installed wheel"
+	$(UV) venv --quiet --clear --python "$(PYTHON_$*)" .venv/wheel-$*
+	$(UV) pip install --quiet --python .venv/wheel-$* --constraint requirements/airflow-$*.txt \
+		"apache-airflow==$*" "$$(echo dist/*.whl)[emulator]"
+	cd .venv/wheel-$* && bin/python -I $(CURDIR)/dev/check_wheel.py
+
+lock: $(UV)
+	$(call compile,$(NEWEST),--group lint)
+	$(call compile,$(OLDEST))
+
+# No name of an index and no path gets into the files, so that they work anywhere.
+compile = $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+	--no-annotate --custom-compile-command "make lock" --extra emulator --group test --group build $(2) \
+	--output-file requirements/airflow-$(1).txt pyproject.toml requirements/airflow-$(1).in
+
+clean:
+	rm -rf .venv .local dist build .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps; what they depend on is what an environment is made of.
+.PRECIOUS: .venv/airflow-%/.ready
+$(UV): requirements/tools.txt
+	$(PYTHON) -m venv --clear .venv/tools
+	.venv/tools/bin/python -m pip install --quiet --requirement requirements/tools.txt
+	@touch $@
+
+.venv/airflow-%/.ready: requirements/airflow-%.txt pyproject.toml $(UV)
+	@echo "== making the environment of Airflow $*"
+	@test -n "$(PYTHON_$*)" || { echo "no fit Python for Airflow $* on PATH"; exit 1; }
+	$(UV) venv --quiet --clear --python "$(PYTHON_$*)" $(@D)
+	$(UV) pip install --quiet --python $(@D) --requirement requirements/airflow-$*.txt
+	$(UV) pip install --quiet --python $(@D) --no-deps --editable .
+	@touch $@

@@ -1,0 +1,151 @@
+"""`make demo`: run the enrichment example through real Airflow processes, and show what came out."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dev.airflow_client import RUN_ENDS, AirflowClient
+from dev.local_airflow import AIRFLOW_VERSION, LocalAirflow, LocalAirflowError
+from dev.paths import EXAMPLE_DAGS, STATE
+from dev.service import ServiceError, chosen_service
+from dev.waiting import WaitTimeout, wait_for
+
+DAG_ID = "xpander_enrich_tickets"
+TICKETS = EXAMPLE_DAGS / "data" / "support_tickets.csv"
+OUTPUT = STATE / "demo" / "enriched_tickets.csv"
+ANSWER = ("category", "priority", "sentiment", "summary")
+# Column of the printed table: widest it gets.
+COLUMNS = {
+    "id": 6,
+    "customer": 24,
+    "subject": 38,
+    "category": 11,
+    "priority": 8,
+    "sentiment": 9,
+    "summary": 48,
+}
+
+# Long enough to be deferred, short enough to be watched.
+EMULATOR_RUN_SECONDS = 5.0
+# A real agent may be slow and is rate limited.
+RUN_LIMIT = 3600.0
+
+_started = time.monotonic()
+
+
+def main() -> int:
+    """Run the demo and return the exit code: 0 only if the table is complete."""
+    # Processes are stopped on the way out, so a SIGTERM has to be a way out too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    OUTPUT.unlink(missing_ok=True)
+    try:
+        with chosen_service(EMULATOR_RUN_SECONDS) as service:
+            say(f"agents: {service.name}; starting Airflow {AIRFLOW_VERSION} ...")
+            env = {**service.env, "XPANDER_EXAMPLE_OUTPUT": str(OUTPUT)}
+            with LocalAirflow(STATE / "demo" / "airflow", dags=[EXAMPLE_DAGS], env=env) as airflow:
+                say(f"Airflow is up on {airflow.url}")
+                succeeded = run(airflow.client)
+    except (ServiceError, LocalAirflowError, WaitTimeout) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted, everything is stopped", file=sys.stderr)
+        return 130
+    if not succeeded:
+        return 1
+    tickets, table = read_csv(TICKETS), read_csv(OUTPUT)
+    print_table(table)
+    print(f"\n{len(table)} tickets enriched by {service.name}: {OUTPUT}")
+    complete = [row["id"] for row in table if all(row[name] for name in ANSWER)]
+    if complete != [ticket["id"] for ticket in tickets]:
+        print("the table is not complete", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(client: AirflowClient) -> bool:
+    """Run the DAG to its end, with a line whenever something changes; return whether it succeeded."""
+    client.unpause(DAG_ID)
+    # Nothing to trigger: an unpaused daily DAG starts with the run of today.
+    run_id = wait_for(
+        lambda: next(iter(client.runs(DAG_ID)), None), limit=60, what=f"the scheduled run of {DAG_ID}"
+    )
+    say(f"{DAG_ID} {run_id}")
+    last, deadline = "", time.monotonic() + RUN_LIMIT
+    while (state := client.run_state(DAG_ID, run_id)) not in RUN_ENDS:
+        if time.monotonic() > deadline:
+            raise WaitTimeout(f"the run has not ended within {RUN_LIMIT:g} s")
+        now = progress(client, run_id)
+        if now and now != last:
+            say(now)
+        last = now
+        time.sleep(1)
+    say(progress(client, run_id))
+    say(f"{DAG_ID} {state}")
+    if state != "success":
+        print_first_failure(client, run_id)
+    return state == "success"
+
+
+def progress(client: AirflowClient, run_id: str) -> str:
+    """Return how far the tickets are, in one line; empty before they are known."""
+    states = Counter(
+        one.state
+        for one in client.task_instances(DAG_ID, run_id)
+        if one.task_id == "classify" and one.map_index >= 0
+    )
+    if not states:
+        return ""
+    line = f"{states['success']} of {states.total()} tickets done, {states['deferred']} waiting for the agent"
+    return f"{line}, {states['failed']} failed" if states["failed"] else line
+
+
+def print_first_failure(client: AirflowClient, run_id: str) -> None:
+    """Print the end of the log of the first task that failed."""
+    for one in client.task_instances(DAG_ID, run_id):
+        if one.state == "failed":
+            log = client.log(DAG_ID, run_id, one.task_id, one.try_number, one.map_index)
+            print(
+                f"--- log of {one.task_id}[{one.map_index}]",
+                *log.splitlines()[-30:],
+                sep="\n",
+                file=sys.stderr,
+            )
+            return
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print the interesting columns, aligned, long texts cut, lines no wider than the terminal."""
+    width = shutil.get_terminal_size((160, 24)).columns
+    print()
+    for row in [{name: name for name in COLUMNS}, *rows]:
+        cells = [cut(row[name], size).ljust(size) for name, size in COLUMNS.items()]
+        print("  ".join(cells)[:width].rstrip())
+
+
+def cut(text: str, size: int) -> str:
+    """Return a text on one line, with an ellipsis where it is longer than ``size``."""
+    line = " ".join(text.split())
+    return line if len(line) <= size else line[: size - 1] + "…"
+
+
+def say(line: str) -> None:
+    """Print a line with the seconds since the start."""
+    print(f"{time.monotonic() - _started:6.1f} s  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, User, parse_request
+
+# Seed 000: AgentExecutionRequest, AgentExecutionInput-Input and User-Input.
+REQUEST_FIELDS = [
+    "input", "id", "payload_extension", "parent_execution_id", "worker_id", "source", "output_format",
+    "output_schema", "run_locally", "additional_context", "instructions_override", "test_run_node_id",
+    "expected_output", "events_streaming", "mcp_servers", "triggering_agent_id", "title", "think_mode",
+    "disable_attachment_injection", "user_tokens", "user_oidc_token", "return_metrics",
+    "llm_model_provider", "llm_model_name", "llm_reasoning_effort", "source_node_type",
+]  # fmt: skip
+INPUT_FIELDS = ["text", "files", "user"]
+USER_FIELDS = [
+    "id", "first_name", "last_name", "email", "additional_attributes", "role", "is_super_admin", "timezone",
+]  # fmt: skip
+OF_TYPE: dict[str, Any] = {
+    "payload_extension": {"ticket": 7}, "output_schema": {"type": "object"}, "run_locally": True,
+    "output_format": "json", "events_streaming": True, "mcp_servers": [{"name": "m"}],
+    "think_mode": "harder", "disable_attachment_injection": True, "user_tokens": {"n": "t"},
+    "return_metrics": True, "llm_reasoning_effort": "xhigh", "source_node_type": "webhook",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in REQUEST_FIELDS if name != "input"])
+def test_every_field_of_the_api_is_sent_as_given(name: str) -> None:
+    value = OF_TYPE.get(name, "some text")
+    body = InvokeRequest.model_validate({"input": "hi", name: value}).body()
+    assert body[name] == value
+
+
+def test_there_is_no_field_that_the_api_does_not_know() -> None:
+    assert set(InvokeRequest.model_fields) - {"extra_body"} == set(REQUEST_FIELDS)
+    assert set(InvokeInput.model_fields) == set(INPUT_FIELDS)
+    assert set(User.model_fields) == set(USER_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("hello", {"text": "hello"}),
+        ({"text": "hello"}, {"text": "hello"}),
+        ({"files": ["https://x/f.pdf"]}, {"files": ["https://x/f.pdf"]}),
+        (
+            {"text": "hello", "user": {"email": "a@b.c", "timezone": "Europe/Berlin"}},
+            {"text": "hello", "user": {"email": "a@b.c", "timezone": "Europe/Berlin"}},
+        ),
+        (InvokeInput(text="hello", user=User(email="a@b.c")), {"text": "hello", "user": {"email": "a@b.c"}}),
+    ],
+)
+def test_the_input_is_a_text_or_an_object(given: Any, sent: dict[str, Any]) -> None:
+    assert parse_request({"input": given}).body() == {"input": sent}
+
+
+def test_only_what_was_set_is_sent() -> None:
+    assert InvokeRequest(input="hi", title=None).body() == {"input": {"text": "hi"}}
+
+
+@pytest.mark.parametrize(
+    "request_of_caller",
+    ["hi", {"input": "hi"}, InvokeRequest(input="hi")],
+    ids=["text", "mapping", "model"],
+)
+def test_a_request_can_be_given_in_three_ways(request_of_caller: Any) -> None:
+    assert parse_request(request_of_caller) == InvokeRequest(input="hi")
+
+
+@pytest.mark.parametrize(
+    ("fields", "wants", "sent_format"),
+    [
+        ({}, False, None),
+        ({"output_format": "text"}, False, "text"),
+        ({"output_format": "json"}, True, "json"),
+        ({"output_schema": {"type": "object"}}, True, "json"),
+        ({"output_schema": {}}, True, "json"),
+        ({"output_schema": {"type": "object"}, "output_format": "json"}, True, "json"),
+    ],
+)
+def test_a_schema_asks_for_json(fields: dict[str, Any], wants: bool, sent_format: str | None) -> None:
+    request = InvokeRequest.model_validate({"input": "hi", **fields})
+    assert request.wants_json is wants
+    assert request.body().get("output_format") == sent_format
+
+
+def test_extra_body_goes_on_the_top_level() -> None:
+    request = InvokeRequest(input="hi", extra_body={"tool_call_limit": 3, "younger": {"a": None}})
+    assert request.body() == {"input": {"text": "hi"}, "tool_call_limit": 3, "younger": {"a": None}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({}, ["input"]),
+        ({"input": ""}, ["input", "text", "file"]),
+        ({"input": " \n"}, ["input", "text", "file"]),
+        ({"input": {}}, ["input", "text", "file"]),
+        ({"input": {"files": []}}, ["input", "text", "file"]),
+        ({"input": 7}, ["input"]),
+        ({"input": "hi", "titel": "x"}, ["titel", "extra_body"]),
+        ({"input": {"text": "hi", "image": "x"}}, ["input.image"]),
+        ({"input": {"text": "hi", "user": {"id": "u"}}}, ["input.user.email"]),
+        (
+            {"input": "hi", "output_format": "html"},
+            ["output_format", "'html'", "text", "markdown", "json", "voice"],
+        ),
+        ({"input": "hi", "think_mode": "hard"}, ["think_mode", "'hard'", "default", "harder"]),
+        ({"input": "hi", "llm_reasoning_effort": "max"}, ["llm_reasoning_effort", "'max'", "low", "xhigh"]),
+        ({"input": "hi", "title": 7}, ["title", "7"]),
+        ({"input": "hi", "output_schema": {}, "output_format": "text"}, ["output_format", "'text'", "json"]),
+        ({"input": "hi", "extra_body": {"title": "x"}}, ["extra_body", "title"]),
+        ({"input": "hi", "extra_body": {"when": datetime(2026, 1, 1, tzinfo=UTC)}}, ["JSON"]),
+        ({"input": "hi", "extra_body": {"ratio": float("nan")}}, ["JSON"]),
+        ({"input": "hi", "payload_extension": {"ratio": float("inf")}}, ["JSON"]),
+        ({"input": "hi", "payload_extension": {"thing": object()}}, ["JSON"]),
+    ],
+    ids=lambda value: repr(value)[:60] if isinstance(value, dict) else "",
+)
+def test_a_wrong_request_is_refused_with_what_is_wrong(fields: dict[str, Any], named: list[str]) -> None:
+    with pytest.raises(XpanderValidationError) as caught:
+        parse_request(fields)
+    for word in named:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user_oidc_token": ["s3cret"]},
+        {"user_tokens": "s3cret"},
+        {"user_tokens": ["s3cret"]},
+        {"mcp_servers": ["s3cret"]},
+        {"mcp_servers": {"api_key": "s3cret"}},
+    ],
+    ids=repr,
+)
+def test_the_value_of_a_secret_field_is_in_no_message(fields: dict[str, Any]) -> None:
+    with pytest.raises(XpanderValidationError) as caught:
+        parse_request({"input": "hi", **fields})
+    assert next(iter(fields)) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(caught.value.__cause__)
+    with pytest.raises(ValidationError) as raw:
+        InvokeRequest.model_validate({"input": "hi", **fields})
+    assert "s3cret" not in str(raw.value)
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    request = InvokeRequest(
+        input="hi",
+        user_tokens={"n": "s3cret"},
+        user_oidc_token="s3cret",
+        mcp_servers=[{"api_key": "s3cret"}],
+        extra_body={"x": "s3cret"},
+    )
+    assert "s3cret" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "text"),
+    [
+        (Target.agent("a-1"), ("agent", "a-1", None), "agent a-1"),
+        (Target.agent("a-1", "draft"), ("agent", "a-1", "draft"), "agent a-1 (version draft)"),
+        (Target.workflow("w-1", version="2"), ("workflow", "w-1", "2"), "workflow w-1 (version 2)"),
+    ],
+)
+def test_targets(target: Target, fields: tuple[str, str, str | None], text: str) -> None:
+    assert (target.kind, target.id, target.version) == fields
+    assert str(target) == text
+
+
+@pytest.mark.parametrize("id", ["", "  ", None, 7])
+@pytest.mark.parametrize(("make", "name"), [(Target.agent, "agent_id"), (Target.workflow, "workflow_id")])
+def test_a_target_needs_an_id(make: Any, name: str, id: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        make(id)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from airflow_provider_xpander import __version__
+from airflow_provider_xpander.api.settings import Settings
+
+KEY = "k-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("settings", "authenticated", "credentials"),
+    [
+        (Settings(api_key=KEY), True, {"x-api-key": KEY}),
+        (Settings(api_key=KEY, auth_mode="bearer"), True, {"Authorization": f"Bearer {KEY}"}),
+        (Settings(api_key=KEY), False, {}),
+        (Settings(api_key=KEY, auth_mode="bearer"), False, {}),
+    ],
+    ids=["key", "bearer", "key not wanted", "bearer not wanted"],
+)
+def test_a_key_and_a_token_are_never_sent_together(
+    settings: Settings, authenticated: bool, credentials: dict[str, str]
+) -> None:
+    headers = dict(settings.headers(authenticated=authenticated))
+    del headers["User-Agent"], headers["Accept"]
+    assert headers == credentials
+
+
+def test_the_organization_is_sent_only_if_it_is_set() -> None:
+    assert Settings(organization_id="o-1").headers()["x-organization-id"] == "o-1"
+    assert "x-organization-id" not in Settings().headers()
+
+
+def test_the_user_agent_names_the_versions() -> None:
+    agent = Settings().headers()["User-Agent"]
+    assert re.fullmatch(rf"airflow-provider-xpander/{re.escape(__version__)} Python/3\.\d+\.\d+", agent)
+    assert Settings(user_agent="mine").headers()["User-Agent"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("settings", "user"),
+    [
+        (Settings(), None),
+        (Settings(user_email="a@b.c"), {"email": "a@b.c"}),
+        (Settings(user_email="a@b.c", user_id="u-1"), {"email": "a@b.c", "id": "u-1"}),
+        (Settings(user_id="u-1"), None),
+    ],
+    ids=["none", "e-mail", "both", "id alone"],
+)
+def test_the_default_user_needs_an_email(settings: Settings, user: dict[str, str] | None) -> None:
+    assert settings.default_user == user
+
+
+def test_the_repr_holds_no_credentials() -> None:
+    shown = repr(Settings(api_key=KEY, proxy="http://user:s3cret@proxy:3128"))
+    assert KEY not in shown
+    assert "s3cret" not in shown

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_xpander.runs.deadline import deadline_of
+
+
+@pytest.mark.parametrize(
+    ("timeout", "execution_timeout", "started", "deadline"),
+    [
+        (None, None, None, None),
+        (60.0, None, None, 1060.0),
+        (60.0, None, 900.0, 1060.0),
+        (0.0, None, None, 1000.0),
+        (None, 3600.0, 900.0, 4490.0),
+        (None, 3600.0, None, 4590.0),
+        (None, 50.0, 1000.0, 1045.0),
+        (60.0, 3600.0, 900.0, 1060.0),
+        (7200.0, 3600.0, 900.0, 4490.0),
+        (None, 3600.0, 0.0, 3590.0),
+        (None, 100.0, 500.0, 590.0),
+    ],
+    ids=[
+        "no limit", "from the submit", "whenever the attempt began", "at once",
+        "Airflow's limit, less a margin", "start unknown", "short limit, smaller margin",
+        "own limit is nearer", "Airflow's limit is nearer", "start at the epoch", "already over",
+    ],
+)  # fmt: skip
+def test_the_deadline(
+    timeout: float | None, execution_timeout: float | None, started: float | None, deadline: float | None
+) -> None:
+    made = deadline_of(1000.0, timeout=timeout, execution_timeout=execution_timeout, started=started)
+    assert made == deadline

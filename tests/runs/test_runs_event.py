@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_xpander.api.errors import XpanderAuthError
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.event import WaitEvent, event_of, read_event
+from airflow_provider_xpander.runs.watch import End, Over
+
+SECRETIVE = Task.model_validate(
+    {"id": "t-1", "status": "completed", "result": "s3cret", "user_oidc_token": "s3cret"}
+)
+
+
+@pytest.mark.parametrize(
+    ("over", "message", "event"),
+    [
+        (Over(End.FINISHED, SECRETIVE), None, WaitEvent("t-1", End.FINISHED, "completed")),
+        (Over(End.TIMEOUT), None, WaitEvent("t-1", End.TIMEOUT)),
+        (
+            Over(End.ERROR, None, XpanderAuthError("bad\nkey")),
+            None,
+            WaitEvent("t-1", End.ERROR, None, "bad key"),
+        ),
+        (None, "no connection", WaitEvent("t-1", End.ERROR, None, "no connection")),
+    ],
+    ids=["finished", "timeout", "error of the service", "other error"],
+)
+def test_what_is_written_is_read(over: Over | None, message: str | None, event: WaitEvent) -> None:
+    payload = json.loads(json.dumps(event_of("t-1", "a-1", over, message=message)))
+    assert read_event(payload) == event
+    assert payload["agent_id"] == "a-1"
+
+
+def test_the_event_holds_no_content_of_the_run() -> None:
+    assert "s3cret" not in json.dumps(event_of("t-1", "a-1", Over(End.FINISHED, SECRETIVE)))
+
+
+def test_a_long_message_is_cut() -> None:
+    payload = event_of("t-1", None, Over(End.ERROR, None, XpanderAuthError("x" * 100_000)))
+    assert len(payload["message"]) < 1000
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None, "done", [], {}, {"status": "completed"}, {"xpander_task_id": ""}, {"xpander_task_id": "t-1"},
+        {"xpander_task_id": "t-1", "end": "never"}, {"xpander_task_id": "t-1", "end": None},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_no_event_of_ours_is_refused(payload: Any) -> None:
+    with pytest.raises(ValueError):
+        read_event(payload)

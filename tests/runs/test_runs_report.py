@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.report import StatusReport
+
+
+def task(status: str, **fields: Any) -> Task:
+    return Task.model_validate({"id": "t-1", "status": status, **fields})
+
+
+def test_a_line_for_each_change(caplog: pytest.LogCaptureFixture) -> None:
+    report = StatusReport(logging.getLogger("wait"))
+    with caplog.at_level(logging.INFO, logger="wait"):
+        for status in ["pending", "pending", "executing", "executing", "pending", "completed"]:
+            report(task(status))
+    assert [record.getMessage() for record in caplog.records] == [
+        "xpander task t-1 is pending",
+        "xpander task t-1 is executing",
+        "xpander task t-1 is pending",
+        "xpander task t-1 is completed",
+    ]
+
+
+def test_a_pause_is_told_once_with_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    report = StatusReport(logging.getLogger("wait"))
+    waiting = task("paused", pending_eca_request={"connector_name": "GitHub", "auth_url": "https://x"})
+    with caplog.at_level(logging.INFO, logger="wait"):
+        for _ in range(3):
+            report(waiting)
+    assert [record.getMessage() for record in caplog.records] == [
+        "xpander task t-1 is paused: somebody has to log in to GitHub at https://x"
+    ]

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.connection import FIELDS, form_fields, parse_base_url, parse_connection
+
+KEY = "k-0123456789"
+
+
+def connection(extra: Any = None, **parts: Any) -> Settings:
+    known: dict[str, Any] = {
+        "conn_type": "xpander", "host": None, "port": None, "schema": None, "password": KEY,
+        "extra": extra if extra is None or isinstance(extra, str) else json.dumps(extra), **parts,
+    }  # fmt: skip
+    return parse_connection("my_conn", **known)
+
+
+def test_only_the_key_is_needed() -> None:
+    assert connection() == Settings(api_key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "schema", "url"),
+    [
+        (None, None, None, "https://api.xpander.ai"),
+        ("", 0, "", "https://api.xpander.ai"),
+        ("  ", None, None, "https://api.xpander.ai"),
+        ("https://api.xpander.ai", None, None, "https://api.xpander.ai"),
+        ("https://api.xpander.ai/", None, None, "https://api.xpander.ai"),
+        ("https://api.xpander.ai/v1", None, None, "https://api.xpander.ai"),
+        ("https://api.xpander.ai/v1/", None, None, "https://api.xpander.ai"),
+        ("api.xpander.ai", None, None, "https://api.xpander.ai"),
+        ("api.xpander.ai/v1", None, None, "https://api.xpander.ai"),
+        (" api.xpander.ai ", None, None, "https://api.xpander.ai"),
+        ("API.xpander.ai", None, None, "https://api.xpander.ai"),
+        ("localhost", 8090, "http", "http://localhost:8090"),
+        ("localhost:8090", None, "http", "http://localhost:8090"),
+        ("localhost:8090", 9999, None, "https://localhost:8090"),
+        ("http://localhost", 8090, None, "http://localhost:8090"),
+        ("http://localhost:8090", 0, None, "http://localhost:8090"),
+        ("http://localhost", None, "https", "http://localhost"),
+        ("localhost", None, "main", "https://localhost"),
+        ("http://[::1]:8090", None, None, "http://[::1]:8090"),
+        ("https://proxy.corp/xpander/v1/", None, None, "https://proxy.corp/xpander"),
+        ("https://proxy.corp/v1/xpander", None, None, "https://proxy.corp/v1/xpander"),
+        ("https://proxy.corp/xv1", None, None, "https://proxy.corp/xv1"),
+    ],
+)
+def test_the_base_url(host: str | None, port: int | None, schema: str | None, url: str) -> None:
+    assert connection(host=host, port=port, schema=schema).base_url == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["ftp://api.xpander.ai", "http://", "https://api.xpander.ai:port", "https://api.xpander.ai:99999",
+     "https://[::1", "https://api.xpander.ai/?x=1", "https://api.xpander.ai/#x", "//"],
+)  # fmt: skip
+def test_a_wrong_host_is_named(host: str) -> None:
+    with pytest.raises(ValueError, match="Connection 'my_conn': host must be") as caught:
+        connection(host=host)
+    assert repr(host) in str(caught.value)
+
+
+def test_credentials_in_the_host_are_refused_and_not_shown() -> None:
+    with pytest.raises(ValueError, match="belongs into the password") as caught:
+        parse_base_url("Connection 'my_conn'", "https://user:s3cret@api.xpander.ai", None)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", [None, "", "  "])
+def test_a_missing_key_is_named(password: str | None) -> None:
+    with pytest.raises(ValueError, match="Connection 'my_conn' has no API key. Set its password"):
+        connection(password=password)
+
+
+@pytest.mark.parametrize("password", ["s3cret\nx", "s3crät", "s3cret\x00"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(ValueError, match="my_conn.*API key") as caught:
+        connection(password=password)
+    assert "s3c" not in str(caught.value)
+
+
+def test_blanks_around_a_pasted_key_are_dropped() -> None:
+    assert connection(password=f" {KEY}\n").api_key == KEY
+
+
+def test_a_connection_of_another_type_is_named() -> None:
+    with pytest.raises(ValueError, match="Connection 'my_conn' is of type 'http', not 'xpander'"):
+        connection(conn_type="http")
+
+
+@pytest.mark.parametrize("conn_type", [None, ""])
+def test_a_connection_without_a_type_is_taken(conn_type: str | None) -> None:
+    assert connection(conn_type=conn_type).api_key == KEY
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "setting"),
+    [
+        ("auth_mode", "bearer", "bearer"),
+        ("organization_id", " o-1 ", "o-1"),
+        ("user_email", "a@b.c", "a@b.c"),
+        ("user_id", "u-1", "u-1"),
+        ("user_id", 7, "7"),
+        ("console_url", "https://console.corp/", "https://console.corp"),
+        ("task_link_template", "https://c/{agent_id}?t={task_id}&o={organization_id}",
+         "https://c/{agent_id}?t={task_id}&o={organization_id}"),
+        ("task_link_template", "https://c/tasks", "https://c/tasks"),
+        ("verify", False, False),
+        ("verify", True, True),
+        ("verify", "false", False),
+        ("verify", "True", True),
+        ("verify", "no", False),
+        ("verify", __file__, __file__),
+        ("proxy", "http://user:pass@proxy:3128", "http://user:pass@proxy:3128"),
+        ("proxy", "socks5://proxy:1080", "socks5://proxy:1080"),
+        ("timeout", 5, 5.0),
+        ("timeout", "2.5", 2.5),
+        ("requests_per_minute", 0, 0),
+        ("requests_per_minute", "50", 50),
+        ("requests_per_hour", 5000, 5000),
+        ("requests_per_hour", 5000.0, 5000),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("prefix", ["", "extra__xpander__"])
+def test_a_field_of_the_extra_becomes_a_setting(name: str, given: Any, setting: Any, prefix: str) -> None:
+    assert getattr(connection({prefix + name: given}), name) == setting
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("unset", [None, ""], ids=["null", "empty"])
+def test_a_field_that_is_left_empty_is_unset(name: str, unset: Any) -> None:
+    assert connection({name: unset}) == connection()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "allowed"),
+    [
+        ("auth_mode", "basic", "one of api_key, bearer"),
+        ("auth_mode", ["api_key", "bearer"], "one of api_key, bearer"),
+        ("organization_id", {"a": 1}, "a text"),
+        ("user_email", ["a@b.c"], "a text"),
+        ("console_url", "console.corp", "a URL that starts with http"),
+        ("console_url", "ftp://console.corp", "a URL that starts with http"),
+        ("console_url", "http://[", "a URL that starts with http"),
+        ("console_url", 7, "a URL that starts with http"),
+        ("task_link_template", "https://c/{task}", "{task_id}"),
+        ("task_link_template", "https://c/{}", "{task_id}"),
+        ("task_link_template", "https://c/{task_id", "{task_id}"),
+        ("task_link_template", "https://c/{task_id.missing}", "{task_id}"),
+        ("task_link_template", "https://c/{task_id[0]}", "{task_id}"),
+        ("verify", "/no/such/file.pem", "path"),
+        ("verify", {}, "text"),
+        ("proxy", "proxy:3128", "URL of a proxy"),
+        ("proxy", "ftp://proxy", "URL of a proxy"),
+        ("proxy", "http://[", "URL of a proxy"),
+        ("timeout", 0, "greater than 0"),
+        ("timeout", -1, "greater than 0"),
+        ("timeout", "soon", "greater than 0"),
+        ("timeout", "nan", "greater than 0"),
+        ("timeout", "inf", "greater than 0"),
+        ("timeout", 10**400, "greater than 0"),
+        ("timeout", True, "greater than 0"),
+        ("timeout", [1], "greater than 0"),
+        ("requests_per_minute", -1, "whole number"),
+        ("requests_per_minute", 2.5, "whole number"),
+        ("requests_per_minute", "many", "whole number"),
+        ("requests_per_hour", float("inf"), "whole number"),
+        ("requests_per_hour", float("nan"), "whole number"),
+        ("requests_per_hour", True, "whole number"),
+        ("requests_per_hour", {}, "whole number"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, given: Any, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"Connection 'my_conn': extra field '{name}' must be ") as caught:
+        connection({name: given})
+    assert allowed in str(caught.value)
+
+
+def test_a_wrong_proxy_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="proxy") as caught:
+        connection({"proxy": "user:s3cret@proxy"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [("{", "not JSON"), ("timeout=5", "not JSON"), ("[]", "a list"), ('"x"', "a str"), ("7", "a int")],
+)
+def test_an_extra_that_is_no_object_is_named(extra: str, words: str) -> None:
+    with pytest.raises(ValueError, match="Connection 'my_conn': extra must be a JSON object") as caught:
+        connection(extra)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", [None, "", " ", "{}", '{"of_somebody_else": 1}'])
+def test_an_extra_without_our_fields_changes_nothing(extra: str | None) -> None:
+    assert connection(extra) == connection()
+
+
+def test_every_field_of_the_form_is_a_setting() -> None:
+    assert list(FIELDS) == [
+        "auth_mode", "organization_id", "user_email", "user_id", "console_url", "task_link_template",
+        "verify", "proxy", "timeout", "requests_per_minute", "requests_per_hour",
+    ]  # fmt: skip
+    assert set(FIELDS) <= set(Settings.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_form_states_the_real_defaults(name: str) -> None:
+    schema = form_fields()[name]["schema"]
+    stated = connection({name: schema["default"]}) if "default" in schema else connection()
+    assert stated == connection()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_of_the_form_may_be_left_empty(name: str) -> None:
+    assert "null" in form_fields()[name]["schema"]["type"]
+
+
+def test_a_folder_of_authorities_is_taken(tmp_path: Path) -> None:
+    assert connection({"verify": str(tmp_path)}).verify == str(tmp_path)
