@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from airflow_provider_xpander._compat import XComArg
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import parse_request
 
@@ -77,3 +78,20 @@ def check_id(name: str, value: Any) -> None:
     """
     if value is None or (isinstance(value, str) and (not value.strip() or value.strip() == "None")):
         raise XpanderValidationError(f"{name} must be a non-empty text, got {value!r}")
+
+
+def check_secret(name: str, value: Any) -> None:
+    """
+    Refuse a secret that is another task's output: it would be in XCom for everybody to read.
+
+    :raises XpanderValidationError: names the parameter and says where a secret belongs.
+    """
+    parts = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(value, XComArg):
+        raise XpanderValidationError(
+            f"{name} must not be another task's output, because XCom keeps no secret; "
+            f"use a template such as {{{{ conn.my_connection.password }}}}"
+        )
+    if isinstance(parts, list | tuple):
+        for part in parts:
+            check_secret(name, part)

@@ -29,6 +29,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_choice,
     check_fields,
     check_seconds,
+    check_secret,
 )
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
@@ -173,6 +174,8 @@ class XpanderInvokeOperator(BaseOperator):
             raise XpanderValidationError(
                 'wait_for_completion=False needs mode="async": mode="sync" is over when the run is'
             )
+        for name in self.secret_template_fields:
+            check_secret(name, getattr(self, name))
         check_fields(self._request_fields())
 
     @abstractmethod

@@ -1,0 +1,132 @@
+"""The DAGs that ``dag.test()`` runs; every wait in them is short."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, Context
+
+from airflow_provider_xpander.operators.xpander import (
+    XpanderInvokeAgentOperator,
+    XpanderInvokeWorkflowOperator,
+)
+from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"category": {"type": "string", "enum": ["billing", "bug", "access"]}},
+    "required": ["category"],
+}
+# What Airflow would turn into objects, or refuse, if it came back from an agent as it is.
+HOSTILE = {"__classname__": "os.system", "deep": {"__type": "datetime", "__var": 5}, "big": 2**70}
+POLL = 0.1
+
+
+class ReturnOperator(BaseOperator):
+    """Return a value, and fail if it is not the expected one."""
+
+    template_fields = ("value",)
+
+    def __init__(self, *, value: Any, expected: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.value = value
+        self.expected = expected
+
+    def execute(self, context: Context) -> Any:
+        """Return what was given."""
+        if self.expected is not None and self.value != self.expected:
+            raise ValueError(f"got {self.value!r}")
+        # The answers of mapped tasks come as a sequence that reads them one by one.
+        return self.value if isinstance(self.value, dict) else list(self.value)
+
+
+with DAG("xpander_all_ways", schedule=None) as all_ways:
+    question = ReturnOperator(
+        task_id="question",
+        value={"text": "from upstream", "rows": ["x", "y", "z"]},
+        multiple_outputs=True,
+    )
+    deferred = XpanderInvokeAgentOperator(
+        task_id="deferred", agent_id="echo", input="run {{ run_id }}", deferrable=True, poll_interval=POLL
+    )
+    worker = XpanderInvokeAgentOperator(
+        task_id="worker",
+        agent_id="classifier",
+        input="I was charged twice",
+        output_schema=SCHEMA,
+        poll_interval=POLL,
+    )
+    sync = XpanderInvokeWorkflowOperator(
+        task_id="sync", workflow_id="triage", input="The export crashes", mode="sync"
+    )
+    upstream = XpanderInvokeAgentOperator(
+        task_id="upstream",
+        agent_id="echo",
+        input={"text": question.output["text"]},
+        payload_extension={"deep": [question.output["rows"]]},
+        deferrable=True,
+        poll_interval=POLL,
+    )
+    mapped = XpanderInvokeAgentOperator.partial(
+        task_id="mapped", agent_id="echo", deferrable=True, poll_interval=POLL
+    ).expand(input=["x", "y", "z"])
+    joined = ReturnOperator(task_id="joined", value=mapped.output)
+    started = XpanderInvokeAgentOperator(
+        task_id="started", agent_id="echo", input="later", wait_for_completion=False
+    )
+    poked = XpanderTaskSensor(task_id="poked", xpander_task_id=started.output, poke_interval=POLL)
+    waited = XpanderTaskSensor(
+        task_id="waited", xpander_task_id=started.output, poke_interval=POLL, deferrable=True
+    )
+    hostile = XpanderInvokeAgentOperator(
+        task_id="hostile",
+        agent_id="echo",
+        input=json.dumps(HOSTILE),
+        output_format="json",
+        poll_interval=POLL,
+    )
+    # The answer as the next task gets it: out of the database.
+    read_back = ReturnOperator(
+        task_id="read_back",
+        value=hostile.output,
+        expected={
+            "~__classname__": "os.system",
+            "deep": {"~__type": "datetime", "~__var": 5},
+            "big": str(2**70),
+        },
+    )
+
+with DAG("xpander_rescheduled", schedule=None) as rescheduled:
+    begun = XpanderInvokeAgentOperator(
+        task_id="begun", agent_id="slow", input="take 1.5", wait_for_completion=False
+    )
+    XpanderTaskSensor(task_id="rescheduled", xpander_task_id=begun.output, poke_interval=1, mode="reschedule")
+
+with DAG("xpander_failing", schedule=None) as failing:
+    XpanderInvokeAgentOperator(
+        task_id="failing", agent_id="failing", input="error", deferrable=True, poll_interval=POLL
+    )
+
+with DAG("xpander_skipping", schedule=None) as skipping:
+    XpanderInvokeAgentOperator(
+        task_id="skipped",
+        agent_id="failing",
+        input="stopped",
+        deferrable=True,
+        poll_interval=POLL,
+        on_stopped="skip",
+    )
+
+with DAG("xpander_secrets", schedule=None) as secrets:
+    XpanderInvokeAgentOperator(
+        task_id="secret",
+        agent_id="echo",
+        input="for {{ ds }}",
+        # Not as it is sent, so that a look into this file does not count as a leak.
+        user_tokens={"crm": "{{ 'hush-' ~ 'tokens-' ~ 4711 }}"},
+        user_oidc_token="{{ 'hush-' ~ 'oidc-' ~ 4712 }}",
+        mcp_servers=[{"name": "crm", "api_key": "{{ 'hush-' ~ 'mcp-' ~ 4713 }}"}],
+        deferrable=True,
+        poll_interval=POLL,
+    )

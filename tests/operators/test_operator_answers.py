@@ -1,0 +1,131 @@
+"""Answers as data: parsed where JSON was asked for, kept where that fails, harmless for XCom."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow_side import POLL, FakeTaskInstance, Service, run_through
+
+from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"category": {"type": "string", "enum": ["billing", "bug"]}},
+    "required": ["category"],
+}
+WAYS = pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param({"deferrable": False}, id="worker"),
+        pytest.param({"deferrable": True}, id="deferred"),
+        pytest.param({"mode": "sync"}, id="sync"),
+    ],
+)
+
+
+def agent(**kwargs: Any) -> XpanderInvokeAgentOperator:
+    defaults = {"task_id": "ask", "agent_id": "echo", "input": "hello", "poll_interval": POLL}
+    return XpanderInvokeAgentOperator(**defaults | kwargs)
+
+
+def answered(result: Any, ti: FakeTaskInstance, service: Service, **kwargs: Any) -> Any:
+    """Let the service answer a sync invoke with this result."""
+    service.add_fault(Fault(status=200, body={"id": "task-7", "status": "completed", "result": result}))
+    return agent(mode="sync", **kwargs).execute(ti.context())
+
+
+@WAYS
+@pytest.mark.parametrize("carried", ["string", "fenced", "object"])
+def test_a_schema_gives_parsed_data_however_the_service_carries_it(
+    carried: str, way: dict[str, Any], service: Service
+) -> None:
+    service.configure({"json_results": carried})
+    operator = agent(agent_id="classifier", input="I was charged twice", output_schema=SCHEMA, **way)
+    assert run_through(operator, FakeTaskInstance().context()) == {"category": "billing"}
+    assert service.runs()[0].body["output_schema"] == SCHEMA
+    assert service.runs()[0].body["output_format"] == "json"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"a": [1, null]}', {"a": [1, None]}),
+        ("[1, 2]", [1, 2]),
+        ("17", 17),
+        ('"plain"', "plain"),
+        ("null", None),
+        ("false", False),
+    ],
+)
+def test_any_json_is_an_answer(text: str, expected: Any, service: Service) -> None:
+    answer = answered(text, FakeTaskInstance(), service, output_format="json")
+    assert answer == expected
+    assert type(answer) is type(expected)
+
+
+@pytest.mark.parametrize("output_format", [None, "text", "markdown"])
+def test_without_json_the_answer_stays_the_text_that_it_is(
+    output_format: str | None, service: Service
+) -> None:
+    text = '```json\n{"a": 1}\n```'
+    assert answered(text, FakeTaskInstance(), service, output_format=output_format) == text
+
+
+@WAYS
+def test_an_answer_that_is_not_json_fails_at_once_and_is_kept(way: dict[str, Any], service: Service) -> None:
+    ti = FakeTaskInstance()
+    with pytest.raises(AirflowFailException, match=r"not the JSON that was asked for.*Sure! Here is what"):
+        run_through(agent(agent_id="not-json", output_schema=SCHEMA, **way), ti.context())
+    assert ti.xcom["xpander_raw_result"].startswith("Sure! Here is what I found: hello.")
+    assert list(ti.xcom) == ["xpander_task_id", "xpander_task", "xpander_raw_result"]
+
+
+def test_the_message_shows_the_first_500_characters_and_xcom_holds_all(service: Service) -> None:
+    text = "".join(f"<{number:04d}>" for number in range(300))
+    ti = FakeTaskInstance()
+    with pytest.raises(AirflowFailException) as caught:
+        answered(text, ti, service, output_format="json")
+    assert text[:500] in str(caught.value)
+    assert text[:501] not in str(caught.value)
+    assert ti.xcom["xpander_raw_result"] == text
+
+
+@pytest.mark.parametrize("text", ["", None, '{"a": 1', "NaN", '{"a": Infinity}', "{} {}"])
+def test_what_only_looks_like_json_is_refused(text: str | None, service: Service) -> None:
+    ti = FakeTaskInstance()
+    with pytest.raises(AirflowFailException, match="not the JSON that was asked for"):
+        answered(text, ti, service, output_format="json")
+    assert ti.xcom["xpander_raw_result"] == text
+
+
+@WAYS
+def test_keys_and_numbers_that_airflow_reads_as_something_else_are_made_harmless(
+    way: dict[str, Any], service: Service
+) -> None:
+    hostile = {
+        "__classname__": "os.system",
+        "__version__": 1,
+        "deep": [{"__type": "datetime", "__var": 5}],
+        "big": 2**70,
+        "nul": "a\x00b",
+    }
+    operator = agent(input=json.dumps(hostile), output_format="json", **way)
+    assert run_through(operator, FakeTaskInstance().context()) == {
+        "~__classname__": "os.system",
+        "~__version__": 1,
+        "deep": [{"~__type": "datetime", "~__var": 5}],
+        "big": str(2**70),
+        "nul": "a\ufffdb",
+    }
+
+
+def test_control_characters_of_a_run_do_not_reach_the_message(service: Service) -> None:
+    body = {"id": "task-7", "status": "failed", "result": "bad\x1b[31m\r\nINFO - all is well"}
+    service.add_fault(Fault(status=200, body=body))
+    with pytest.raises(Exception, match="ended failed: bad INFO - all is well") as caught:
+        agent(mode="sync").execute(FakeTaskInstance().context())
+    assert str(caught.value).isprintable()

@@ -1,0 +1,195 @@
+"""The one event of a trigger: for each end of a wait, small and without secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from airflow_side import POLL, Service, eventually, fire
+
+from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.runs import watch as watch_module
+from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+
+def trigger(task_id: str, **kwargs: Any) -> XpanderTaskTrigger:
+    return XpanderTaskTrigger(task_id, **{"agent_id": "echo", "poll_interval": POLL} | kwargs)
+
+
+def test_it_is_rebuilt_from_plain_json() -> None:
+    kwargs = {
+        "xpander_task_id": "7",
+        "agent_id": "a",
+        "xpander_conn_id": "other",
+        "poll_interval": 1.5,
+        "deadline": 1e9,
+        "on_paused": "fail",
+    }
+    path, stored = XpanderTaskTrigger(**kwargs).serialize()
+    assert json.loads(json.dumps(stored)) == kwargs
+    assert path == f"{XpanderTaskTrigger.__module__}.{XpanderTaskTrigger.__qualname__}"
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "text", "status"),
+    [
+        ("echo", "hello", "completed"),
+        ("failing", "x", "failed"),
+        ("failing", "error", "error"),
+        ("failing", "stopped", "stopped"),
+    ],
+    ids=["completed", "failed", "error", "stopped"],
+)
+async def test_each_status_that_is_final_ends_the_wait(
+    agent_id: str, text: str, status: str, service: Service
+) -> None:
+    task_id = service.start(agent_id, text)
+    assert await fire(trigger(task_id, agent_id=agent_id)) == {
+        "xpander_task_id": task_id,
+        "agent_id": agent_id,
+        "end": "finished",
+        "status": status,
+        "message": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "spelling", ["Completed", "SUCCESS", "succeeded", "done", "cancelled", "canceled", "errored"]
+)
+async def test_other_spellings_of_final_statuses_end_it_too(spelling: str, service: Service) -> None:
+    task_id = service.start("slow", "take 30")
+    service.override(task_id, {"status": spelling})
+    assert (await fire(trigger(task_id)))["end"] == "finished"
+
+
+async def test_an_unknown_status_is_a_run_that_goes_on(service: Service) -> None:
+    task_id = service.start("slow", "take 30")
+    service.override(task_id, {"status": "pondering"})
+    payload = await fire(trigger(task_id, deadline=time.time() + 0.3))
+    assert (payload["end"], payload["status"]) == ("timeout", "executing")
+
+
+async def test_a_pause_ends_the_wait_if_asked_for(service: Service) -> None:
+    task_id = service.start("paused", "hello")
+    payload = await fire(trigger(task_id, on_paused="fail"))
+    assert (payload["end"], payload["status"]) == ("paused", "paused")
+
+
+async def test_a_pause_is_waited_out_else(service: Service) -> None:
+    task_id = service.start("paused", "schedule 0.3")
+    assert (await fire(trigger(task_id)))["status"] == "completed"
+
+
+async def test_the_deadline_ends_the_wait(service: Service) -> None:
+    task_id = service.start("slow", "take 30")
+    payload = await fire(trigger(task_id, deadline=time.time() + 0.3))
+    assert (payload["end"], payload["status"]) == ("timeout", "executing")
+    assert service.stops(task_id) == 0, "a trigger decides nothing about the run; the worker does"
+
+
+async def test_a_run_that_has_ended_is_not_late(service: Service) -> None:
+    """A triggerer that was down over the deadline still finds the answer that was paid for."""
+    task_id = service.start()
+    service.finish(task_id)
+    assert (await fire(trigger(task_id, deadline=time.time() - 3600)))["end"] == "finished"
+
+
+async def test_a_task_that_stays_unknown_is_an_error(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "NOT_FOUND_GRACE", 0.2)
+    payload = await fire(trigger("no-such-task"))
+    assert (payload["end"], payload["status"]) == ("error", None)
+    assert "Task no-such-task not found" in payload["message"]
+    assert len(service.requests()) > 1, "the grace was used"
+
+
+async def test_without_access_it_is_an_error_at_once(service: Service) -> None:
+    service.add_fault(Fault(status=403, body={"detail": "Access was revoked"}, times=None))
+    payload = await fire(trigger(service.start()))
+    assert payload["end"] == "error"
+    assert "Access was revoked" in payload["message"]
+    assert len(service.requests()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param(None, "gone", id="removed"),
+        pytest.param({"conn_type": "http"}, "not 'xpander'", id="another type"),
+        pytest.param({"password": ""}, "has no API key", id="no key"),
+        pytest.param({"extra": {"verify": "/nowhere/ca.pem"}}, "verify", id="CA file is gone"),
+    ],
+)
+async def test_a_connection_that_was_spoilt_meanwhile_is_an_error(
+    changes: dict[str, Any] | None, words: str, service: Service
+) -> None:
+    if changes is not None:
+        service.connect("gone", **changes)
+    payload = await fire(trigger(service.start(), xpander_conn_id="gone"))
+    assert payload["end"] == "error"
+    assert words in payload["message"]
+
+
+async def test_the_event_is_small_and_has_no_answer(service: Service) -> None:
+    """Airflow logs the event and stores it in clear."""
+    text = "the answer that belongs into XCom only " * 1000
+    task_id = service.start("echo", text, user_oidc_token="oidc-token-7731")
+    payload = json.dumps(await fire(trigger(task_id)))
+    assert len(payload) < 300
+    assert "the answer" not in payload
+    assert "oidc-token" not in payload
+
+
+async def test_the_text_of_an_error_is_bounded_and_has_no_key(service: Service) -> None:
+    service.add_fault(Fault(status=403, body={"detail": "no\x1b[31m access\n" * 1000}, times=None))
+    payload = await fire(trigger(service.start()))
+    assert len(payload["message"]) < 1000
+    assert payload["message"].isprintable()
+    assert service.server.api_key not in json.dumps(payload)
+
+
+async def test_it_fires_once_and_never_posts(service: Service) -> None:
+    task_id = service.start()
+    events = [event async for event in trigger(task_id).run()]
+    assert len(events) == 1
+    assert {call.method for call in service.requests()} == {"GET"}
+
+
+async def test_a_change_of_the_status_is_logged_once(
+    service: Service, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.configure({"pending_share": 0})
+    task_id = service.start("slow", "take 30")
+    with caplog.at_level("INFO"):
+        waiting = asyncio.ensure_future(fire(trigger(task_id)))
+        await asyncio.to_thread(eventually, lambda: len(service.requests()) >= 4, "some looks")
+        service.finish(task_id)
+        await waiting
+    lines = [
+        line for line in (caplog.text + capsys.readouterr().out).splitlines() if f"{task_id} is " in line
+    ]
+    statuses = [line.split(f"{task_id} is ")[1].split()[0] for line in lines]
+    # In two places at the most: Airflow 3 logs to stdout, Airflow 2 to the standard logging.
+    assert statuses in (["executing", "completed"], ["executing", "completed"] * 2)
+
+
+async def test_the_interval_between_looks_is_kept_and_jittered(service: Service) -> None:
+    """No look comes early, and triggers that start together drift apart."""
+    service.configure({"run_seconds": 2})
+    await fire(trigger(service.start(), poll_interval=0.2))
+    times = [call.at for call in service.requests("GET")]
+    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    assert min(gaps) >= 0.2 * 0.8 - 0.01
+    assert len({round(gap, 4) for gap in gaps}) > 1
+
+
+async def test_a_cancelled_wait_ends_at_once(service: Service) -> None:
+    waiting = asyncio.ensure_future(fire(trigger(service.start("slow", "take 30"), poll_interval=60)))
+    await asyncio.to_thread(eventually, lambda: bool(service.requests()), "the first look")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
