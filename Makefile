@@ -3,6 +3,7 @@
 #   make demo         the enrichment example on a real local Airflow, with the emulator
 #   make ui           a local Airflow with the examples, until Ctrl-C
 #   make test         lint, and all tests on both Airflow versions; AIRFLOW=3.3.2 for one of them
+#   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
 #   make lock         newer versions into requirements/*.txt
@@ -25,7 +26,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test lint test-wheel lock clean
+.PHONY: demo ui test soak lint test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -45,6 +46,9 @@ test-on-%: .venv/airflow-%/.ready
 	.venv/airflow-$*/bin/python -m pytest tests/dag_test $(PYTEST_ARGS)
 	@echo "== Airflow $*: DAGs in real processes"
 	.venv/airflow-$*/bin/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+soak: $(ENV)/.ready
+	@$(ENV)/bin/python -m dev.soak $(SOAK_ARGS)
 
 lint: $(ENV)/.ready
 	$(ENV)/bin/ruff format --check

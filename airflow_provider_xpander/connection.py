@@ -82,6 +82,15 @@ def _auth_mode(value: Any) -> str:
     return str(value)
 
 
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().casefold()
+    if text not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+        raise ValueError("true or false")
+    return text in ("true", "1", "yes", "on")
+
+
 def _verify(value: Any) -> bool | str:
     if isinstance(value, bool):
         return value
@@ -174,6 +183,12 @@ FIELDS: Mapping[str, Field] = {
         "Limit of the service for the organization; 0 means none.",
         {"type": "integer", "default": 1000, "minimum": 0},
         _limit,
+    ),
+    "client_task_ids": Field(
+        "Choose task ids",
+        "Send an id with each invoke, if the service accepts unknown ones: finds lost runs without a list.",
+        {"type": "boolean", "default": False},
+        _flag,
     ),
 }
 

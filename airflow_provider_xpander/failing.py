@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from airflow_provider_xpander._compat import AirflowFailException
 from airflow_provider_xpander.api.errors import (
-    XpanderAmbiguousSubmitError,
     XpanderAuthError,
     XpanderBillingError,
     XpanderError,
@@ -22,8 +21,8 @@ FINAL: tuple[type[XpanderError], ...] = (
     XpanderValidationError,
     XpanderBillingError,
     XpanderAnswerError,  # the run is over and paid for; its answer stays what it is
-    XpanderAmbiguousSubmitError,  # a retry could start, and pay for, a second run
 )
+"""Not among them: a submit whose outcome is unknown. A retry looks for the run before it starts another."""
 
 
 @contextmanager

@@ -207,7 +207,7 @@ def test_an_extra_without_our_fields_changes_nothing(extra: str | None) -> None:
 def test_every_field_of_the_form_is_a_setting() -> None:
     assert list(FIELDS) == [
         "auth_mode", "organization_id", "user_email", "user_id", "console_url", "task_link_template",
-        "verify", "proxy", "timeout", "requests_per_minute", "requests_per_hour",
+        "verify", "proxy", "timeout", "requests_per_minute", "requests_per_hour", "client_task_ids",
     ]  # fmt: skip
     assert set(FIELDS) <= set(Settings.__dataclass_fields__)
 

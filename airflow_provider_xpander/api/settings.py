@@ -33,6 +33,7 @@ class Settings:
     :param timeout: seconds to wait for an answer once the request is sent.
     :param requests_per_minute: published limit of the service; 0 means none.
     :param requests_per_hour: published limit of the service; 0 means none.
+    :param client_task_ids: whether invokes carry an id of our own choice (contract C5).
     :param user_agent: the ``User-Agent`` header.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     timeout: float = 60.0
     requests_per_minute: int = 100
     requests_per_hour: int = 1000
+    client_task_ids: bool = False
     user_agent: str = f"airflow-provider-xpander/{__version__} Python/{platform.python_version()}"
 
     def headers(self, *, authenticated: bool = True) -> Mapping[str, str]:

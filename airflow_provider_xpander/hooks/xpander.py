@@ -26,6 +26,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderNotFoundError,
     XpanderServiceError,
 )
+from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import (
     Agent,
     InvokeRequest,
@@ -54,6 +55,7 @@ from airflow_provider_xpander.runs.watch import End, Over, Watch, follow, look
 
 RequestLike = InvokeRequest | Mapping[str, Any] | str
 Item = TypeVar("Item", bound=Tolerant)
+T = TypeVar("T")
 
 
 class XpanderHook(BaseHook):
@@ -261,6 +263,10 @@ class XpanderHook(BaseHook):
                     yield item
             if not page.items or (page.total_pages is not None and number >= page.total_pages):
                 return
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carry out a conversation with the service (see ``api/exchange.py``) and return its result."""
+        return self._client.run(steps)
 
     def follow(self, watch: Watch, report: Callable[[Task], None] = lambda task: None) -> Over:
         """Wait in this thread until the watch is over; ``report`` is given the task at each look."""

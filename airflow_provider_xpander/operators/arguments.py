@@ -9,9 +9,11 @@ from typing import Any
 from airflow_provider_xpander._compat import XComArg
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import parse_request
+from airflow_provider_xpander.runs.adopt import Reattach
 
 MODES = ("async", "sync")
 ON_TIMEOUT = ("stop", "leave")
+ON_KILL = ("stop", "leave")
 ON_PAUSED = ("wait", "fail")
 ON_STOPPED = ("fail", "skip")
 
@@ -25,6 +27,17 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise XpanderValidationError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return str(value)
+
+
+def check_reattach(value: Any) -> Reattach:
+    """
+    Return a value for ``reattach``.
+
+    :raises XpanderValidationError: it is neither True, False nor ``"same_request"``.
+    """
+    if value is True or value is False or value == "same_request":
+        return value  # type: ignore[no-any-return]
+    raise XpanderValidationError(f"reattach must be True, False or 'same_request', got {value!r}")
 
 
 def check_seconds(name: str, value: Any) -> float:

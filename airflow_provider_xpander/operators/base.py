@@ -1,50 +1,33 @@
-"""The flow that all invoke operators share: check, submit, note the handle, wait, return the answer."""
+"""The parameters that all invoke operators share, and the request that is made of them."""
 
 from __future__ import annotations
 
-import json
-import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from airflow_provider_xpander._compat import (
-    AirflowFailException,
-    AirflowSkipException,
-    BaseOperator,
-    Context,
-    default_deferrable,
-)
-from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped, XpanderValidationError
-from airflow_provider_xpander.api.models import InvokeRequest, Target, Task, parse_request
-from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander._compat import BaseOperator, Context, default_deferrable
+from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.arguments import (
     MODES,
+    ON_KILL,
     ON_PAUSED,
     ON_STOPPED,
     ON_TIMEOUT,
     check_choice,
     check_fields,
+    check_reattach,
     check_seconds,
     check_secret,
 )
-from airflow_provider_xpander.runs.deadline import deadline_of
-from airflow_provider_xpander.runs.event import read_event
-from airflow_provider_xpander.runs.outcome import account, paused, timed_out
-from airflow_provider_xpander.runs.report import StatusReport
-from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Over, Watch
-from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
-
-if TYPE_CHECKING:
-    from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 
-class XpanderInvokeOperator(BaseOperator):
+class XpanderRequestOperator(BaseOperator):
     """
-    Base of the operators that run an agent or a workflow and return its answer.
+    Parameters of the operators that run an agent or a workflow, and the request made of them.
 
     The answer is the return value in XCom: a string, or parsed data where JSON was asked for. The id of the
     remote task is in XCom ``xpander_task_id`` right after the submit, a summary is in ``xpander_task`` at the
@@ -82,8 +65,13 @@ class XpanderInvokeOperator(BaseOperator):
     :param timeout: seconds (or timedelta) from the submit within which the run has to end; None for no limit
         but ``execution_timeout``.
     :param on_timeout: ``stop`` the run when it is late, or ``leave`` it.
+    :param on_kill_action: ``stop`` the run when the task is killed, cleared, marked, or fails for good while
+        the run goes on, or ``leave`` it.
     :param on_paused: ``wait`` while the run waits for a person, or ``fail``.
     :param on_stopped: ``fail`` or ``skip`` the Airflow task when the run was stopped.
+    :param reattach: whether a retry takes over the run of an earlier attempt: ``True`` (one that is alive or
+        completed), ``"same_request"`` (only if the request is the same), ``False`` (starts a new run). A
+        cleared task always starts a new run.
     :raises XpanderValidationError: an argument is wrong, when the DAG is parsed.
     """
 
@@ -134,8 +122,10 @@ class XpanderInvokeOperator(BaseOperator):
         poll_interval: float = 30.0,
         timeout: float | timedelta | None = None,
         on_timeout: str = "stop",
+        on_kill_action: str = "stop",
         on_paused: str = "wait",
         on_stopped: str = "fail",
+        reattach: bool | str = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -168,8 +158,10 @@ class XpanderInvokeOperator(BaseOperator):
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = None if timeout is None else check_seconds("timeout", timeout)
         self.on_timeout = check_choice("on_timeout", on_timeout, ON_TIMEOUT)
+        self.on_kill_action = check_choice("on_kill_action", on_kill_action, ON_KILL)
         self.on_paused = check_choice("on_paused", on_paused, ON_PAUSED)
         self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
+        self.reattach = check_reattach(reattach)
         if mode == "sync" and not wait_for_completion:
             raise XpanderValidationError(
                 'wait_for_completion=False needs mode="async": mode="sync" is over when the run is'
@@ -181,85 +173,6 @@ class XpanderInvokeOperator(BaseOperator):
     @abstractmethod
     def target(self) -> Target:
         """Return what is invoked, with its rendered id."""
-
-    def execute(self, context: Context) -> Any:
-        """Start a run; wait for it here, or defer, or return its id."""
-        from airflow_provider_xpander.hooks.xpander import XpanderHook
-
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
-            target = self.target()
-            request = hook.prepare(self._request(context))
-            self._check_trigger_serialises(target)
-            deadline = self._deadline(context)
-            self.log.info("Starting %s", target)
-            invoke = hook.invoke_sync if self.mode == "sync" else hook.invoke_async
-            task = invoke(target, request)
-            context["ti"].xcom_push(TASK_ID_KEY, task.id)
-            self.log.info("Started %s as xpander task %s (%s)", target, task.id, task.status.value)
-            if not self.wait_for_completion:
-                return task.id
-            if task.status.is_terminal:
-                return self._finish(context, task)
-            if self.deferrable:
-                self._defer(task.id, target.id, deadline)
-            watch = Watch(task.id, self.poll_interval, deadline, self.on_paused)  # type: ignore[arg-type]
-            over = hook.follow(watch, StatusReport(self.log))
-            return self._conclude(context, hook, task.id, over)
-
-    def execute_complete(self, context: Context, event: Any) -> Any:
-        """Take up the task again when the trigger has fired: fetch the answer, or fail."""
-        from airflow_provider_xpander.hooks.xpander import XpanderHook
-
-        found = read_event(event)
-        task_id = found.xpander_task_id
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
-            if found.end is End.ERROR:
-                raise AirflowFailException(
-                    f"The wait for xpander task {task_id} failed, the run may go on: {found.message}"
-                )
-            over = Over(found.end)
-            if found.end is End.FINISHED:
-                over = Over(End.FINISHED, hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL))
-            elif found.end is End.PAUSED:
-                task = hook.look(task_id)
-                over = Over(End.FINISHED if task.status.is_terminal else End.PAUSED, task)
-            return self._conclude(context, hook, task_id, over)
-
-    def _conclude(self, context: Context, hook: XpanderHook, task_id: str, over: Over) -> Any:
-        if over.end is End.TIMEOUT:
-            return self._late(context, hook, task_id, over.task)
-        if over.task is None or over.end is End.ERROR:
-            raise over.error or XpanderError(f"The wait for xpander task {task_id} ended without a reason")
-        if over.end is End.PAUSED:
-            publish_summary(context["ti"], over.task)
-            raise paused(over.task)
-        return self._finish(context, over.task)
-
-    def _late(self, context: Context, hook: XpanderHook, task_id: str, seen: Task | None) -> Any:
-        stopped: bool | None = None
-        if self.on_timeout == "stop":
-            try:
-                seen = hook.stop_task(task_id)
-                stopped = True
-            except XpanderError as error:
-                self.log.error("Stopping the late xpander task %s failed: %s", task_id, error)
-                stopped = False
-        if seen is not None and seen.status is TaskStatus.COMPLETED:
-            self.log.info("xpander task %s completed just before it was to be stopped", task_id)
-            return self._finish(context, seen)
-        if seen is not None:
-            publish_summary(context["ti"], seen)
-        raise timed_out(task_id, seen.status.value if seen else None, self.timeout, stopped)
-
-    def _finish(self, context: Context, task: Task) -> Any:
-        wants_json = self.output_format == "json" or self.output_schema is not None
-        self.log.info(account(task))
-        try:
-            return publish(context["ti"], task, wants_json=wants_json)
-        except XpanderTaskStopped as error:
-            if self.on_stopped == "skip":
-                raise AirflowSkipException(str(error)) from error
-            raise
 
     def _request_fields(self) -> dict[str, Any]:
         text_or_parts = self.input if isinstance(self.input, Mapping) else {"text": self.input}
@@ -279,40 +192,4 @@ class XpanderInvokeOperator(BaseOperator):
         fields = self._request_fields()
         for name in self.secret_template_fields:
             fields[name] = self.render_template(fields[name], context)
-        ti = context["ti"]
-        mapped = f"[{ti.map_index}]" if getattr(ti, "map_index", -1) >= 0 else ""
-        fields["title"] = fields["title"] or f"{ti.dag_id}.{ti.task_id}{mapped} {ti.run_id}"
         return parse_request(fields)
-
-    def _deadline(self, context: Context) -> float | None:
-        started = getattr(context["ti"], "start_date", None)
-        return deadline_of(
-            time.time(),
-            timeout=self.timeout,
-            execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
-            started=started.timestamp() if started else None,
-        )
-
-    def _trigger(self, task_id: str, agent_id: str, deadline: float | None) -> Any:
-        from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
-
-        return XpanderTaskTrigger(
-            xpander_task_id=task_id,
-            agent_id=agent_id,
-            xpander_conn_id=self.xpander_conn_id,
-            poll_interval=self.poll_interval,
-            deadline=deadline,
-            on_paused=self.on_paused,  # type: ignore[arg-type]
-        )
-
-    def _check_trigger_serialises(self, target: Target) -> None:
-        # Airflow would find out after the run was started, and paid for.
-        json.dumps(self._trigger("", target.id, None).serialize()[1])
-
-    def _defer(self, task_id: str, agent_id: str, deadline: float | None) -> None:
-        backstop = None if deadline is None else timedelta(seconds=deadline - time.time() + BACKSTOP)
-        self.defer(
-            trigger=self._trigger(task_id, agent_id, deadline),
-            method_name="execute_complete",
-            timeout=backstop,
-        )

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_xpander.api.models import Target
 from airflow_provider_xpander.operators.arguments import check_id
-from airflow_provider_xpander.operators.base import XpanderInvokeOperator
+from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 
 
 class XpanderInvokeAgentOperator(XpanderInvokeOperator):
@@ -15,7 +15,7 @@ class XpanderInvokeAgentOperator(XpanderInvokeOperator):
     Run an agent and return its answer.
 
     All other parameters are those of
-    :class:`~airflow_provider_xpander.operators.base.XpanderInvokeOperator`.
+    :class:`~airflow_provider_xpander.operators.base.XpanderRequestOperator`.
 
     :param agent_id: id of the agent.
     """
@@ -38,7 +38,7 @@ class XpanderInvokeWorkflowOperator(XpanderInvokeOperator):
     Run a workflow and return its answer.
 
     All other parameters are those of
-    :class:`~airflow_provider_xpander.operators.base.XpanderInvokeOperator`.
+    :class:`~airflow_provider_xpander.operators.base.XpanderRequestOperator`.
 
     :param workflow_id: id of the workflow.
     """

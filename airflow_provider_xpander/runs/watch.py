@@ -36,6 +36,8 @@ RESUME_PATIENCE = 600.0
 """Seconds for which the worker tries to fetch the answer of a run that the trigger saw end."""
 RESUME_INTERVAL = 10.0
 """Seconds between two such tries."""
+STOP_PATIENCE = 5.0
+"""Seconds to see how a run ends that was stopped: the stop takes a while, and the run may complete first."""
 BACKSTOP = 300.0
 """Seconds after the own deadline at which Airflow's deferral time-out ends a wait whose trigger is gone."""
 
@@ -81,12 +83,15 @@ class Watch:
     :param poll_interval: seconds between two looks, spread by a fifth either way.
     :param deadline: Unix seconds at which the wait ends, or None.
     :param on_paused: whether a paused run ends the wait.
+    :param newer_than: Unix seconds; an end as old as that is of the thread's previous turn, which reads may
+        still show after the next one was posted (contract 2.3).
     """
 
     task_id: str
     poll_interval: float = 30.0
     deadline: float | None = None
     on_paused: OnPaused = "wait"
+    newer_than: float | None = None
     _seen: Task | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
@@ -102,7 +107,7 @@ class Watch:
         self._seen = task
         self._missing_since = self._failing_since = None
         self._refused = False
-        if task.status.is_terminal:
+        if self.has_ended(task):
             return Over(End.FINISHED, task)
         if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
             return Over(End.PAUSED, task)
@@ -133,6 +138,12 @@ class Watch:
             asked = getattr(error, "retry_after", None) or 0.0
             return self._again(max(self.poll_interval, asked), now)
         return Over(End.ERROR, self._seen, error)
+
+    def has_ended(self, task: Task) -> bool:
+        """Whether the run has ended, rather than the previous turn of its thread."""
+        ended = task.finished_at or task.updated_at
+        old = self.newer_than is not None and ended is not None and ended.timestamp() <= self.newer_than
+        return task.status.is_terminal and not old
 
     def _again(self, seconds: float, now: float) -> Again | Over:
         if self.deadline is None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_xpander._compat import AirflowNotFoundException
+from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL, AirflowNotFoundException
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.event import event_of
+from airflow_provider_xpander.runs.exit import OnKill
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import OnPaused, Over, Watch, follow
 from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.triggers.stops import stop_unless_wanted
 
 
 class XpanderTaskTrigger(BaseTrigger):
@@ -29,6 +32,9 @@ class XpanderTaskTrigger(BaseTrigger):
     :param poll_interval: seconds between two looks.
     :param deadline: Unix seconds at which the wait ends, or None.
     :param on_paused: ``wait``, or ``fail`` to fire when the run is paused.
+    :param on_kill_action: ``stop`` the run when somebody ends the Airflow task while it is deferred, or
+        ``leave`` it, as a sensor does.
+    :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
     """
 
     def __init__(
@@ -39,6 +45,8 @@ class XpanderTaskTrigger(BaseTrigger):
         poll_interval: float = 30.0,
         deadline: float | None = None,
         on_paused: OnPaused = "wait",
+        on_kill_action: OnKill = "leave",
+        newer_than: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.xpander_task_id = xpander_task_id
@@ -47,6 +55,8 @@ class XpanderTaskTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.on_paused: OnPaused = on_paused
+        self.on_kill_action: OnKill = on_kill_action
+        self.newer_than = newer_than
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the parameters, plain JSON."""
@@ -59,15 +69,41 @@ class XpanderTaskTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
                 "on_paused": self.on_paused,
+                "on_kill_action": self.on_kill_action,
+                "newer_than": self.newer_than,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll Get Task until the wait is over, then fire once."""
-        yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
+        try:
+            event = await self._wait()
+        except asyncio.CancelledError:
+            if not HAS_TRIGGER_ON_KILL:
+                await self.on_kill()
+            raise
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """
+        Stop the run, unless its task instance still waits for it.
+
+        Airflow 3.3 calls this when somebody ends the task, but also when another triggerer takes the trigger
+        over; earlier versions only cancel the trigger, at a shutdown too. The stop itself is not cut off by
+        the cancellations that follow.
+        """
+        await stop_unless_wanted(
+            self.task_instance,
+            xpander_task_id=self.xpander_task_id,
+            conn_id=self.xpander_conn_id,
+            action=self.on_kill_action,
+            log=self.log,
+        )
 
     async def _wait(self) -> dict[str, Any]:
-        watch = Watch(self.xpander_task_id, self.poll_interval, self.deadline, self.on_paused)
+        watch = Watch(
+            self.xpander_task_id, self.poll_interval, self.deadline, self.on_paused, self.newer_than
+        )
         try:
             async with shared_client(self.xpander_conn_id) as client:
                 over: Over = await client.run(follow(watch, report=StatusReport(self.log)))

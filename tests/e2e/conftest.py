@@ -62,6 +62,9 @@ def airflow(
                     "AIRFLOW_VAR_CRM_LOGIN": secrets.token_urlsafe(16),
                     # SequentialExecutor starts one process after the other: a few are enough there.
                     "E2E_MAPPED": "3" if MAJOR == 2 else "10",
+                    # For e2e_kills: where workers note their process ids, and how long they dawdle.
+                    "E2E_PIDS": str(tmp_path_factory.mktemp("pids")),
+                    "E2E_DAWDLE": "8",
                     # The caller may have an agent of the real service there.
                     "XPANDER_AGENT_ID": "",
                     "XPANDER_WORKFLOW_ID": "",

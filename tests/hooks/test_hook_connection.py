@@ -23,7 +23,7 @@ from airflow_provider_xpander.hooks.xpander import XpanderHook
 AIRFLOW_2 = airflow_version.startswith("2.")
 PROMISED_FIELDS = {
     "auth_mode", "organization_id", "user_email", "user_id", "console_url", "task_link_template", "verify",
-    "proxy", "timeout", "requests_per_minute", "requests_per_hour",
+    "proxy", "timeout", "requests_per_minute", "requests_per_hour", "client_task_ids",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ def sent(operator: Any, service: Service, ti: FakeTaskInstance | None = None, **
     operator.execute(known)
     assert len(service.posts) == 1
     return service.posts[0].body
+
+
+MARK = r" \[airflow [0-9a-f]{20} [0-9a-f]{12}\]"
+"""What says whose run it is, after every title."""
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_each_argument_is_sent_where_the_api_wants_it(
     given: dict[str, Any], expected: dict[str, Any], service: Service
 ) -> None:
     body = sent(agent(**given), service)
-    default = {"input": {"text": "hello"}, "title": body["title"]}
+    default = {"input": {"text": "hello"}, "title": body["title"], "source": body["source"]}
     assert body == default | expected  # and nothing else: what was not given is not sent
 
 
@@ -81,11 +86,14 @@ def test_the_title_names_the_task_instance_unless_one_is_given(
     map_index: int, name: str, service: Service
 ) -> None:
     ti = FakeTaskInstance(map_index=map_index)
-    assert sent(agent(), service, ti)["title"] == f"{name} manual__2026-11-01"
+    body = sent(agent(), service, ti)
+    assert re.fullmatch(re.escape(f"{name} manual__2026-11-01") + MARK, body["title"])
+    assert body["title"].endswith(body["source"].removeprefix("airflow"))
 
 
 def test_a_title_of_the_author_is_kept(service: Service) -> None:
-    assert sent(agent(title="Report of {{ ds }}"), service)["title"] == "Report of 2026-11-01"
+    title = sent(agent(title="Report of {{ ds }}"), service)["title"]
+    assert re.fullmatch("Report of 2026-11-01" + MARK, title)
 
 
 def test_the_connections_user_is_the_default(service: Service) -> None:

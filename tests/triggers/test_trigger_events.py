@@ -27,6 +27,8 @@ def test_it_is_rebuilt_from_plain_json() -> None:
         "poll_interval": 1.5,
         "deadline": 1e9,
         "on_paused": "fail",
+        "on_kill_action": "stop",
+        "newer_than": 1e8,
     }
     path, stored = XpanderTaskTrigger(**kwargs).serialize()
     assert json.loads(json.dumps(stored)) == kwargs

@@ -1,0 +1,197 @@
+"""Getting hold of a run: take over the one that an earlier attempt has started, or start one, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_xpander.api.errors import (
+    XpanderAmbiguousSubmitError,
+    XpanderError,
+    XpanderNotFoundError,
+    XpanderValidationError,
+)
+from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
+from airflow_provider_xpander.failing import FINAL
+from airflow_provider_xpander.runs.adopt import Adopt, Reattach, Start, decide
+from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_title
+from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known
+from airflow_provider_xpander.runs.watch import End, Watch
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass
+class RunStarter:
+    """
+    Finds or starts the one run of a task instance.
+
+    :param hook: where to ask and start.
+    :param log: where to say what was done.
+    :param target: what to run.
+    :param request: what to ask; its title and source get the mark.
+    :param identity: whose run it is.
+    :param try_number: Airflow's number of this attempt.
+    :param since: the earliest time at which an earlier attempt can have started a run, if known.
+    :param reattach: whether a run of an earlier attempt is taken over.
+    :param drop: what to do with runs that go on although nobody waits for them any more.
+    :param noted: id of the run that an earlier attempt has noted down, if there is such a note.
+    :param deadline: Unix seconds up to which a thread that is busy is waited for, or None.
+    """
+
+    hook: XpanderHook
+    log: Any
+    target: Target
+    request: InvokeRequest
+    identity: Identity
+    try_number: int
+    since: datetime | None
+    reattach: Reattach
+    drop: Callable[[Sequence[str]], object]
+    noted: str | None = None
+    deadline: float | None = None
+
+    newer_than: float | None = None
+    """Unix seconds at which the thread's previous turn ended: an end as old as that is not this run's."""
+
+    def __post_init__(self) -> None:
+        self.mark = Mark(self.identity.digest, fingerprint(str(self.target), self.request.body()))
+        self.request = self.request.model_copy(
+            update={
+                "title": mark_title(self.request.title, self.identity, self.mark),
+                "source": f"airflow {self.mark}",
+            }
+        )
+        self._wanted = Wanted(self.target.id, self.identity.digest, self.since)
+
+    def obtain(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
+        """
+        Return the run, adopted or new.
+
+        :param submit: starts a run and returns it.
+        :raises XpanderAmbiguousSubmitError: a run may have been started and cannot be found.
+        :raises XpanderError: nothing was started by this attempt.
+        """
+        decision = self._look_back()
+        if decision.spare:
+            self.drop([task.id for task in decision.spare])
+        if isinstance(decision, Adopt):
+            self.log.info("Taking over xpander task %s of an earlier attempt", decision.task.id)
+            if decision.warning:
+                self.log.warning(decision.warning)
+            return decision.task
+        if decision.why:
+            self.log.warning(decision.why)
+        if self.request.id is not None:
+            self._wait_for_thread(self.request.id)
+        return self._submit(submit)
+
+    def find_quickly(self) -> list[str]:
+        """Find the runs of this identity that go on, with one look, for an attempt that is being ended."""
+        try:
+            found = [*self._known_runs(), *self.hook.run(find_runs(self._wanted, lag=(0.0,)))]
+        except XpanderError as error:
+            self.log.error("%s A run that may have been started could not be looked for.", error)
+            return []
+        return list(dict.fromkeys(task.id for task in found if not task.status.is_terminal))
+
+    def _look_back(self) -> Start | Adopt:
+        if self.reattach is False or self.try_number <= self.identity.first_try:
+            return Start()
+        self.log.info("Looking for a run that an earlier attempt has started (%s)", self.mark)
+        try:
+            found = self._known_runs()
+            if not isinstance(decide(found, self.mark, self.reattach), Adopt):
+                # What is known may not be all: an attempt that died can have started another.
+                listed = self.hook.run(find_runs(self._wanted))
+                found = list({task.id: task for task in [*found, *listed]}.values())
+        except FINAL:
+            raise
+        except XpanderError as error:
+            raise XpanderError(
+                f"{error} An earlier attempt may have started a run, and it could not be looked for, so none "
+                f"is started. Look for {self.mark} in the titles of the tasks of {self.target.id}."
+            ) from error
+        self._wanted = replace(self._wanted, known=frozenset(task.id for task in found))
+        return decide(found, self.mark, self.reattach)
+
+    def _known_runs(self) -> list[Task]:
+        """Read the runs whose ids are known: noted down, chosen by us, or that of the thread."""
+        ids = [self.noted] if self.noted else []
+        if self.request.id is not None:
+            ids.append(self.request.id)
+        elif self.hook.settings.client_task_ids:
+            ids += map(self.identity.client_id, range(self.identity.first_try, self.try_number + 1))
+        found = self.hook.run(get_known(ids))
+        # A thread belongs to whoever had its last turn.
+        return [task for task in found if task.id != self.request.id or self._is_ours(task)]
+
+    def _is_ours(self, task: Task) -> bool:
+        return self._wanted.is_in(task.title) or self._wanted.is_in(task.source)
+
+    def _wait_for_thread(self, thread_id: str) -> None:
+        """Wait until the thread's turn is over: a turn must not be posted while another runs (C4)."""
+        found = self.hook.run(get_known([thread_id]))
+        if not found:
+            return
+        previous = found[0]
+        if not previous.status.is_terminal:
+            self.log.info("Thread %s is busy; waiting for the end of its turn", thread_id)
+            over = self.hook.follow(Watch(thread_id, poll_interval=10.0, deadline=self.deadline))
+            if over.end is not End.FINISHED or over.task is None:
+                raise over.error or XpanderError(f"Thread {thread_id} was still busy at the deadline")
+            previous = over.task
+        ended = previous.finished_at or previous.updated_at
+        self.newer_than = ended.timestamp() if ended else None
+
+    def _submit(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
+        request = self.request
+        if request.id is None and self.hook.settings.client_task_ids:
+            request = request.model_copy(update={"id": self.identity.client_id(self.try_number)})
+        try:
+            return submit(self.target, request)
+        except XpanderAmbiguousSubmitError as lost:
+            return self._find_lost(lost, request.id)
+        except (XpanderNotFoundError, XpanderValidationError) as refused:
+            if request is self.request:
+                raise
+            self.log.warning("%s Trying without an id of our own (client_task_ids).", refused)
+        try:
+            return submit(self.target, self.request)
+        except XpanderAmbiguousSubmitError as lost:
+            return self._find_lost(lost, None)
+
+    def _find_lost(self, lost: XpanderAmbiguousSubmitError, chosen_id: str | None) -> Task:
+        self.log.warning("%s Looking for it.", lost)
+        try:
+            found: Sequence[Task] = []
+            if chosen_id is not None:
+                found = self.hook.run(find_by_id(chosen_id, self._is_new))
+            found = found or self.hook.run(find_runs(self._wanted))
+        except XpanderError as error:
+            raise XpanderAmbiguousSubmitError(
+                f"{lost} The look-up failed: {error}",
+                target_id=lost.target_id,
+                title=lost.title,
+                thread_id=lost.thread_id,
+                status_code=lost.status_code,
+            ) from error
+        if not found:
+            raise lost
+        task = max(found, key=lambda task: task.created_at or _LONG_AGO)
+        self.log.info("The run was started: xpander task %s", task.id)
+        return task
+
+    def _is_new(self, task: Task) -> bool:
+        """Whether a task with the id that was sent is this attempt's turn rather than the one before."""
+        if task.id != self.request.id:
+            return True  # an id of our own choice, which nobody else uses
+        if self.newer_than is None or not self._is_ours(task):
+            return self._is_ours(task)
+        ended = task.finished_at or task.updated_at
+        return not task.status.is_terminal or ended is None or ended.timestamp() > self.newer_than

@@ -1,0 +1,165 @@
+"""
+Stopping runs from the triggerer.
+
+A mass clear ends a thousand triggers at once, and the service takes a hundred requests a minute. So stops are
+queued for each connection and sent as fast as its limits allow, by tasks of their own that outlive the
+triggers, which Airflow gives a second or thirty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_xpander._compat import deferred_state
+from airflow_provider_xpander.api.aclient import AsyncClient
+from airflow_provider_xpander.api.errors import XpanderError, XpanderRateLimitError
+from airflow_provider_xpander.api.exchange import may_repeat
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.retry import RetryPolicy
+from airflow_provider_xpander.api.routes import stop_task
+from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.runs.exit import Fate, OnKill, fate_after_cancel, not_stopped
+from airflow_provider_xpander.runs.pace import Pace
+from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.xcom import TASK_ID_KEY
+
+BUDGET = 3600.0
+"""Seconds from the first try of a stop to the last: a run that goes on costs money, so be patient."""
+PATIENCE = 60.0
+"""Seconds that a trigger waits for its stop; behind that, and behind its end, the stop goes on."""
+
+_POLICY = RetryPolicy(attempts=1000, cap=30.0, patience=BUDGET)
+
+_background: set[asyncio.Task[None]] = set()  # strong references: the event loop holds only weak ones
+
+
+async def stop_unless_wanted(
+    task_instance: Any, *, xpander_task_id: str, conn_id: str, action: OnKill, log: Any
+) -> None:
+    """
+    Stop a run whose trigger is cancelled, unless its task instance is still deferred on this very run.
+
+    Goes on in the background when the caller is cancelled meanwhile.
+
+    :param task_instance: that of the trigger; None if the trigger does not run in Airflow.
+    :param xpander_task_id: the run.
+    :param conn_id: id of the Airflow connection.
+    :param action: what the author wants; ``leave`` only says so.
+    :param log: where to say what was done.
+    """
+    if task_instance is None:
+        return
+    if action == "leave":
+        log.info("The wait for xpander task %s ends; the run goes on, as it was asked to", xpander_task_id)
+        return
+    task = asyncio.create_task(_stop_unless_wanted(task_instance, xpander_task_id, conn_id, action, log))
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+    await asyncio.wait({task}, timeout=PATIENCE)
+
+
+async def _stop_unless_wanted(
+    task_instance: Any, xpander_task_id: str, conn_id: str, action: OnKill, log: Any
+) -> None:
+    wanted: bool | None = None
+    try:
+        state, current = await deferred_state(task_instance, TASK_ID_KEY)
+        wanted = state == "deferred" and current == xpander_task_id
+    except Exception as error:  # whatever the look-up dies of, the decision is the same
+        log.warning(
+            "Whether xpander task %s is still wanted could not be found out, so it is left running: %s",
+            xpander_task_id,
+            error,
+        )
+    if fate_after_cancel(deferred_on_this=wanted, action=action) is Fate.STOP:
+        await _queue(conn_id).stop(xpander_task_id, log)
+    elif wanted:
+        log.info("xpander task %s is left running: its Airflow task still waits for it", xpander_task_id)
+
+
+@dataclass
+class StopQueue:
+    """
+    The stops of one connection, none sent before the limits allow it.
+
+    :param conn_id: id of the Airflow connection.
+    :param clock: gives seconds, steadily.
+    """
+
+    conn_id: str
+    clock: Callable[[], float] = time.monotonic
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _pace: Pace = field(default_factory=lambda: Pace(0, 0))
+    _refused_until: float = 0.0
+    _waiting: int = 0
+
+    async def stop(self, task_id: str, log: Any) -> None:
+        """
+        Stop a run when its turn comes, and say what came of it; nothing is raised.
+
+        :param task_id: the run.
+        :param log: where to say it.
+        """
+        if self._waiting:
+            log.info("The stop of xpander task %s is queued behind %d others", task_id, self._waiting)
+        self._waiting += 1
+        settings: Settings | None = None
+        problem: object = "the triggerer ended first"
+        try:
+            async with shared_client(self.conn_id) as client:
+                settings = client.settings
+                task = await self._send(client, task_id)
+            problem = None
+            log.info("Stopped xpander task %s (%s)", task_id, task.status.value)
+        except Exception as error:  # of the service or of the connection: a person has to see to it
+            problem = error
+        finally:
+            self._waiting -= 1
+            if problem is not None:
+                log.error("%s", not_stopped(task_id, settings, problem))
+
+    async def _send(self, client: AsyncClient, task_id: str) -> Task:
+        call = stop_task(task_id)
+        give_up_at: float | None = None
+        attempt = 0
+        while True:
+            attempt += 1
+            async with self._turn:
+                await self._wait_for_turn(client.settings)
+            if give_up_at is None:
+                give_up_at = self.clock() + BUDGET
+            # From here the request is on its way; others need not wait for its answer.
+            try:
+                return await client.call(call)
+            except XpanderError as error:
+                asked = getattr(error, "retry_after", None)
+                delay = _POLICY.delay(attempt, asked) if may_repeat(call.retry, error) else None
+                if delay is None or self.clock() + delay > give_up_at:
+                    raise
+                if isinstance(error, XpanderRateLimitError):
+                    # It holds for all: what is sent before is refused too.
+                    self._refused_until = max(self._refused_until, self.clock() + delay)
+            await asyncio.sleep(delay)
+
+    async def _wait_for_turn(self, settings: Settings) -> None:
+        self._pace.per_minute, self._pace.per_hour = settings.requests_per_minute, settings.requests_per_hour
+        while True:
+            now = self.clock()
+            delay = max(self._pace.delay(now), self._refused_until - now)
+            if delay <= 0:
+                break
+            await asyncio.sleep(delay)
+        self._pace.note(now)
+
+
+# For ever: what was sent counts for an hour.
+_queues: dict[tuple[asyncio.AbstractEventLoop, str], StopQueue] = {}
+
+
+def _queue(conn_id: str) -> StopQueue:
+    key = (asyncio.get_running_loop(), conn_id)
+    return _queues.setdefault(key, StopQueue(conn_id))

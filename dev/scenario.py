@@ -1,0 +1,132 @@
+"""One run of a DAG with one task, and what the service has seen of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from airflow_provider_xpander.emulator.server import EmulatorServer
+from dev.local_airflow import LocalAirflow
+from dev.waiting import wait_for
+
+
+class Scenario:
+    """
+    Starts a run of a DAG whose task is ``run``.
+
+    :param airflow: the running Airflow.
+    :param emulator: the service.
+    :param dag_id: the DAG.
+    :param text: what the agent is asked.
+    """
+
+    def __init__(self, airflow: LocalAirflow, emulator: EmulatorServer, dag_id: str, text: str) -> None:
+        self.airflow = airflow
+        self.client = airflow.client
+        self.emulator = emulator.emulator
+        self.dag_id = dag_id
+        self.run_id = self.client.trigger(dag_id, {"text": text})
+
+    @property
+    def tries(self) -> int:
+        return self.client.task_instance(self.dag_id, self.run_id, "run").try_number
+
+    def runs(self) -> list[str]:
+        """Return the ids of the remote runs that were created, in their order."""
+        return [run.task_id for run in self.emulator.runs() if f" {self.run_id} [" in run.body["title"]]
+
+    def stops(self, task_id: str) -> int:
+        return self.emulator.stops(task_id)
+
+    def xcom(self, key: str = "return_value") -> Any:
+        return self.client.xcom(self.dag_id, self.run_id, "run", key)
+
+    def wait_until_started(self) -> None:
+        wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
+        wait_for(lambda: self._pids(1), limit=30, what="the worker's process id", interval=0.1)
+
+    def wait_until_deferred(self) -> None:
+        self.client.wait_for_task(self.dag_id, self.run_id, "run", {"deferred"})
+        # The trigger has to be loaded: before, Airflow tells nobody that the task is ended.
+        wait_for(
+            lambda: any(
+                f"/v1/tasks/{task}" in call.path for task in self.runs() for call in self.emulator.calls
+            ),
+            limit=60,
+            what="the trigger's first look",
+            interval=0.2,
+        )
+
+    def wait_until_resumed(self) -> None:
+        wait_for(lambda: len(self._pids(1)) >= 2, limit=90, what="the resumed task", interval=0.1)
+
+    def kill_worker(self) -> None:
+        os.kill(self._pids(1)[-1], signal.SIGKILL)
+
+    def clear(self) -> None:
+        self.client.clear(self.dag_id, self.run_id, "run")
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def succeeds(self, limit: float = 120) -> None:
+        """Wait for success, and check that there was one run, no stop, and that its answer has arrived."""
+        state = self.client.wait_for_run(self.dag_id, self.run_id, limit=limit)
+        assert state == "success"
+        runs = self.runs()
+        assert len(runs) == 1, f"{len(runs)} runs were created"
+        assert self.stops(runs[0]) == 0
+        assert self.xcom("xpander_task_id") == runs[0]
+        assert self.xcom(), "the answer is missing"
+
+    def is_stopped(self, task_id: str | None = None) -> None:
+        """Wait until the run was stopped, once."""
+        run = task_id or self.runs()[0]
+        wait_for(lambda: self.stops(run), limit=60, what="the stop", interval=0.2)
+        assert self.stops(run) == 1
+
+    @contextmanager
+    def another_triggerer(self) -> Iterator[None]:
+        """Give the trigger to a triggerer that exists in the database only, and take it back."""
+        url = self.airflow.env.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
+        engine = sqlalchemy.create_engine(url or f"sqlite:///{self.airflow.home}/airflow.db")
+        later = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=5)
+        try:
+            with engine.begin() as connection:
+                job = connection.execute(sqlalchemy.text("SELECT max(id) FROM job")).scalar() + 1000
+                connection.execute(
+                    sqlalchemy.text(
+                        "INSERT INTO job (id, job_type, state, latest_heartbeat, start_date, hostname) "
+                        "VALUES (:id, 'TriggererJob', 'running', :later, :later, 'elsewhere')"
+                    ),
+                    {"id": job, "later": later},
+                )
+                connection.execute(
+                    sqlalchemy.text(
+                        "UPDATE trigger SET triggerer_id = :id WHERE id = "
+                        "(SELECT trigger_id FROM task_instance WHERE dag_id = :dag AND run_id = :run)"
+                    ),
+                    {"id": job, "dag": self.dag_id, "run": self.run_id},
+                )
+            yield
+            with engine.begin() as connection:
+                connection.execute(sqlalchemy.text("DELETE FROM job WHERE id = :id"), {"id": job})
+                connection.execute(
+                    sqlalchemy.text("UPDATE trigger SET triggerer_id = NULL WHERE triggerer_id = :id"),
+                    {"id": job},
+                )
+        finally:
+            engine.dispose()
+
+    def _pids(self, try_number: int) -> list[int]:
+        name = f"{self.dag_id}.{self.run_id}.{try_number}".replace("/", "_")
+        path = Path(self.airflow.env["E2E_PIDS"], name)
+        return [int(line) for line in path.read_text().split()] if path.exists() else []

@@ -1,0 +1,79 @@
+"""Runs that are killed and cleared: each DAG has one task, ``run``, which waits in a way of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
+
+
+def note_pid(context: Any) -> None:
+    """Tell the test which process is the worker of this try."""
+    ti = context["ti"]
+    path = Path(os.environ["E2E_PIDS"], f"{ti.dag_id}.{ti.run_id}.{ti.try_number}".replace("/", "_"))
+    with path.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def dawdle() -> None:
+    """Give the test the time to kill this process at this very point."""
+    time.sleep(float(os.environ["E2E_DAWDLE"]))
+
+
+class SlowToDefer(XpanderInvokeAgentOperator):
+    """Stays a while between the submit and the deferral, at its first try."""
+
+    def defer(self, **kwargs: Any) -> Any:
+        """Dawdle, then defer."""
+        dawdle()
+        return super().defer(**kwargs)
+
+
+class SlowToResume(XpanderInvokeAgentOperator):
+    """Stays a while before it fetches the answer."""
+
+    def execute_complete(self, context: Any, event: Any) -> Any:
+        """Dawdle, then resume."""
+        dawdle()
+        return super().execute_complete(context, event)
+
+
+KINDS: dict[str, tuple[type[XpanderInvokeAgentOperator], dict[str, Any]]] = {
+    "deferred": (XpanderInvokeAgentOperator, {"deferrable": True}),
+    "worker": (XpanderInvokeAgentOperator, {"deferrable": False}),
+    "sync": (XpanderInvokeAgentOperator, {"mode": "sync"}),
+    "slow_to_defer": (SlowToDefer, {"deferrable": True}),
+    "slow_to_resume": (SlowToResume, {"deferrable": True}),
+    "deferred_timeout": (XpanderInvokeAgentOperator, {"deferrable": True, "timeout": 5, "retries": 0}),
+    "worker_timeout": (XpanderInvokeAgentOperator, {"deferrable": False, "timeout": 5, "retries": 0}),
+    "leave": (XpanderInvokeAgentOperator, {"deferrable": True, "on_kill_action": "leave"}),
+    "no_retries": (XpanderInvokeAgentOperator, {"deferrable": False, "retries": 0}),
+}
+
+for kind, (operator, options) in KINDS.items():
+    with DAG(
+        f"kill_{kind}",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        params={"text": "take 5"},
+    ) as dag:
+        operator(
+            **{
+                "task_id": "run",
+                "agent_id": "slow",
+                "input": "{{ params.text }}",
+                "poll_interval": 0.5,
+                "retries": 3,
+                "retry_delay": timedelta(seconds=1),
+                "pre_execute": note_pid,
+                **options,
+            }
+        )
+    globals()[dag.dag_id] = dag

@@ -1,0 +1,487 @@
+"""
+What becomes of a run whose trigger is cancelled.
+
+The state of the task instance is Airflow's side of it, and faked; the service is the emulator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow_side import LIMIT, Service, running_server, service
+
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.runs.pace import Pace
+from airflow_provider_xpander.triggers import stops as stops_module
+from airflow_provider_xpander.triggers import xpander as trigger_module
+from airflow_provider_xpander.triggers.stops import stop_unless_wanted
+from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+__all__ = ["running_server", "service"]
+
+LONG = "take 600"
+LOG = logging.getLogger("airflow_provider_xpander.tests")
+NO_LIMITS = {"requests_per_minute": 0, "requests_per_hour": 0}
+TASK_INSTANCE: Any = SimpleNamespace(dag_id="nightly", task_id="ask", run_id="r", map_index=-1, task=None)
+
+Deferred = Callable[[str | None, str | None], None]
+
+
+@pytest.fixture
+def deferred(monkeypatch: pytest.MonkeyPatch) -> Deferred:
+    """Say in which state the task instance is, and which run's id is in its XCom."""
+
+    def be(state: str | None, xpander_task_id: str | None = None) -> None:
+        async def deferred_state(task_instance: Any, xcom_key: str) -> tuple[str | None, Any]:
+            assert (task_instance, xcom_key) == (TASK_INSTANCE, "xpander_task_id")
+            return state, xpander_task_id
+
+        monkeypatch.setattr(stops_module, "deferred_state", deferred_state)
+
+    be("failed")
+    return be
+
+
+@pytest.fixture(autouse=True)
+async def background() -> AsyncIterator[None]:
+    """Wait for what goes on behind the triggers, and leave nothing of it to the next test."""
+    yield
+    await drained()
+    stops_module._queues.clear()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+
+
+async def drained() -> None:
+    await until(lambda: not stops_module._background)
+
+
+def trigger(task_id: str, **kwargs: Any) -> XpanderTaskTrigger:
+    defaults = {"poll_interval": 0.05, "on_kill_action": "stop"}
+    made = XpanderTaskTrigger(task_id, **defaults | kwargs)
+    made.task_instance = TASK_INSTANCE
+    return made
+
+
+def start(service: Service) -> str:
+    return service.start("slow", LONG)
+
+
+def stop_calls(service: Service, task_id: str = "") -> list[Any]:
+    return service.requests("POST", f"{task_id}/stop")
+
+
+async def kill(task_id: str, **kwargs: Any) -> None:
+    async with asyncio.timeout(LIMIT):
+        await trigger(task_id, **kwargs).on_kill()
+
+
+# Whether the run is stopped.
+
+
+@pytest.mark.parametrize(
+    ("state", "current", "stopped"),
+    [
+        ("deferred", "this", False),
+        # A clear, whose new attempt has already deferred on a run of its own.
+        ("deferred", "another", True),
+        ("deferred", None, True),
+        ("failed", "this", True),
+        ("success", "this", True),
+        ("running", "this", True),
+        ("scheduled", None, True),
+        (None, None, True),
+    ],
+)
+async def test_a_run_is_stopped_unless_its_task_still_waits_for_it(
+    state: str | None, current: str | None, stopped: bool, service: Service, deferred: Deferred
+) -> None:
+    task_id = start(service)
+    deferred(state, task_id if current == "this" else current)
+    await kill(task_id)
+    assert service.stops(task_id) == stopped
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_run_is_kept_if_the_state_cannot_be_found_out(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def deferred_state(task_instance: Any, xcom_key: str) -> Any:
+        raise ConnectionError("no supervisor")
+
+    monkeypatch.setattr(stops_module, "deferred_state", deferred_state)
+    task_id = start(service)
+    await stop_unless_wanted(
+        TASK_INSTANCE, xpander_task_id=task_id, conn_id="xpander_default", action="stop", log=LOG
+    )
+    assert service.stops(task_id) == 0
+    assert f"Whether xpander task {task_id} is still wanted could not be found out" in caplog.text
+    assert "still waits for it" not in caplog.text
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_run_is_left_if_the_author_says_so(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    task_id = start(service)
+    with caplog.at_level(logging.INFO):
+        await stop_unless_wanted(
+            TASK_INSTANCE, xpander_task_id=task_id, conn_id="xpander_default", action="leave", log=LOG
+        )
+    assert service.stops(task_id) == 0
+    assert f"The wait for xpander task {task_id} ends; the run goes on" in caplog.text
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_trigger_leaves_the_run_by_default_as_a_sensor_has_to(service: Service) -> None:
+    task_id = start(service)
+    made = XpanderTaskTrigger(task_id)
+    made.task_instance = TASK_INSTANCE
+    await made.on_kill()
+    assert service.stops(task_id) == 0
+
+
+async def test_a_trigger_outside_of_airflow_stops_nothing(service: Service) -> None:
+    task_id = start(service)
+    made = XpanderTaskTrigger(task_id, on_kill_action="stop")
+    made.task_instance = None
+    await made.on_kill()
+    assert not service.requests()
+
+
+# How a trigger gets to know.
+
+
+async def run_and_cancel(task_id: str, service: Service, again: int = 0) -> None:
+    """Run a trigger until it has looked, and cancel it, as often as Airflow does."""
+
+    async def consume() -> None:
+        async for _ in trigger(task_id).run():
+            pass
+
+    running = asyncio.create_task(consume())
+    await until(lambda: service.requests("GET"))
+    async with asyncio.timeout(LIMIT):
+        for _ in range(1 + again):
+            running.cancel()
+            await asyncio.sleep(0.05)
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.mark.parametrize("has_on_kill", [False, True], ids=["before 3.3", "3.3"])
+async def test_a_cancelled_trigger_stops_the_run_where_nobody_calls_on_kill(
+    has_on_kill: bool, service: Service, deferred: Deferred, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigger_module, "HAS_TRIGGER_ON_KILL", has_on_kill)
+    task_id = start(service)
+    deferred("failed")
+    await run_and_cancel(task_id, service)
+    assert service.stops(task_id) == (not has_on_kill)
+
+
+async def test_a_triggerer_that_shuts_down_stops_nothing(
+    service: Service, deferred: Deferred, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigger_module, "HAS_TRIGGER_ON_KILL", False)
+    task_id = start(service)
+    deferred("deferred", task_id)
+    await run_and_cancel(task_id, service)
+    assert service.stops(task_id) == 0
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_cancel_that_is_repeated_does_not_cut_a_slow_stop_off(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trigger_module, "HAS_TRIGGER_ON_KILL", False)
+    service.add_fault(Fault.slow(0.5, path="/stop$"))
+    task_id = start(service)
+    await run_and_cancel(task_id, service, again=3)
+    assert service.stops(task_id) == 0
+    await drained()
+    assert service.stops(task_id) == len(stop_calls(service)) == 1
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_an_on_kill_that_is_cut_off_goes_on_behind_it(service: Service) -> None:
+    """Airflow 3.3 cancels on_kill again with each of its rounds."""
+    service.add_fault(Fault.slow(0.5, path="/stop$"))
+    task_id = start(service)
+    killing = asyncio.create_task(kill(task_id))
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        killing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await killing
+    await drained()
+    assert service.stops(task_id) == 1
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_trigger_waits_for_its_stop_only_so_long(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes up room in the triggerer as long as it waits."""
+    monkeypatch.setattr(stops_module, "PATIENCE", 0.1)
+    service.add_fault(Fault.slow(0.6, path="/stop$"))
+    task_id = start(service)
+    started = time.monotonic()
+    await kill(task_id)
+    assert time.monotonic() - started < 0.5
+    await drained()
+    assert service.stops(task_id) == 1
+
+
+# Stops that fail.
+
+
+def is_over(service: Service, task_ids: list[str]) -> bool:
+    return all(service.status(task_id) is TaskStatus.STOPPED for task_id in task_ids)
+
+
+def quick(monkeypatch: pytest.MonkeyPatch, *, budget: float = 30.0) -> None:
+    """Let repetitions follow each other quickly."""
+    policy = stops_module.RetryPolicy(attempts=1000, base=0.02, cap=0.05, patience=budget)
+    monkeypatch.setattr(stops_module, "_POLICY", policy)
+    monkeypatch.setattr(stops_module, "BUDGET", budget)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.html(503, path="/stop$", times=12),
+        Fault.dropped(path="/stop$", times=12),
+        Fault.throttled(path="/stop$", times=12),
+        Fault.throttled(path="/stop$", retry_after=0.1, times=3),
+    ],
+    ids=["503", "dropped", "429", "429 with Retry-After"],
+)
+@pytest.mark.usefixtures("deferred")
+async def test_a_stop_outlives_an_outage(
+    fault: Fault, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    fault = service.add_fault(fault.model_copy(deep=True))
+    task_id = start(service)
+    await kill(task_id)
+    assert service.stops(task_id) == 1
+    assert fault.hits == fault.times
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault.html(503, path="/stop$", times=None), id="always 503"),
+        pytest.param(Fault.throttled(path="/stop$", retry_after=9999, times=None), id="throttled for hours"),
+        pytest.param(Fault(status=403, path="/stop$", times=None, body={"detail": "no"}), id="no access"),
+        pytest.param(Fault(status=404, path="/stop$", times=None, body={"detail": "no"}), id="unknown"),
+        pytest.param(Fault(status=405, path="/stop$", times=None, body={"detail": "no"}), id="no such route"),
+    ],
+)
+@pytest.mark.usefixtures("deferred")
+async def test_a_stop_that_fails_is_named_with_what_to_do(
+    fault: Fault, service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick(monkeypatch, budget=0.3)
+    service.add_fault(fault.model_copy(deep=True))
+    task_id = start(service)
+    await stop_unless_wanted(
+        TASK_INSTANCE, xpander_task_id=task_id, conn_id="xpander_default", action="stop", log=LOG
+    )
+    (record,) = [
+        record for record in caplog.records if record.levelno == logging.ERROR and record.name == LOG.name
+    ]
+    assert f"xpander task {task_id} could not be stopped and may go on" in record.getMessage()
+    assert record.getMessage().endswith(
+        f"curl -X POST -H 'x-api-key: <key>' {service.server.url}/v1/tasks/{task_id}/stop"
+    )
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_stop_without_a_usable_connection_is_named_too(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.connect(password="")
+    await stop_unless_wanted(
+        TASK_INSTANCE, xpander_task_id="t-1", conn_id="xpander_default", action="stop", log=LOG
+    )
+    assert "xpander task t-1 could not be stopped" in caplog.text
+    assert "has no API key" in caplog.text
+    assert not service.requests()
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_stop_that_the_end_of_the_process_cuts_off_is_named(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.add_fault(Fault.slow(30, path="/stop$"))
+    task_id = start(service)
+    killing = asyncio.create_task(
+        stop_unless_wanted(
+            TASK_INSTANCE, xpander_task_id=task_id, conn_id="xpander_default", action="stop", log=LOG
+        )
+    )
+    await until(lambda: stop_calls(service))
+    for task in list(stops_module._background):
+        task.cancel()
+    await killing
+    assert f"xpander task {task_id} could not be stopped" in caplog.text
+    assert "the triggerer ended first" in caplog.text
+
+
+# Many stops at once.
+
+
+async def kill_all(task_ids: list[str], each: Callable[[str], Awaitable[None]] = kill) -> None:
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(each(task_id) for task_id in task_ids))
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_mass_kill_stops_all_runs(service: Service) -> None:
+    service.connect(extra=NO_LIMITS)
+    task_ids = [start(service) for _ in range(300)]
+    await kill_all(task_ids)
+    assert is_over(service, task_ids)
+    assert len(stop_calls(service)) == 300
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_mass_kill_whose_triggers_are_cut_off_stops_all_runs(service: Service) -> None:
+    service.connect(extra=NO_LIMITS)
+    task_ids = [start(service) for _ in range(100)]
+    killing = [asyncio.create_task(kill(task_id)) for task_id in task_ids]
+    await asyncio.sleep(0.01)
+    for one in killing:
+        one.cancel()
+    await asyncio.gather(*killing, return_exceptions=True)
+    await drained()
+    assert is_over(service, task_ids)
+
+
+SCALE = 0.005
+"""What stands for a second, so that a minute takes a third of one."""
+
+
+class ScaledPace(Pace):
+    """The same limits in shorter minutes and hours."""
+
+    def _until(self, limit: int, window: float, now: float) -> float:
+        return super()._until(limit, window * SCALE, now)
+
+    def note(self, now: float) -> None:
+        sent.append(now)
+        super().note(now)
+
+
+sent: list[float] = []
+"""When requests were sent: at the service they arrive a little sooner or later after each other."""
+
+
+@pytest.fixture
+def short_minutes(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return how many seconds a minute has."""
+    sent.clear()
+    monkeypatch.setattr(stops_module, "Pace", ScaledPace)
+    return 60 * SCALE
+
+
+def most_at_once(moments: list[float], window: float) -> int:
+    return max(sum(1 for other in moments if 0 <= other - start < window) for start in moments)
+
+
+@pytest.mark.parametrize("throttled", [0, 9], ids=["", "some are refused"])
+@pytest.mark.usefixtures("deferred")
+async def test_a_mass_kill_keeps_the_limits(
+    throttled: int, service: Service, short_minutes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repetitions count: a refusal that is answered with more requests would never end."""
+    quick(monkeypatch)
+    service.connect(extra={"requests_per_minute": 10, "requests_per_hour": 0})
+    if throttled:
+        service.add_fault(Fault.throttled(path="/stop$", after=5, times=throttled))
+    task_ids = [start(service) for _ in range(45)]
+    await kill_all(task_ids)
+    assert is_over(service, task_ids)
+    assert len(stop_calls(service)) == len(sent) == 45 + throttled
+    assert most_at_once(sent, short_minutes - 1e-6) <= 10
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_refusal_holds_back_all_that_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    service.connect(extra=NO_LIMITS)
+    first, *others = [start(service) for _ in range(20)]
+    fault = service.add_fault(Fault.throttled(path="/stop$", retry_after=0.5))
+    killing = asyncio.create_task(kill(first))
+    await until(lambda: fault.hits)
+    await asyncio.sleep(0.1)
+    await kill_all(others)
+    await killing
+    refused, *sent = [call.at for call in stop_calls(service)]
+    assert min(sent) - refused >= 0.45
+    assert is_over(service, [first, *others])
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_those_who_wait_are_told(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    service.connect(extra=NO_LIMITS)
+    task_ids = [start(service) for _ in range(3)]
+
+    async def stop(task_id: str) -> None:
+        await stop_unless_wanted(
+            TASK_INSTANCE, xpander_task_id=task_id, conn_id="xpander_default", action="stop", log=LOG
+        )
+
+    with caplog.at_level(logging.INFO):
+        await kill_all(task_ids, stop)
+    assert f"The stop of xpander task {task_ids[2]} is queued behind 2 others" in caplog.text
+    for task_id in task_ids:
+        assert f"Stopped xpander task {task_id} (stopped)" in caplog.text
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_limits_that_were_changed_in_the_connection_hold_from_then_on(
+    service: Service, short_minutes: float
+) -> None:
+    service.connect(extra=NO_LIMITS)
+    await kill_all([start(service) for _ in range(4)])
+    service.connect(extra={"requests_per_minute": 2, "requests_per_hour": 0})
+    started = time.monotonic()
+    await kill_all([start(service) for _ in range(3)])
+    assert time.monotonic() - started > 0.9 * short_minutes
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_connections_do_not_wait_for_each_other(service: Service, short_minutes: float) -> None:
+    service.connect("slow_one", extra={"requests_per_minute": 1, "requests_per_hour": 1})
+    service.connect(extra=NO_LIMITS)
+    slow = [start(service) for _ in range(2)]
+    killing = asyncio.create_task(kill_all(slow, lambda task_id: kill(task_id, xpander_conn_id="slow_one")))
+    await asyncio.sleep(0.05)
+    other = start(service)
+    started = time.monotonic()
+    await kill(other)
+    assert time.monotonic() - started < 5
+    assert service.stops(other) == 1
+    assert not is_over(service, slow)
+    killing.cancel()
+    with suppress(asyncio.CancelledError):
+        await killing
+    for task in list(stops_module._background):
+        task.cancel()
