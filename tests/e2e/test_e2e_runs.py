@@ -71,7 +71,7 @@ def test_each_mapped_task_has_its_own_run_and_answer(runs: Run, mapped: int) -> 
 
 
 def test_one_run_is_started_per_task(runs: Run, mapped: int, emulator: EmulatorServer) -> None:
-    started = [run for run in emulator.emulator.runs() if run.body["title"].endswith(f" {runs.run_id}")]
+    started = [run for run in emulator.emulator.runs() if f" {runs.run_id} [" in run.body["title"]]
     assert len(started) == 3 + mapped
 
 
@@ -88,7 +88,7 @@ def test_summary_tells_status_times_and_tokens(runs: Run) -> None:
 def test_log_follows_the_run(runs: Run) -> None:
     task_id = runs.xcom("waiting", "xpander_task_id")
     log = runs.log("waiting")
-    assert f"Started agent classifier as xpander task {task_id}" in log
+    assert f"agent classifier runs as xpander task {task_id}" in log
     assert f"xpander task {task_id} is completed" in log
     assert log.count(f"xpander task {task_id} is executing") <= 1
 
