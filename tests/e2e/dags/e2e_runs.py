@@ -60,10 +60,12 @@ with DAG("e2e_sensors", schedule=None, start_date=START, catchup=False):
     )
     for name, options in {
         "poke": {"deferrable": False},
-        "reschedule": {"deferrable": False, "mode": "reschedule"},
+        # Not shorter: a worker's supervisor may linger for seconds after the reschedule, and Airflow 3.3 fails
+        # a task that is queued again before it is gone.
+        "reschedule": {"deferrable": False, "mode": "reschedule", "poke_interval": 8},
         "deferred": {"deferrable": True},
     }.items():
-        XpanderTaskSensor(task_id=name, xpander_task_id=started.output, poke_interval=1, **options)
+        XpanderTaskSensor(task_id=name, xpander_task_id=started.output, **{"poke_interval": 1, **options})
 
 with DAG("e2e_failures", schedule=None, start_date=START, catchup=False, default_args={"retries": 2}):
     for name, options in {
