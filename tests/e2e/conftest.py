@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_xpander.emulator import Settings
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.airflow_client import AirflowClient
 from dev.local_airflow import MAJOR, LocalAirflow
@@ -27,7 +28,8 @@ from dev.service import emulator_connection
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[EmulatorServer]:
     """The local xpander.ai; shared, so a test that changes its settings puts them back."""
-    with EmulatorServer() as server:
+    # Long enough for a worker's supervisor to be gone when the wait ends: Airflow 3.3 fails a task otherwise.
+    with EmulatorServer(settings=Settings(run_seconds=2.5)) as server:
         yield server
 
 

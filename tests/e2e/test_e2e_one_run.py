@@ -74,7 +74,7 @@ def test_worker_is_killed_after_the_submit(start, kind: str) -> None:
 
 
 def test_worker_is_killed_during_the_resume(start) -> None:
-    scenario = start("slow_to_resume", "take 2")
+    scenario = start("slow_to_resume", "take 4")
     scenario.wait_until_resumed()
     scenario.kill_worker()
     scenario.succeeds()

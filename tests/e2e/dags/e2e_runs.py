@@ -60,8 +60,8 @@ with DAG("e2e_sensors", schedule=None, start_date=START, catchup=False):
     )
     for name, options in {
         "poke": {"deferrable": False},
-        # Not shorter: a worker's supervisor may linger for seconds after the reschedule, and Airflow 3.3 fails
-        # a task that is queued again before it is gone.
+        # Not shorter: a worker's supervisor may linger for seconds after the reschedule, and Airflow 3.3
+        # fails a task that is queued again before it is gone.
         "reschedule": {"deferrable": False, "mode": "reschedule", "poke_interval": 8},
         "deferred": {"deferrable": True},
     }.items():
