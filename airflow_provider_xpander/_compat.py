@@ -13,7 +13,6 @@ from typing import Any
 
 from airflow import __version__ as AIRFLOW_VERSION
 from airflow.providers.common.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
@@ -47,7 +46,6 @@ __all__ = [
     "AIRFLOW_VERSION",
     "DEFERRAL_ERRORS",
     "HAS_TRIGGER_ON_KILL",
-    "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",

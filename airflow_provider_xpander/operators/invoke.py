@@ -182,7 +182,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         """See to a run whose id is not known yet if the attempt is ended while it is being started."""
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # Airflow 2 ends a killed task with one that is no Exception
             late = isinstance(error, AirflowTaskTimeout)
             if late or held.killed:
                 held.settled = True
@@ -211,7 +211,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                     self.log.warning("xpander task %s goes on, as on_timeout says", task_id)
                 self._settle()  # Airflow calls on_kill next
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, the task fails and the run goes on
             if not self._is_settled():
                 final = isinstance(error, (*FINAL, AirflowFailException))
                 self._see_to(context, hook, task_id, final=final)

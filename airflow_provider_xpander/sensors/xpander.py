@@ -139,7 +139,7 @@ class XpanderTaskSensor(BaseSensorOperator):
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
-        except Exception as error:
+        except Exception as error:  # never_fail means just that
             if self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
