@@ -18,7 +18,7 @@ ON_PAUSED = ("wait", "fail")
 ON_STOPPED = ("fail", "skip")
 
 
-def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
     """
     Return a value that is one of the allowed ones.
 
@@ -26,7 +26,7 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """
     if value not in allowed:
         raise XpanderValidationError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-    return str(value)
+    return value
 
 
 def check_reattach(value: Any) -> Reattach:

@@ -23,6 +23,8 @@ from airflow_provider_xpander.operators.arguments import (
     check_seconds,
     check_secret,
 )
+from airflow_provider_xpander.runs.exit import OnKill, OnTimeout
+from airflow_provider_xpander.runs.watch import OnPaused
 
 
 class XpanderRequestOperator(BaseOperator):
@@ -157,9 +159,9 @@ class XpanderRequestOperator(BaseOperator):
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = check_seconds("poll_interval", poll_interval)
         self.timeout = None if timeout is None else check_seconds("timeout", timeout)
-        self.on_timeout = check_choice("on_timeout", on_timeout, ON_TIMEOUT)
-        self.on_kill_action = check_choice("on_kill_action", on_kill_action, ON_KILL)
-        self.on_paused = check_choice("on_paused", on_paused, ON_PAUSED)
+        self.on_timeout: OnTimeout = check_choice("on_timeout", on_timeout, ON_TIMEOUT)
+        self.on_kill_action: OnKill = check_choice("on_kill_action", on_kill_action, ON_KILL)
+        self.on_paused: OnPaused = check_choice("on_paused", on_paused, ON_PAUSED)
         self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
         self.reattach = check_reattach(reattach)
         if mode == "sync" and not wait_for_completion:

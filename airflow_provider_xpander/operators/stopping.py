@@ -25,14 +25,16 @@ class Held:
     """
     What a kill needs to know of the attempt.
 
-    :param settings: of the connection, read before.
+    :param settings: of the connection, as soon as they are read.
+    :param target_id: the agent or workflow, for links.
     :param task_id: the remote task, as soon as it is known.
     :param sign: what the title of a run that is being started contains.
     :param killed: whether the kill has come.
     :param settled: whether the run has ended, or it was decided what becomes of it.
     """
 
-    settings: Settings
+    settings: Settings | None
+    target_id: str | None = None
     task_id: str | None = None
     sign: str = ""
     killed: bool = False
@@ -69,9 +71,10 @@ def stop_quickly(held: Held, log: Any) -> None:
     """
     task_id = held.task_id or ""
     came: list[Task | XpanderError] = []
-    thread = threading.Thread(target=_stop_once, args=(held.settings, task_id, came), daemon=True)
-    thread.start()
-    thread.join(KILL_TIMEOUT)
+    if held.settings is not None:
+        thread = threading.Thread(target=_stop_once, args=(held.settings, task_id, came), daemon=True)
+        thread.start()
+        thread.join(KILL_TIMEOUT)
     if came and isinstance(came[0], Task):
         log.info("Killed; stopped xpander task %s (%s)", task_id, came[0].status.value)
     else:

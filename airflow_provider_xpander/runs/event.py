@@ -17,12 +17,14 @@ class WaitEvent:
 
     :param xpander_task_id: the remote task.
     :param end: why the wait is over.
+    :param agent_id: the agent or workflow, or None if the trigger was not told.
     :param status: the status when last seen, as the API spells it, or None.
     :param message: what went wrong, with ``End.ERROR``.
     """
 
     xpander_task_id: str
     end: End
+    agent_id: str | None = None
     status: str | None = None
     message: str | None = None
 
@@ -60,6 +62,7 @@ def read_event(payload: Any) -> WaitEvent:
     return WaitEvent(
         str(payload["xpander_task_id"]),
         End(str(payload.get("end"))),
+        payload.get("agent_id"),
         payload.get("status"),
         payload.get("message"),
     )

@@ -7,8 +7,10 @@ from typing import Literal
 from urllib.parse import quote
 
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.runs.links import task_link
 
 OnKill = Literal["stop", "leave"]
+OnTimeout = Literal["stop", "leave"]
 
 
 class Fate(StrEnum):
@@ -46,6 +48,19 @@ def fate_after_cancel(*, deferred_on_this: bool | None, action: OnKill) -> Fate:
     if deferred_on_this is None or deferred_on_this:
         return Fate.KEEP
     return Fate.STOP if action == "stop" else Fate.LEAVE
+
+
+def goes_on(task_id: str, settings: Settings | None, agent_id: str | None, why: str) -> str:
+    """
+    Say that a run goes on, why, and where a person finds it.
+
+    :param task_id: the run.
+    :param settings: those of the connection, None if it cannot be read.
+    :param agent_id: the agent or workflow that runs it, or None if it is not known.
+    :param why: the reason, as the end of a sentence.
+    """
+    at = "" if settings is None else f": {task_link(settings, task_id=task_id, agent_id=agent_id)}"
+    return f"xpander task {task_id} goes on, {why}{at}"
 
 
 def not_stopped(task_id: str, settings: Settings | None, why: object) -> str:

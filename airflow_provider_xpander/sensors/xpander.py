@@ -153,7 +153,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                 xpander_conn_id=self.xpander_conn_id,
                 poll_interval=self.poke_interval,
                 deadline=time.time() + self.timeout,
-                on_paused=self.on_paused,  # type: ignore[arg-type]
+                on_paused=self.on_paused,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout + BACKSTOP),

@@ -38,7 +38,7 @@ _background: set[asyncio.Task[None]] = set()  # strong references: the event loo
 
 
 async def stop_unless_wanted(
-    task_instance: Any, *, xpander_task_id: str, conn_id: str, action: OnKill, log: Any
+    task_instance: Any, *, xpander_task_id: str, conn_id: str, action: OnKill, log: Any, link: str = ""
 ) -> None:
     """
     Stop a run whose trigger is cancelled, unless its task instance is still deferred on this very run.
@@ -50,11 +50,16 @@ async def stop_unless_wanted(
     :param conn_id: id of the Airflow connection.
     :param action: what the author wants; ``leave`` only says so.
     :param log: where to say what was done.
+    :param link: where a person finds the run, if it is left.
     """
     if task_instance is None:
         return
     if action == "leave":
-        log.info("The wait for xpander task %s ends; the run goes on, as it was asked to", xpander_task_id)
+        log.info(
+            "The wait for xpander task %s ends; the run goes on, as it was asked to%s",
+            xpander_task_id,
+            f": {link}" if link else "",
+        )
         return
     task = asyncio.create_task(_stop_unless_wanted(task_instance, xpander_task_id, conn_id, action, log))
     _background.add(task)

@@ -13,6 +13,7 @@ from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.event import event_of
 from airflow_provider_xpander.runs.exit import OnKill
+from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import OnPaused, Over, Watch, follow
 from airflow_provider_xpander.triggers.shared_client import shared_client
@@ -57,6 +58,7 @@ class XpanderTaskTrigger(BaseTrigger):
         self.on_paused: OnPaused = on_paused
         self.on_kill_action: OnKill = on_kill_action
         self.newer_than = newer_than
+        self._link = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the parameters, plain JSON."""
@@ -98,6 +100,7 @@ class XpanderTaskTrigger(BaseTrigger):
             conn_id=self.xpander_conn_id,
             action=self.on_kill_action,
             log=self.log,
+            link=self._link,
         )
 
     async def _wait(self) -> dict[str, Any]:
@@ -106,6 +109,7 @@ class XpanderTaskTrigger(BaseTrigger):
         )
         try:
             async with shared_client(self.xpander_conn_id) as client:
+                self._link = task_link(client.settings, task_id=self.xpander_task_id, agent_id=self.agent_id)
                 over: Over = await client.run(follow(watch, report=StatusReport(self.log)))
         except (AirflowNotFoundException, ValueError) as error:
             # The connection was changed or removed while the task waited.

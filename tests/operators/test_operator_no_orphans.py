@@ -162,7 +162,10 @@ def test_a_kill_leaves_the_run_if_the_author_says_so(service: Service, lines: Li
     with signalled(lambda: polled(service), kill):
         go(task, attempt(1))
     assert service.stops(only_run(service)) == 0
-    assert f"xpander task {only_run(service)} goes on, as on_kill_action says" in lines.text
+    assert (
+        f"xpander task {only_run(service)} goes on, the task was killed, and on_kill_action says so: "
+        "https://app.xpander.ai/agents/slow"
+    ) in lines.text
 
 
 def test_a_kill_before_anything_was_started_does_nothing(service: Service) -> None:
@@ -259,7 +262,7 @@ def test_airflows_time_out_in_the_wait_does_what_on_timeout_says(
     run_with_timeout(task, lambda: polled(service))
     assert service.stops(only_run(service)) == (action == "stop")
     if action == "leave":
-        assert "goes on, as on_timeout says" in lines.text
+        assert "goes on, as on_timeout says: https://app.xpander.ai/agents/slow" in lines.text
 
 
 @ACTIONS

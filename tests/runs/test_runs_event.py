@@ -18,21 +18,20 @@ SECRETIVE = Task.model_validate(
 @pytest.mark.parametrize(
     ("over", "message", "event"),
     [
-        (Over(End.FINISHED, SECRETIVE), None, WaitEvent("t-1", End.FINISHED, "completed")),
-        (Over(End.TIMEOUT), None, WaitEvent("t-1", End.TIMEOUT)),
+        (Over(End.FINISHED, SECRETIVE), None, WaitEvent("t-1", End.FINISHED, "a-1", "completed")),
+        (Over(End.TIMEOUT), None, WaitEvent("t-1", End.TIMEOUT, "a-1")),
         (
             Over(End.ERROR, None, XpanderAuthError("bad\nkey")),
             None,
-            WaitEvent("t-1", End.ERROR, None, "bad key"),
+            WaitEvent("t-1", End.ERROR, "a-1", None, "bad key"),
         ),
-        (None, "no connection", WaitEvent("t-1", End.ERROR, None, "no connection")),
+        (None, "no connection", WaitEvent("t-1", End.ERROR, "a-1", None, "no connection")),
     ],
     ids=["finished", "timeout", "error of the service", "other error"],
 )
 def test_what_is_written_is_read(over: Over | None, message: str | None, event: WaitEvent) -> None:
     payload = json.loads(json.dumps(event_of("t-1", "a-1", over, message=message)))
     assert read_event(payload) == event
-    assert payload["agent_id"] == "a-1"
 
 
 def test_the_event_holds_no_content_of_the_run() -> None:

@@ -140,10 +140,18 @@ async def test_a_run_is_left_if_the_author_says_so(
     task_id = start(service)
     with caplog.at_level(logging.INFO):
         await stop_unless_wanted(
-            TASK_INSTANCE, xpander_task_id=task_id, conn_id="xpander_default", action="leave", log=LOG
+            TASK_INSTANCE,
+            xpander_task_id=task_id,
+            conn_id="xpander_default",
+            action="leave",
+            log=LOG,
+            link="https://app.xpander.ai/agents/slow",
         )
     assert service.stops(task_id) == 0
-    assert f"The wait for xpander task {task_id} ends; the run goes on" in caplog.text
+    assert (
+        f"The wait for xpander task {task_id} ends; the run goes on, as it was asked to: "
+        "https://app.xpander.ai/agents/slow"
+    ) in caplog.text
 
 
 @pytest.mark.usefixtures("deferred")
