@@ -67,7 +67,13 @@ class RunStarter:
                 "source": f"airflow {self.mark}",
             }
         )
-        self._wanted = Wanted(self.target.id, self.identity.digest, self.since)
+        self._wanted = Wanted(
+            self.target.id,
+            self.identity.digest,
+            self.since,
+            # After a clear, an older run of the same task may have the same input.
+            input=self.request.body()["input"] if self.identity.first_try == 1 else None,
+        )
 
     def obtain(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
         """
