@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import (
@@ -22,7 +23,7 @@ from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.starter import RunStarter
-from airflow_provider_xpander.operators.stopping import Held
+from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.outcome import account, paused, timed_out
@@ -59,7 +60,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self._held = held = Held(hook.settings, target.id)
             custody = self._custody(context, hook, held)
             starter = self._starter(context, custody, target, deadline)
-            held.sign = str(starter.mark)
+            held.sign, held.search = str(starter.mark), partial(starter.going_on, lag=KILL_LAG)
             # What cannot be stored would lose the run when deferring.
             json.dumps(self._trigger("", starter, deadline).serialize()[1])
             self.log.info("Starting %s", target)
