@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 KILL_TIMEOUT = 3.5
 """Seconds for a stop on a kill: Airflow waits five before it ends the process."""
 
+LOG_TIMEOUT = 0.5
+"""Seconds for the lines that say what came of it."""
 KILL_LAG = (0.0, 1.0, 1.0)
 """Seconds before each look for a run that is being started at that moment."""
 
@@ -72,7 +74,7 @@ def stop_quickly(held: Held, log: Any) -> None:
     Stop a run on a kill, over a client of its own, and be done in time whatever the network does.
 
     One call stops a run whose id is known; one that is being started is looked for first. The log is written
-    when that is over, because the kill may have come in the middle of a line.
+    from another thread: the kill may have come in the middle of a line, which holds the log's lock.
 
     :param held: what is known of the attempt.
     """
@@ -81,10 +83,18 @@ def stop_quickly(held: Held, log: Any) -> None:
         thread = threading.Thread(target=_stop_once, args=(held.settings, held, came), daemon=True)
         thread.start()
         thread.join(KILL_TIMEOUT)
+    stopped = {task.id for task in came.stopped}
+    found = came.found or ([held.task_id] if held.task_id else [])
+    held.settled = bool(found) and stopped.issuperset(found)
+    lines = threading.Thread(target=_tell, args=(held, came, found, log), daemon=True)
+    lines.start()
+    lines.join(LOG_TIMEOUT)
+
+
+def _tell(held: Held, came: _Came, found: Iterable[str], log: Any) -> None:
     for task in came.stopped:
         log.info("Killed; stopped xpander task %s (%s)", task.id, task.status.value)
     stopped = {task.id for task in came.stopped}
-    found = came.found or ([held.task_id] if held.task_id else [])
     for task_id in found:
         if task_id not in stopped:
             log.error("%s", not_stopped(task_id, held.settings, came.error or "no answer in time"))
@@ -94,7 +104,6 @@ def stop_quickly(held: Held, log: Any) -> None:
             came.error or "none is in sight",
             held.sign,
         )
-    held.settled = bool(found) and stopped.issuperset(found)
 
 
 @dataclass
