@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
@@ -83,4 +83,4 @@ def recap(task: Task) -> str:
 
 
 def _clock(when: datetime) -> str:
-    return when.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
