@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from airflow_provider_xpander.emulator.settings import Settings
 from dev.airflow_client import AirflowClient
-from dev.local_airflow import LocalAirflow
+from dev.local_airflow import MAJOR, LocalAirflow
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -109,7 +109,9 @@ class Streamed:
 
 def _message(line: str) -> str:
     """Return the text of a line, without time, level and source."""
-    return re.sub(r"^\[[^]]*\] (\{[^}]*\} )?\w+ - ", "", line)
+    if MAJOR == 2:
+        return re.sub(r"^\[[^]]*\] (\{[^}]*\} )?\w+ - ", "", line)
+    return re.sub(r"^\S+ ", "", line).partition(" level='")[0]
 
 
 @pytest.fixture(scope="module")

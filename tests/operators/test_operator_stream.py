@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from typing import Any
 
@@ -70,14 +69,9 @@ def test_a_workflow_is_streamed_as_one(service: Service, lines: Lines) -> None:
 def test_the_handle_is_pushed_as_soon_as_an_event_names_the_run(service: Service) -> None:
     service.configure({"stream_connected": True, "stream_silent_after": 2, "run_seconds": 30})
     ti = attempt(1)
-    thread = threading.Thread(
-        target=lambda: pytest.raises(XpanderTaskStopped, go, streamed(), ti), daemon=True
-    )
-    thread.start()
-    eventually(lambda: "xpander_task_id" in ti.xcom, "the handle")
-    service.stop(ti.xcom["xpander_task_id"])
-    thread.join(LIMIT)
-    assert not thread.is_alive()
+    pushed = signalled(lambda: "xpander_task_id" in ti.xcom, lambda: service.stop(ti.xcom["xpander_task_id"]))
+    with pushed, pytest.raises(XpanderTaskStopped):
+        go(streamed(), ti)
 
 
 @pytest.mark.parametrize("envelope", ["current", "event", "camel", "bare", "legacy"])
