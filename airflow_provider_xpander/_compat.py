@@ -27,12 +27,22 @@ from airflow.providers.common.compat.sdk import (
     XComArg,
     conf,
     mask_secret,
+    redact,
 )
 
 try:
     from airflow.sdk import exceptions as deferral_exceptions
 except ImportError:
     from airflow import exceptions as deferral_exceptions  # type: ignore[no-redef]
+
+# Airflow 3.3 asks a task's policy whether and when it is tried again.
+try:
+    from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+
+    HAS_RETRY_POLICY = True
+except ImportError:
+    RetryDecision = RetryPolicy = object  # type: ignore[assignment,misc]
+    HAS_RETRY_POLICY = False
 
 TaskDeferralError: type[Exception] = deferral_exceptions.TaskDeferralError
 # 2.11 has one exception for both: there, the text of the error tells.
@@ -45,6 +55,7 @@ HAS_TRIGGER_ON_KILL = tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 3)
 __all__ = [
     "AIRFLOW_VERSION",
     "DEFERRAL_ERRORS",
+    "HAS_RETRY_POLICY",
     "HAS_TRIGGER_ON_KILL",
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -56,6 +67,8 @@ __all__ = [
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
+    "RetryDecision",
+    "RetryPolicy",
     "TaskDeferred",
     "XComArg",
     "context_of_late_resumption",
@@ -63,12 +76,18 @@ __all__ = [
     "deferred_state",
     "is_deferral_timeout",
     "mask_secret",
+    "masked",
 ]
 
 
 def default_deferrable() -> bool:
     """Return Airflow's own default for ``deferrable``, ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def masked(text: str) -> str:
+    """Return a text without the secrets that Airflow knows of."""
+    return str(redact(text))
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from traceback import walk_tb
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import requests
 import sseclient
@@ -31,6 +31,7 @@ from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_xpander.api.sse import parse_event
 
 T = TypeVar("T")
+Events: TypeAlias = Generator[StreamEvent, None, None]
 _NOT_SENT = (rex.ConnectTimeout, rex.ProxyError, rex.InvalidURL, rex.InvalidSchema)
 _BOM = b"\xef\xbb\xbf"
 
@@ -87,7 +88,7 @@ class Client:
         """Carry out a conversation to its end and return its result."""
         return self._drive(steps, lambda call: self._send(call, timeout))
 
-    def stream(self, call: Call[Any]) -> Iterator[StreamEvent]:
+    def stream(self, call: Call[Any]) -> Events:
         """
         Make an invoke call and yield its events as they come, until the server ends the stream.
 

@@ -128,7 +128,7 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
     """
     if isinstance(outcome, NoReply):
         if outcome.sent and call.submission:
-            raise _ambiguous(call, f"{call.what}: {outcome.reason}")
+            raise ambiguous(call, f"{call.what}: {outcome.reason}")
         raise XpanderConnectionError(f"{call.what}: {outcome.reason}.")
     request_id = {name.lower(): value for name, value in outcome.headers.items()}.get("x-request-id")
     if not 200 <= outcome.status < 300:
@@ -140,7 +140,7 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
             request_id=request_id,
         )
         if call.submission and (outcome.status >= 500 or outcome.status == 408):
-            raise _ambiguous(call, str(error).rstrip("."), outcome.status, request_id) from error
+            raise ambiguous(call, str(error).rstrip("."), outcome.status, request_id) from error
         raise error
     if outcome.stream is not None:
         return outcome.stream  # type: ignore[no-any-return]
@@ -149,7 +149,7 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
     except (ValueError, TypeError, RecursionError) as error:
         problem = f"{call.what}: HTTP {outcome.status} with {_describe(outcome.body)}"
         if call.submission:
-            raise _ambiguous(call, problem, outcome.status, request_id) from error
+            raise ambiguous(call, problem, outcome.status, request_id) from error
         raise XpanderServiceError(
             f"{problem}. Is the connection's host the xpander.ai API, or a proxy before it?",
             status_code=outcome.status,
@@ -168,9 +168,15 @@ def may_repeat(retry: RetryClass, error: XpanderError) -> bool:
     )
 
 
-def _ambiguous(
+def ambiguous(
     call: Call[Any], problem: str, status_code: int | None = None, request_id: str | None = None
 ) -> XpanderAmbiguousSubmitError:
+    """
+    Make the error for an invoke of which nobody knows what came of it.
+
+    :param call: the invoke.
+    :param problem: what happened, as a sentence without its full stop.
+    """
     sent = call.submission
     assert sent is not None  # noqa: S101 - only invokes come here
     sign = (

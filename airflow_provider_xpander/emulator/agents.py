@@ -11,7 +11,8 @@ from typing import Any
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator.classify import classify
 from airflow_provider_xpander.emulator.conform import DEFAULT_SCHEMA, conform
-from airflow_provider_xpander.emulator.schedule import Behaviour
+from airflow_provider_xpander.emulator.schedule import Behaviour, Told
+from airflow_provider_xpander.emulator.story import STORY
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,21 @@ def not_json(prompt: Prompt) -> Behaviour:
     )
 
 
+def storyteller(prompt: Prompt) -> Behaviour:
+    """
+    Tell a story on the stream: the events that the text gives as a JSON list, else one with everything in it.
+
+    Each event has ``type``, ``data`` and, if it is that of a sub-agent, its name as ``by``. The answer is
+    the text of the own ``chunk`` events.
+    """
+    try:
+        story = tuple(Told(**event) for event in json.loads(prompt.text))
+    except (ValueError, TypeError):
+        story = STORY
+    text = "".join(str(told.data) for told in story if told.type == "chunk" and not told.by)
+    return Behaviour(text or f"Told {len(story)} events.", story=story)
+
+
 def triage(prompt: Prompt) -> Behaviour:
     """Classify a ticket, then say where it goes."""
     ticket = classify(prompt.text)
@@ -127,6 +143,7 @@ AGENTS: dict[str, Agent] = {
     "failing": failing,
     "paused": paused,
     "not-json": not_json,
+    "storyteller": storyteller,
 }
 WORKFLOWS: dict[str, Agent] = {"triage": triage, "broken": broken, "echo-flow": echo_flow}
 # Every node of the canvas; a run of ``broken`` does not reach the last one.

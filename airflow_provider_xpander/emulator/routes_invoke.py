@@ -104,7 +104,7 @@ async def _events(
             # The body as of this step, even where the next one happened at the same time.
             body = emulator.body(task, turn=replace(turn, plan=steps[:shown]), at=step.at)
             for event in stream.events_of_step(
-                body, step.status, first=shown == 1, working=working, settings=settings
+                body, step, turn.behaviour, first=shown == 1, working=working, settings=settings
             ):
                 yield event, step.at
         if steps[-1].status.is_terminal or emulator.closing:
@@ -132,6 +132,12 @@ async def _cut_into_frames(
             continue
         if number == settings.stream_drop_after:
             await connections.drop(request.scope["client"])
+            return
+        if number == settings.stream_silent_after:
+            heartbeat = _HEARTBEAT_SECONDS if settings.stream_comments else None
+            while not emulator.closing:
+                await wait(emulator, heartbeat)
+                yield stream.frame([stream.COMMENT], settings)
             return
         number += 1
         half = len(frame) // 2 if settings.stream_split else 0

@@ -25,6 +25,7 @@ class Behaviour:
     :param pause: fields of the task while it is paused; None means that it does not pause.
     :param resume_after: seconds after which a paused run resumes by itself; None means it does not.
     :param nodes: ids of the workflow nodes that the run executes, in order.
+    :param story: what the run tells on its stream while it works, instead of a thought and a tool call.
     """
 
     result: Any = None
@@ -33,15 +34,36 @@ class Behaviour:
     pause: Mapping[str, Any] | None = None
     resume_after: float | None = None
     nodes: tuple[str, ...] = ()
+    story: tuple[Told, ...] = ()
+
+
+@dataclass(frozen=True)
+class Told:
+    """
+    An event that a run tells on its stream.
+
+    :param type: its type (contract 6.3).
+    :param data: what it carries.
+    :param by: name of the sub-agent whose event it is; empty for the run's own.
+    """
+
+    type: str
+    data: Any = None
+    by: str = ""
 
 
 @dataclass(frozen=True)
 class Step:
-    """From ``at`` (epoch seconds) on the run has this status, and these fields of its task are changed."""
+    """
+    From ``at`` (epoch seconds) on the run has this status, and these fields of its task are changed.
+
+    :param told: the event with which the step shows on the stream, instead of the task.
+    """
 
     at: float
     status: TaskStatus
     fields: Mapping[str, Any] = field(default_factory=dict)
+    told: Told | None = None
 
 
 Plan = tuple[Step, ...]
@@ -75,6 +97,9 @@ def plan_run(
     for number, node in enumerate(behaviour.nodes[:-1], start=1):
         at = executing + (done - executing) * number / len(behaviour.nodes)
         steps.append(Step(at, TaskStatus.EXECUTING, {"last_executed_node_id": node}))
+    for number, told in enumerate(behaviour.story, start=1):
+        at = executing + (done - executing) * number / (len(behaviour.story) + 1)
+        steps.append(Step(at, TaskStatus.EXECUTING, told=told))
     if behaviour.nodes:
         end = {**end, "last_executed_node_id": behaviour.nodes[-1]}
     if behaviour.pause is None:

@@ -37,6 +37,8 @@ class Settings(BaseModel):
     :param json_results: JSON answers as a string, as a string in a Markdown fence, or as an object (4.1).
     :param stream_envelope: shape of the stream's events (C20).
     :param stream_drop_after: break the connection after so many events; None never does.
+    :param stream_silent_after: send nothing more after so many events, but comments with
+        ``stream_comments``; the connection stays open. None never does.
     :param stream_finish: what ``task_finished`` carries: the task, a task without its result, a string;
         or no such event at all, the stream just ends.
     :param stream_connected: begin with a ``connected`` event.
@@ -67,6 +69,7 @@ class Settings(BaseModel):
     json_results: Literal["string", "fenced", "object"] = "string"
     stream_envelope: Envelope = "current"
     stream_drop_after: int | None = Field(default=None, ge=0)
+    stream_silent_after: int | None = Field(default=None, ge=0)
     stream_finish: Literal["task", "trimmed", "string", "absent"] = "task"
     stream_connected: bool = False
     stream_comments: bool = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator.schedule import Behaviour, Step, Told
 from airflow_provider_xpander.emulator.settings import ORGANIZATION_ID, Settings
 
 COMMENT = ": heartbeat"
@@ -17,11 +18,12 @@ DONE = "[DONE]"
 
 @dataclass(frozen=True)
 class Event:
-    """One event; ``data`` is a task object, a string, or what its type has (contract 6.3)."""
+    """One event; ``data`` is a task object, a string, or what its type has (contract 6.3); ``by`` whom."""
 
     type: str
     task_id: str
     data: Any = None
+    by: str = "Emulated agent"
 
 
 def handshake(task_id: str, settings: Settings) -> list[Event]:
@@ -30,24 +32,33 @@ def handshake(task_id: str, settings: Settings) -> list[Event]:
 
 
 def events_of_step(
-    body: Mapping[str, Any], status: TaskStatus, *, first: bool, working: bool, settings: Settings
+    body: Mapping[str, Any],
+    step: Step,
+    behaviour: Behaviour,
+    *,
+    first: bool,
+    working: bool,
+    settings: Settings,
 ) -> list[Event]:
     """
     Return the events of one step of a run.
 
     :param body: the task as it is at that step.
-    :param status: the status of the run at that step.
+    :param behaviour: of the run.
     :param first: whether it is the first step, the one that creates the task.
     :param working: whether it is the first step at which the agent works.
     """
-    task_id = body["id"]
+    task_id, status = body["id"], step.status
+    if step.told is not None:
+        return [_event_of(step.told, task_id)]
     if first:
         return [Event("task_created", task_id, body)]
     if not status.is_terminal:
         events = [Event("task_updated", task_id, body)]
-        return events + _work(task_id, settings) if working else events
+        return events + _work(task_id, settings) if working and not behaviour.story else events
     events = []
-    if status is TaskStatus.COMPLETED and isinstance(body["result"], str):
+    told_already = any(told.type == "chunk" and not told.by for told in behaviour.story)
+    if status is TaskStatus.COMPLETED and isinstance(body["result"], str) and not told_already:
         events = [Event("chunk", task_id, piece) for piece in _pieces(body["result"])]
     if settings.stream_finish != "absent":
         events.append(Event("task_finished", task_id, _finish_data(body, settings)))
@@ -75,6 +86,16 @@ def frame(lines: list[str], settings: Settings) -> bytes:
     """Join the lines of an event and end it with a blank line."""
     newline = "\r\n" if settings.stream_crlf else "\n"
     return newline.join([*lines, "", ""]).encode()
+
+
+def _event_of(told: Told, task_id: str) -> Event:
+    """Make an event of what is told; a sub-agent's task has an id of its own."""
+    if not told.by:
+        return Event(told.type, task_id, told.data)
+    foreign = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{task_id} {told.by}"))
+    about_task = "task_" in told.type and isinstance(told.data, Mapping)
+    data = {"id": foreign, "agent_id": told.by, **told.data} if about_task else told.data
+    return Event(told.type, foreign, data, told.by)
 
 
 def _work(task_id: str, settings: Settings) -> list[Event]:
@@ -136,7 +157,7 @@ def _envelope(event: Event, time: str, settings: Settings) -> Mapping[str, Any] 
         "organization_id": ORGANIZATION_ID,
         "time": time,
         "data": event.data,
-        "identity": {"name": "Emulated agent", "icon": None},
+        "identity": {"name": event.by, "icon": None},
     }
 
 

@@ -18,7 +18,7 @@ from airflow_provider_xpander._compat import (
     mask_secret,
 )
 from airflow_provider_xpander.api import routes
-from airflow_provider_xpander.api.client import Client
+from airflow_provider_xpander.api.client import Client, Events
 from airflow_provider_xpander.api.errors import (
     XpanderAuthError,
     XpanderConnectionError,
@@ -31,7 +31,6 @@ from airflow_provider_xpander.api.models import (
     Agent,
     InvokeRequest,
     Page,
-    StreamEvent,
     Target,
     Task,
     ThreadMessage,
@@ -178,7 +177,7 @@ class XpanderHook(BaseHook):
         """
         return self._client.call(routes.invoke_async(target, self.prepare(request)))
 
-    def invoke_stream(self, target: Target, request: RequestLike) -> Iterator[StreamEvent]:
+    def invoke_stream(self, target: Target, request: RequestLike) -> Events:
         """
         Start a run and yield its events; ``task_finished`` of the own task is the last that matters.
 

@@ -11,7 +11,7 @@ from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import parse_request
 from airflow_provider_xpander.runs.adopt import Reattach
 
-MODES = ("async", "sync")
+MODES = ("async", "sync", "stream")
 ON_TIMEOUT = ("stop", "leave")
 ON_KILL = ("stop", "leave")
 ON_PAUSED = ("wait", "fail")

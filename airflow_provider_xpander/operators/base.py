@@ -23,6 +23,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_seconds,
     check_secret,
 )
+from airflow_provider_xpander.operators.masking import mask_request_secrets
 from airflow_provider_xpander.runs.exit import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
 
@@ -60,9 +61,10 @@ class XpanderRequestOperator(BaseOperator):
     :param extra_body: fields of the request that are younger than this provider.
     :param xpander_conn_id: id of a connection of type ``xpander``.
     :param mode: ``async`` starts the run, then waits; ``sync`` holds one request open, for runs under a
-        minute.
+        minute; ``stream`` tells the run's events in the task log as they come.
     :param wait_for_completion: False returns the id of the remote task as soon as it is started.
-    :param deferrable: wait in the triggerer instead of the worker.
+    :param deferrable: wait in the triggerer instead of the worker; with ``mode="stream"`` only once the
+        stream tells no more.
     :param poll_interval: seconds between two looks at the run.
     :param timeout: seconds (or timedelta) from the submit within which the run has to end; None for no limit
         but ``execution_timeout``.
@@ -164,9 +166,9 @@ class XpanderRequestOperator(BaseOperator):
         self.on_paused: OnPaused = check_choice("on_paused", on_paused, ON_PAUSED)
         self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
         self.reattach = check_reattach(reattach)
-        if mode == "sync" and not wait_for_completion:
+        if mode != "async" and not wait_for_completion:
             raise XpanderValidationError(
-                'wait_for_completion=False needs mode="async": mode="sync" is over when the run is'
+                f'wait_for_completion=False needs mode="async": mode="{mode}" is over when the run is'
             )
         for name in self.secret_template_fields:
             check_secret(name, getattr(self, name))
@@ -194,4 +196,5 @@ class XpanderRequestOperator(BaseOperator):
         fields = self._request_fields()
         for name in self.secret_template_fields:
             fields[name] = self.render_template(fields[name], context)
+            mask_request_secrets(fields[name])
         return parse_request(fields)

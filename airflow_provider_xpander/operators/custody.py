@@ -16,10 +16,10 @@ from airflow_provider_xpander._compat import (
 )
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskError
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.failing import FINAL
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import Held, stop_and_tell, stop_quickly
 from airflow_provider_xpander.runs.adopt import Reattach
+from airflow_provider_xpander.runs.consequence import FINAL
 from airflow_provider_xpander.runs.exit import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
 from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
 

@@ -15,6 +15,7 @@ from airflow_provider_xpander._compat import (
     Context,
     context_of_late_resumption,
     is_deferral_timeout,
+    masked,
 )
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
@@ -24,9 +25,11 @@ from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
+from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.outcome import account, paused, timed_out
+from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import (
     BACKSTOP,
@@ -36,6 +39,7 @@ from airflow_provider_xpander.runs.watch import (
     End,
     Over,
     Watch,
+    follow,
 )
 from airflow_provider_xpander.task_instance import identity_of, note_run, noted_run, retries_left
 from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
@@ -64,8 +68,10 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             # What cannot be stored would lose the run when deferring.
             json.dumps(self._trigger("", starter, deadline).serialize()[1])
             self.log.info("Starting %s", target)
+            report = StatusReport(self.log)
+            stream = Streaming(hook, held, self.log, report, masked) if self.mode == "stream" else None
             with custody.while_starting(starter):
-                task = starter.obtain(self._submit(hook, deadline))
+                task = starter.obtain(stream.submit if stream else self._submit(hook, deadline))
             held.task_id = task.id
             if held.killed:
                 self.on_kill()
@@ -77,6 +83,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                     return task.id
                 watch = self._watch(task.id, self.poll_interval, deadline, starter.newer_than)
                 over = watch.after_task(task, time.time())
+                if isinstance(over, Again) and stream:
+                    over = stream.follow(watch)
                 if isinstance(over, Again) and self.deferrable:
                     self.defer(
                         trigger=self._trigger(task.id, starter, deadline),
@@ -87,7 +95,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                         else timedelta(seconds=deadline - time.time() + BACKSTOP),
                     )
                 if isinstance(over, Again):
-                    over = hook.follow(watch, StatusReport(self.log))
+                    over = hook.run(follow(watch, report=report, waiting=report.waiting))
                 return self._conclude(context, custody, watch, over)
 
     def execute_complete(self, context: Context, event: Any, newer_than: float | None = None) -> Any:
@@ -119,6 +127,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             elif found.end is End.PAUSED:
                 task = hook.look(task_id)
                 over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
+            if over.task is not None:
+                self.log.info("While deferred: xpander task %s %s", task_id, recap(over.task))
             return self._conclude(context, custody, watch, over)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

@@ -15,8 +15,8 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
-from airflow_provider_xpander.failing import FINAL
 from airflow_provider_xpander.runs.adopt import Adopt, Reattach, Start, decide
+from airflow_provider_xpander.runs.consequence import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_title
 from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known
 from airflow_provider_xpander.runs.watch import End, Watch

@@ -11,17 +11,16 @@ from typing import Literal
 
 from airflow_provider_xpander.api.errors import (
     XpanderAuthError,
-    XpanderConnectionError,
     XpanderError,
     XpanderNotFoundError,
     XpanderRateLimitError,
-    XpanderServiceError,
 )
 from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchange
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
 from airflow_provider_xpander.api.routes import get_task
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.runs.consequence import PASSING
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +130,7 @@ class Watch:
             return Again(0.0, refresh=True)
         if isinstance(error, XpanderRateLimitError):
             return self._again(max(self.poll_interval, error.retry_after or 0.0), now)
-        if isinstance(error, XpanderConnectionError | XpanderServiceError):
+        if isinstance(error, PASSING):
             self._failing_since = now if self._failing_since is None else self._failing_since
             if self.deadline is None and now - self._failing_since >= OUTAGE_BUDGET:
                 return Over(End.ERROR, self._seen, error)
@@ -178,6 +177,7 @@ def follow(
     watch: Watch,
     *,
     report: Callable[[Task], None] = lambda task: None,
+    waiting: Callable[[float], None] = lambda seconds: None,
     clock: Callable[[], float] = time.time,
 ) -> Steps[Over]:
     """
@@ -185,20 +185,32 @@ def follow(
 
     :param watch: the wait.
     :param report: is given each answer.
+    :param waiting: is told the seconds to the next look.
     :param clock: gives Unix seconds.
     """
     while True:
-        try:
-            task = yield from exchange(get_task(watch.task_id), ONCE)
-        except XpanderError as error:
-            verdict = watch.after_error(error, clock())
-            if isinstance(verdict, Again):
-                log.warning("%s The wait goes on.", error)
-        else:
-            report(task)
-            verdict = watch.after_task(task, clock())
+        verdict = yield from glance(watch, report=report, clock=clock)
         if isinstance(verdict, Over):
             return verdict
-        if verdict.refresh:
-            yield Refresh()
+        waiting(verdict.seconds)
         yield Sleep(verdict.seconds)
+
+
+def glance(
+    watch: Watch,
+    *,
+    report: Callable[[Task], None] = lambda task: None,
+    clock: Callable[[], float] = time.time,
+) -> Steps[Again | Over]:
+    """Look at a run once and decide; the parameters are those of :func:`follow`."""
+    try:
+        task = yield from exchange(get_task(watch.task_id), ONCE)
+    except XpanderError as error:
+        verdict = watch.after_error(error, clock())
+        if isinstance(verdict, Again):
+            log.warning("%s The wait goes on.", error)
+            if verdict.refresh:
+                yield Refresh()
+        return verdict
+    report(task)
+    return watch.after_task(task, clock())

@@ -18,19 +18,15 @@ from airflow_provider_xpander._compat import (
     PokeReturnValue,
     default_deferrable,
 )
-from airflow_provider_xpander.api.errors import (
-    XpanderConnectionError,
-    XpanderRateLimitError,
-    XpanderServiceError,
-    XpanderTaskError,
-)
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
+from airflow_provider_xpander.runs.consequence import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
 from airflow_provider_xpander.runs.outcome import account, paused
+from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
 from airflow_provider_xpander.xcom import publish, publish_summary
@@ -87,11 +83,11 @@ class XpanderTaskSensor(BaseSensorOperator):
         """Look at the run: False while it goes on or cannot be read for the moment."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(XpanderTaskError):
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             check_id("xpander_task_id", self.xpander_task_id)
             try:
                 task = hook.look(self.xpander_task_id)
-            except (XpanderConnectionError, XpanderServiceError, XpanderRateLimitError) as error:
+            except PASSING as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
             self._report(task)
@@ -118,7 +114,7 @@ class XpanderTaskSensor(BaseSensorOperator):
             )
         if found.end is End.ERROR:
             raise AirflowFailException(f"The wait for xpander task {task_id} failed: {found.message}")
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(XpanderTaskError):
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             if found.end is End.PAUSED:
                 task = hook.look(task_id)
                 if not task.status.is_terminal:
@@ -126,6 +122,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                     raise paused(task)
             else:
                 task = hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL)
+            self.log.info("While deferred: xpander task %s %s", task_id, recap(task))
             return self._answer(context, task)
 
     @contextmanager

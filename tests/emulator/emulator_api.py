@@ -23,9 +23,8 @@ class Api:
         self, method: str, path: str, *, key: str | None = None, **options: Any
     ) -> requests.Response:
         headers = {"x-api-key": key or self.server.api_key, **options.pop("headers", {})}
-        return requests.request(
-            method, self.server.url + path, headers=headers, timeout=LIMIT_SECONDS, **options
-        )
+        options = {"timeout": LIMIT_SECONDS, **options}
+        return requests.request(method, self.server.url + path, headers=headers, **options)
 
     def start(self, agent_id: str = "echo", text: str = "hello", **fields: Any) -> dict[str, Any]:
         answer = self("POST", f"/v1/agents/{agent_id}/invoke/async", json={"input": {"text": text}, **fields})

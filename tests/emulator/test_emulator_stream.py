@@ -167,3 +167,44 @@ def test_heartbeats_while_nothing_happens(api: Api, emulator: Emulator) -> None:
     emulator.configure({"stream_comments": True})
     content = raw(api, "agents/slow", "take 1.3")
     assert content.count(b": heartbeat") > content.count(b"data: ")
+
+
+def test_a_story_is_told_event_by_event(api: Api) -> None:
+    story = [
+        {"type": "think", "data": "first"},
+        {"type": "task_finished", "data": {"status": "completed"}, "by": "helper"},
+        {"type": "chunk", "data": "the answer"},
+    ]
+    found = events(api, "agents/storyteller", json.dumps(story))
+    told = [
+        event
+        for event in found
+        if event["type"] in ("think", "chunk") or event["data"].get("agent_id") == "helper"
+    ]
+    assert [event["type"] for event in told] == ["think", "task_finished", "chunk"]
+    assert told[1]["task_id"] != told[0]["task_id"] == found[-1]["task_id"]
+    assert told[1]["identity"]["name"] == "helper"
+    assert found[-1]["data"]["result"] == "the answer"
+
+
+def test_a_story_of_its_own_has_most_types(api: Api) -> None:
+    found = {event["type"] for event in events(api, "agents/storyteller", "tell me")}
+    assert len(found) > 12
+
+
+@pytest.mark.parametrize("comments", [False, True])
+def test_a_stream_may_fall_silent_while_its_run_goes_on(api: Api, emulator: Emulator, comments: bool) -> None:
+    emulator.configure({"stream_silent_after": 2, "stream_comments": comments, "run_seconds": 0.1})
+    body = {"input": {"text": "x"}}
+    got: list[bytes] = []
+    with api("POST", "/v1/agents/echo/invoke/stream", json=body, stream=True, timeout=2.5) as answer:
+        for line in answer.iter_lines() if comments else ():
+            got.append(line)
+            if got.count(b": heartbeat") == 4:
+                break
+        if not comments:
+            with pytest.raises(requests.exceptions.ConnectionError, match="timed out"):
+                got.extend(answer.iter_lines())
+    assert len([line for line in got if line.startswith(b"data: ")]) == 2
+    (run,) = emulator.runs()
+    assert api.until_status(run.task_id, "completed")["result"] == "x"

@@ -35,3 +35,32 @@ def test_a_pause_is_told_once_with_what_it_waits_for(caplog: pytest.LogCaptureFi
     assert [record.getMessage() for record in caplog.records] == [
         "xpander task t-1 is paused: somebody has to log in to GitHub at https://x"
     ]
+
+
+def test_progress_is_told_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
+    report = StatusReport(logging.getLogger("wait"))
+    with caplog.at_level(logging.INFO, logger="wait"):
+        for node in ["start", "start", None, "start", "report"]:
+            report(task("executing", last_executed_node_id=node))
+    assert [record.getMessage() for record in caplog.records] == [
+        "xpander task t-1 has executed node start",
+        "xpander task t-1 is executing",
+        "xpander task t-1 has executed node report",
+    ]
+
+
+def test_a_long_wait_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    report = StatusReport(logging.getLogger("wait"), lambda: now[0])
+    with caplog.at_level(logging.INFO, logger="wait"):
+        report.waiting(30)
+        report(task("executing"))
+        for _ in range(20):
+            now[0] += 30
+            report.waiting(30)
+    assert [record.getMessage() for record in caplog.records] == [
+        "xpander task t-1 is executing",
+        "xpander task t-1 still executing after 1 min 0 s; next look in 30 s",
+        "xpander task t-1 still executing after 3 min 0 s; next look in 30 s",
+        "xpander task t-1 still executing after 7 min 0 s; next look in 30 s",
+    ]

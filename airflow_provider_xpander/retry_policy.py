@@ -1,0 +1,69 @@
+"""A retry policy for Airflow 3.3 and later: waits as long as the service asks, and repeats no lost cause."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_RETRY_POLICY, RetryDecision, RetryPolicy
+from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
+from airflow_provider_xpander.runs.consequence import Then, consequence_of
+
+SPREAD = 0.2
+"""Share of the wait that is added at random, so that mapped tasks do not all come back at once."""
+LONGEST = 86_400.0
+"""Seconds of a wait at the most, Airflow's own limit for retry delays."""
+
+
+class XpanderRetryPolicy(RetryPolicy):
+    """
+    Decide about a retry by what the service said.
+
+    - A refusal with ``Retry-After`` (429, 503): the next try comes when the service asks for it, rather than
+      after ``retry_delay``.
+    - An error that a retry would only repeat fails at once. Operators and sensor of this provider do so by
+      themselves; with the policy, tasks of your own that use ``XpanderHook`` do too.
+    - Anything else is left to the task's ``retries`` and ``retry_delay``.
+
+    :raises XpanderValidationError: on Airflow before 3.3, which has no such policies, when a DAG is parsed.
+    """
+
+    def __init__(self) -> None:
+        if not HAS_RETRY_POLICY:
+            raise XpanderValidationError(
+                f"XpanderRetryPolicy needs Airflow 3.3 or later, and this is {AIRFLOW_VERSION}: leave "
+                f"retry_policy away, and choose a retry_delay of a minute or more"
+            )
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> Any:
+        """
+        Decide about one failure.
+
+        :param exception: what the task failed with.
+        :param try_number: number of the try that failed, from 1; not used.
+        :param max_tries: not used: Airflow itself ends at the last try.
+        :param context: not used.
+        :return: Airflow's ``RetryDecision``.
+        """
+        if not isinstance(exception, XpanderError):
+            return RetryDecision.default()
+        if consequence_of(exception).operator is Then.FAIL:
+            return RetryDecision.fail(f"{type(exception).__name__}: a retry would only repeat it")
+        asked = getattr(exception, "retry_after", None)
+        if asked is None:
+            return RetryDecision.default()
+        seconds = min(asked * (1 + SPREAD * random.random()), LONGEST)
+        return RetryDecision.retry(timedelta(seconds=seconds), f"the service asks to wait {asked:.0f} s")
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the policy as JSON; it has no parameters."""
+        return {"__type": type(self).__name__}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> XpanderRetryPolicy:
+        """Return the policy; whatever is in the data, it has no parameters."""
+        return cls()
+
+
+__all__ = ["XpanderRetryPolicy"]

@@ -1,0 +1,70 @@
+"""The retry policy for Airflow 3.3 and later."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_xpander._compat import HAS_RETRY_POLICY
+from airflow_provider_xpander.api.errors import (
+    XpanderAuthError,
+    XpanderBillingError,
+    XpanderConnectionError,
+    XpanderError,
+    XpanderRateLimitError,
+    XpanderServiceError,
+    XpanderTaskFailed,
+    XpanderValidationError,
+)
+from airflow_provider_xpander.retry_policy import XpanderRetryPolicy
+
+new_airflow = pytest.mark.skipif(not HAS_RETRY_POLICY, reason="Airflow before 3.3 has no retry policies")
+old_airflow = pytest.mark.skipif(HAS_RETRY_POLICY, reason="Airflow 3.3 has retry policies")
+
+
+def decision(error: BaseException) -> Any:
+    return XpanderRetryPolicy().evaluate(error, 1, 3)
+
+
+@new_airflow
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (XpanderAuthError("401"), "fail"),
+        (XpanderBillingError("no credit"), "fail"),
+        (XpanderRateLimitError("429", retry_after=90.0), "retry"),
+        (XpanderServiceError("503", retry_after=5.0), "retry"),
+        (XpanderRateLimitError("429"), "default"),
+        (XpanderConnectionError("away"), "default"),
+        (XpanderTaskFailed("ended failed", task_id="t"), "default"),
+        (XpanderError("something"), "default"),
+        (RuntimeError("not ours"), "default"),
+    ],
+)
+def test_what_follows(error: BaseException, action: str) -> None:
+    assert decision(error).action.value == action
+
+
+@new_airflow
+def test_the_service_is_given_the_time_that_it_asks_for() -> None:
+    asked = decision(XpanderRateLimitError("429", retry_after=90.0))
+    assert timedelta(seconds=90) <= asked.retry_delay <= timedelta(seconds=108)
+    assert asked.reason == "the service asks to wait 90 s"
+
+
+@new_airflow
+def test_nobody_waits_longer_than_a_day() -> None:
+    assert decision(XpanderRateLimitError("429", retry_after=1e30)).retry_delay == timedelta(days=1)
+
+
+@new_airflow
+def test_it_can_be_stored_with_the_dag() -> None:
+    assert isinstance(XpanderRetryPolicy.deserialize(XpanderRetryPolicy().serialize()), XpanderRetryPolicy)
+
+
+@old_airflow
+def test_an_older_airflow_refuses_it_when_the_dag_is_parsed() -> None:
+    with pytest.raises(XpanderValidationError, match="needs Airflow 3.3 or later, and this is 2"):
+        XpanderRetryPolicy()
