@@ -20,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
     BaseHook,
     BaseOperator,
+    BaseOperatorLink,
     BaseSensorOperator,
     Context,
     PokeReturnValue,
@@ -53,6 +54,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
@@ -63,12 +65,25 @@ __all__ = [
     "deferred_state",
     "is_deferral_timeout",
     "mask_secret",
+    "xcom_of",
 ]
 
 
 def default_deferrable() -> bool:
     """Return Airflow's own default for ``deferrable``, ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def xcom_of(ti_key: Any, key: str) -> Any:
+    """
+    Read an XCom value of a task instance: in a worker of Airflow 3, or in the webserver of Airflow 2.
+
+    :param ti_key: the task instance or its key.
+    :param key: key of the value.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+
+    return XCom.get_value(ti_key=ti_key, key=key)
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_seconds,
     check_secret,
 )
+from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.runs.exit import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
 
@@ -90,6 +91,7 @@ class XpanderRequestOperator(BaseOperator):
     }
     # Rendered only when the request is made, so that Airflow's table of rendered fields never has them.
     secret_template_fields: ClassVar[tuple[str, ...]] = ("mcp_servers", "user_tokens", "user_oidc_token")
+    operator_extra_links = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
 
     def __init__(

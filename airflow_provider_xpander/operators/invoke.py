@@ -21,10 +21,12 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
+from airflow_provider_xpander.operators.links import LINK_KEY
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import Held
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
+from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused, timed_out
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import (
@@ -71,6 +73,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             with custody.while_going_on(task.id):
                 context["ti"].xcom_push(TASK_ID_KEY, task.id)
                 note_run(context, starter.identity, task.id)
+                link = task_link(hook.settings, task_id=task.id, agent_id=target.id)
+                context["ti"].xcom_push(LINK_KEY, link)
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
                     return task.id

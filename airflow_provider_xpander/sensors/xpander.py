@@ -25,11 +25,14 @@ from airflow_provider_xpander.api.errors import (
     XpanderTaskError,
 )
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
+from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
+from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
@@ -53,7 +56,10 @@ class XpanderTaskSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("xpander_task_id", "xpander_conn_id")
+    operator_extra_links = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
+
+    _linked = False
 
     def __init__(
         self,
@@ -95,6 +101,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                 self.log.warning("%s The sensor looks again.", error)
                 return False
             self._report(task)
+            self._link(context, hook.settings, task)
             if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
                 publish_summary(context["ti"], task)
                 raise paused(task)
@@ -158,6 +165,13 @@ class XpanderTaskSensor(BaseSensorOperator):
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout + BACKSTOP),
         )
+
+    def _link(self, context: Context, settings: Settings, task: Task) -> None:
+        """Push the link once for each process: a reschedule empties XCom."""
+        if not self._linked:
+            link = task_link(settings, task_id=task.id, agent_id=task.agent_id)
+            context["ti"].xcom_push(LINK_KEY, link)
+            self._linked = True
 
     def _answer(self, context: Context, task: Task) -> Any:
         self.log.info(account(task))
