@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from airflow import __version__ as AIRFLOW_VERSION
@@ -40,12 +41,19 @@ TaskDeferralError: type[Exception] = deferral_exceptions.TaskDeferralError
 TaskDeferralTimeout: type[Exception] | None = getattr(deferral_exceptions, "TaskDeferralTimeout", None)
 DEFERRAL_ERRORS = tuple(filter(None, (TaskDeferralError, TaskDeferralTimeout)))
 
+_VERSION = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
 # 3.3 tells a trigger when somebody ends its task; before, a trigger can only notice that it is cancelled.
-HAS_TRIGGER_ON_KILL = tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 3)
+HAS_TRIGGER_ON_KILL = _VERSION >= (3, 3)
+# A task can ask a person a question in Airflow's UI ("required actions").
+HAS_HUMAN_IN_THE_LOOP = _VERSION >= (3, 1)
+
+TRACER = "airflow_provider_xpander"
+"""Name of the instrumentation in traces."""
 
 __all__ = [
     "AIRFLOW_VERSION",
     "DEFERRAL_ERRORS",
+    "HAS_HUMAN_IN_THE_LOOP",
     "HAS_TRIGGER_ON_KILL",
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -65,6 +73,8 @@ __all__ = [
     "deferred_state",
     "is_deferral_timeout",
     "mask_secret",
+    "run_tracer",
+    "stats",
     "xcom_of",
 ]
 
@@ -84,6 +94,37 @@ def xcom_of(ti_key: Any, key: str) -> Any:
     from airflow.providers.common.compat.sdk import XCom
 
     return XCom.get_value(ti_key=ti_key, key=key)
+
+
+def stats() -> Any:
+    """Return Airflow's metrics, which go to StatsD, OpenTelemetry or nowhere, as ``[metrics]`` says."""
+    from airflow.providers.common.compat.sdk import Stats
+
+    return Stats
+
+
+def run_tracer(ti: Any) -> tuple[Any, Any, Callable[[], object]] | None:
+    """
+    Return what writes a span into Airflow's trace of a task, or None if ``[traces] otel_on`` is not set.
+
+    :param ti: the task instance.
+    :return: an OpenTelemetry tracer; the context that has the span of the task, None for the present one; and
+        what sends the spans, where Airflow itself does not before the process ends.
+    """
+    if not conf.getboolean("traces", "otel_on", fallback=False):
+        return None
+    from opentelemetry import trace
+
+    if AIRFLOW_VERSION.startswith("2."):
+        from airflow.traces.otel_tracer import gen_context
+        from airflow.traces.tracer import Trace
+        from airflow.traces.utils import gen_span_id, gen_trace_id
+
+        # The span of the task is written by the scheduler, later; its ids are known already.
+        task_span = gen_context(int(gen_trace_id(ti.dag_run, as_int=True)), int(gen_span_id(ti, as_int=True)))
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(task_span))
+        return Trace.get_tracer(component=TRACER), parent, Trace.span_processor.force_flush
+    return trace.get_tracer(TRACER), None, lambda: None
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

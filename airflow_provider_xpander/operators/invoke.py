@@ -19,6 +19,7 @@ from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
+from airflow_provider_xpander.observing import observe
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.links import LINK_KEY
@@ -39,6 +40,7 @@ from airflow_provider_xpander.runs.watch import (
     Watch,
 )
 from airflow_provider_xpander.task_instance import identity_of, note_run, noted_run, retries_left
+from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     _held: Held | None = None
     """What a kill needs: read once, because a kill may not ask Airflow for anything."""
+    _ended: Task | None = None
+    """The run, once this process has seen it end."""
 
     def execute(self, context: Context) -> Any:
         """Start a run, or take over an earlier attempt's; wait for it here, or defer, or return its id."""
@@ -186,6 +190,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             return self._finish(context, seen)
         if seen is not None:
             publish_summary(context["ti"], seen)
+            if watch.has_ended(seen):
+                self._observe(context, seen)
         raise timed_out(watch.task_id, seen.status.value if seen else None, self.timeout, stopped)
 
     def _finish(self, context: Context, task: Task) -> Any:
@@ -193,12 +199,20 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self._held.settled = True
         wants_json = self.output_format == "json" or self.output_schema is not None
         self.log.info(account(task))
+        self._observe(context, task)
         try:
             return publish(context["ti"], task, wants_json=wants_json)
         except XpanderTaskStopped as error:
             if self.on_stopped == "skip":
                 raise AirflowSkipException(str(error)) from error
             raise
+
+    def _observe(self, context: Context, task: Task) -> None:
+        """Tell metrics, traces and lineage of a run that has ended."""
+        self._ended = task
+        target = self.target()
+        invocation = Invocation(target.kind, target.id, self.llm_model_name)
+        observe(task, context["ti"], invocation, self._held.settings if self._held else None, self.log)
 
     def _custody(self, context: Context, hook: XpanderHook, held: Held) -> Custody:
         return Custody(

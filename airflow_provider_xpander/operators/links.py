@@ -14,7 +14,8 @@ class XpanderRunLink(BaseOperatorLink):
     """
     Show where a person finds the run: the page of its agent, or what ``task_link_template`` says.
 
-    Airflow 3 reads the XCom itself and asks this class only in the worker; Airflow 2 asks it in the webserver.
+    Airflow 3 reads the XCom itself and asks this class only in the worker; Airflow 2 asks it
+    in the webserver.
     """
 
     name = "xpander.ai"

@@ -29,6 +29,7 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
+from airflow_provider_xpander.observing import observe
 from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
 from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
@@ -36,6 +37,7 @@ from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
+from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import publish, publish_summary
 
 
@@ -107,7 +109,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                 raise paused(task)
             if not task.status.is_terminal:
                 return False
-            return PokeReturnValue(is_done=True, xcom_value=self._answer(context, task))
+            return PokeReturnValue(is_done=True, xcom_value=self._answer(context, hook.settings, task))
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Take up the task again when the trigger has fired."""
@@ -133,7 +135,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                     raise paused(task)
             else:
                 task = hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL)
-            return self._answer(context, task)
+            return self._answer(context, hook.settings, task)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -173,8 +175,10 @@ class XpanderTaskSensor(BaseSensorOperator):
             context["ti"].xcom_push(LINK_KEY, link)
             self._linked = True
 
-    def _answer(self, context: Context, task: Task) -> Any:
+    def _answer(self, context: Context, settings: Settings, task: Task) -> Any:
         self.log.info(account(task))
+        invocation = Invocation("workflow" if task.is_orchestration else "agent")
+        observe(task, context["ti"], invocation, settings, self.log)
         wants_json = (self.output_format or task.output_format) == "json"
         return publish(context["ti"], task, wants_json=wants_json)
 
