@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from airflow import __version__ as AIRFLOW_VERSION
 from airflow.providers.common.compat.sdk import (
@@ -68,11 +69,14 @@ __all__ = [
     "PokeReturnValue",
     "TaskDeferred",
     "XComArg",
+    "ask_person",
+    "close_question",
     "context_of_late_resumption",
     "default_deferrable",
     "deferred_state",
     "is_deferral_timeout",
     "mask_secret",
+    "persons_answer",
     "run_tracer",
     "stats",
     "xcom_of",
@@ -147,6 +151,82 @@ def context_of_late_resumption() -> Context | None:
 
     context = get_current_context()
     return context if getattr(context["ti"], "next_method", None) else None
+
+
+def ask_person(ti_id: Any, *, subject: str, body: str, options: Sequence[str]) -> None:
+    """
+    Put a question to the people who use Airflow's UI, from a worker (``HAS_HUMAN_IN_THE_LOOP``).
+
+    An answer to an earlier question of the same try is taken off; the text of that question stays.
+
+    :param ti_id: id of the task instance.
+    :param subject: one line.
+    :param body: Markdown.
+    :param options: what may be chosen, one of them.
+    """
+    from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+
+    upsert_hitl_detail(ti_id, list(options), subject, body=body, params={})
+
+
+async def persons_answer(ti_id: str) -> dict[str, Any] | None:
+    """
+    Read from within a triggerer what a person has answered.
+
+    :param ti_id: id of the task instance.
+    :return: as Airflow itself gives it to a task that it resumes; None without an answer, or without such a
+        question, as after a clear.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(_persons_answer)(ti_id)
+
+
+def _persons_answer(ti_id: str) -> dict[str, Any] | None:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
+
+    try:
+        found = get_hitl_detail_content_detail(UUID(ti_id))
+    except AirflowRuntimeError as error:
+        if _status_code(error) == 404:
+            return None
+        raise
+    if not found.response_received or not found.chosen_options:
+        return None
+    by = found.responded_by_user
+    return {
+        "chosen_options": list(found.chosen_options),
+        "responded_by_user": None if by is None else {"id": by.id, "name": by.name},
+    }
+
+
+async def close_question(ti_id: str, answer: str) -> None:
+    """
+    Answer a question from within a triggerer, so that nobody is asked it any more; too late is fine.
+
+    :param ti_id: id of the task instance.
+    :param answer: what to note as the answer.
+    """
+    from asgiref.sync import sync_to_async
+
+    await sync_to_async(_close_question)(ti_id, answer)
+
+
+def _close_question(ti_id: str, answer: str) -> None:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.hitl import update_hitl_detail_response
+
+    try:
+        update_hitl_detail_response(UUID(ti_id), [answer], {})
+    except AirflowRuntimeError as error:
+        if _status_code(error) not in (404, 409):
+            raise
+
+
+def _status_code(error: Any) -> Any:
+    detail = getattr(getattr(error, "error", None), "detail", None)
+    return detail.get("status_code") if isinstance(detail, dict) else None
 
 
 async def deferred_state(task_instance: Any, xcom_key: str) -> tuple[str | None, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
@@ -45,6 +46,7 @@ from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
 class XpanderInvokeOperator(XpanderRequestOperator):
@@ -52,6 +54,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     _held: Held | None = None
     """What a kill needs: read once, because a kill may not ask Airflow for anything."""
+    _report: StatusReport
+    """The log of the wait, of this process."""
     _ended: Task | None = None
     """The run, once this process has seen it end."""
 
@@ -63,11 +67,12 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             deadline = self._deadline(context)
             target = self.target()
             self._held = held = Held(hook.settings, target.id)
+            self._report = StatusReport(self.log, hook.settings)
             custody = self._custody(context, hook, held)
             starter = self._starter(context, custody, target, deadline)
             held.sign = str(starter.mark)
             # What cannot be stored would lose the run when deferring.
-            json.dumps(self._trigger("", starter, deadline).serialize()[1])
+            json.dumps(self._trigger("", target.id, deadline, None).serialize()[1])
             self.log.info("Starting %s", target)
             with custody.while_starting(starter):
                 task = starter.obtain(self._submit(hook, deadline))
@@ -85,30 +90,19 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 watch = self._watch(task.id, self.poll_interval, deadline, starter.newer_than)
                 over = watch.after_task(task, time.time())
                 if isinstance(over, Again) and self.deferrable:
-                    self.defer(
-                        trigger=self._trigger(task.id, starter, deadline),
-                        method_name="execute_complete",
-                        kwargs={"newer_than": starter.newer_than},
-                        timeout=None
-                        if deadline is None
-                        else timedelta(seconds=deadline - time.time() + BACKSTOP),
-                    )
+                    self._defer(self._trigger(task.id, target.id, deadline, starter.newer_than))
                 if isinstance(over, Again):
-                    over = hook.follow(watch, StatusReport(self.log))
-                return self._conclude(context, custody, watch, over)
+                    over = hook.follow(watch, self._report)
+                return self._conclude(context, custody, watch, over, deadline)
 
-    def execute_complete(self, context: Context, event: Any, newer_than: float | None = None) -> Any:
+    def execute_complete(
+        self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
+    ) -> Any:
         """Take up the task again when the trigger has fired: fetch the answer, or fail."""
-        from airflow_provider_xpander.hooks.xpander import XpanderHook
-
         found = read_event(event)
         task_id = found.xpander_task_id
         watch = self._watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE, newer_than)
-        self._held = held = Held(None, found.agent_id, task_id)
-        hook = XpanderHook(self.xpander_conn_id)
-        custody = self._custody(context, hook, held)
-        with hook, failing_at_once(), custody.while_going_on(task_id):
-            held.settings = hook.settings
+        with self._resumed(context, task_id, found.agent_id) as (hook, custody):
             over = Over(found.end)
             if found.end is End.ERROR:
                 failed = f"The wait for xpander task {task_id} failed: {found.message}"
@@ -126,7 +120,22 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             elif found.end is End.PAUSED:
                 task = hook.look(task_id)
                 over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
-            return self._conclude(context, custody, watch, over)
+            return self._conclude(context, custody, watch, over, deadline)
+
+    @contextmanager
+    def _resumed(
+        self, context: Context, task_id: str, agent_id: str | None
+    ) -> Iterator[tuple[XpanderHook, Custody]]:
+        """Take the run into custody again, in another process than the one that has started it."""
+        from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+        self._held = held = Held(None, agent_id, task_id)
+        hook = XpanderHook(self.xpander_conn_id)
+        custody = self._custody(context, hook, held)
+        with hook, failing_at_once(), custody.while_going_on(task_id):
+            held.settings = hook.settings
+            self._report = StatusReport(self.log, hook.settings)
+            yield hook, custody
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; where Airflow has given up the deferral, see to the run before the task fails."""
@@ -166,7 +175,9 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             last = custody.see_to_late([task_id]) if late else custody.see_to(task_id)
         return last[0] if last and last[0].status is TaskStatus.COMPLETED else None
 
-    def _conclude(self, context: Context, custody: Custody, watch: Watch, over: Over) -> Any:
+    def _conclude(
+        self, context: Context, custody: Custody, watch: Watch, over: Over, deadline: float | None
+    ) -> Any:
         if over.end is End.TIMEOUT:
             return self._late(context, custody, watch, over.task)
         if over.task is None or over.end is End.ERROR:
@@ -174,9 +185,16 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 f"The wait for xpander task {watch.task_id} ended without a reason"
             )
         if over.end is End.PAUSED:
+            self._report(over.task)
             publish_summary(context["ti"], over.task)
-            raise paused(over.task)
+            return self._paused(context, custody, watch, over.task, deadline)
         return self._finish(context, over.task)
+
+    def _paused(
+        self, context: Context, custody: Custody, watch: Watch, task: Task, deadline: float | None
+    ) -> Any:
+        """Decide what becomes of the task of a run that is paused and not to be waited for."""
+        raise paused(task)
 
     def _late(self, context: Context, custody: Custody, watch: Watch, seen: Task | None) -> Any:
         stopped: bool | None = None
@@ -255,9 +273,14 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         return invoke
 
     def _watch(
-        self, task_id: str, poll_interval: float, deadline: float | None, newer_than: float | None
+        self,
+        task_id: str,
+        poll_interval: float,
+        deadline: float | None,
+        newer_than: float | None,
+        asked: str | None = None,
     ) -> Watch:
-        return Watch(task_id, poll_interval, deadline, self.on_paused, newer_than)
+        return Watch(task_id, poll_interval, deadline, self.on_paused, newer_than, asked=asked)
 
     def _deadline(self, context: Context) -> float | None:
         started = getattr(context["ti"], "start_date", None)
@@ -268,16 +291,36 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             started=started.timestamp() if started else None,
         )
 
-    def _trigger(self, task_id: str, starter: RunStarter, deadline: float | None) -> Any:
+    def _defer(
+        self, trigger: XpanderTaskTrigger, method: str = "execute_complete", **kwargs: Any
+    ) -> NoReturn:
+        """Wait in the triggerer; Airflow's own limit lies behind the deadline, because it asks nobody."""
+        left = None if trigger.deadline is None else trigger.deadline - time.time() + BACKSTOP
+        self.defer(
+            trigger=trigger,
+            method_name=method,
+            kwargs={"newer_than": trigger.newer_than, "deadline": trigger.deadline, **kwargs},
+            timeout=None if left is None else timedelta(seconds=max(1.0, left)),
+        )
+
+    def _trigger(
+        self,
+        task_id: str,
+        agent_id: str | None,
+        deadline: float | None,
+        newer_than: float | None,
+        asked: str | None = None,
+    ) -> XpanderTaskTrigger:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         return XpanderTaskTrigger(
             xpander_task_id=task_id,
-            agent_id=starter.target.id,
+            agent_id=agent_id,
             xpander_conn_id=self.xpander_conn_id,
             poll_interval=self.poll_interval,
             deadline=deadline,
             on_paused=self.on_paused,
             on_kill_action=self.on_kill_action,
-            newer_than=starter.newer_than,
+            newer_than=newer_than,
+            asked=asked,
         )

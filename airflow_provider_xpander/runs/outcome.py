@@ -16,6 +16,9 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.usage import usage_of
 
+ADDRESS_LIMIT = 4000
+"""Greatest length of a log-in address that is shown whole: with its state and scopes it is a long one."""
+
 
 def failure(task: Task) -> XpanderTaskError | None:
     """
@@ -67,12 +70,15 @@ def pause_reason(task: Task) -> str:
     login = task.pending_eca_request
     if login is not None and (login.auth_url or login.connector_name):
         name = printable(login.connector_name or "a connector", 100)
-        return f"somebody has to log in to {name} at {printable(login.auth_url or 'the console')}"
+        where = printable(login.auth_url or "the console", ADDRESS_LIMIT)
+        return f"somebody has to log in to {name} at {where}"
     if task.hitl_request:
         node = task.hitl_request.get("wait_node_id")
         title = task.hitl_request.get("title")
         detail = f" ({printable(title, 100)})" if title else f" (node {printable(node, 100)})" if node else ""
         return f"a person has to answer{detail}"
+    if task.deep_planning is not None and task.deep_planning.question_raised:
+        return "the agent has a question about its plan"
     return "nobody is asked; it may go on by its own schedule"
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 from airflow_provider_xpander._compat import (
@@ -30,7 +29,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.observing import observe
-from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
+from airflow_provider_xpander.operators.arguments import check_choice, check_id
 from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
 from airflow_provider_xpander.runs.links import task_link
@@ -62,6 +61,7 @@ class XpanderTaskSensor(BaseSensorOperator):
     ui_color = "#e6e0ff"
 
     _linked = False
+    _reporter: StatusReport | None = None
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         self.xpander_task_id = xpander_task_id
         self.xpander_conn_id = xpander_conn_id
         self.output_format = output_format
-        self.on_paused = check_choice("on_paused", on_paused, ON_PAUSED)
+        self.on_paused = check_choice("on_paused", on_paused, ("wait", "fail"))
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         if output_format is not None:
             check_choice("output_format", output_format, ("text", "markdown", "json", "voice"))
@@ -102,7 +102,7 @@ class XpanderTaskSensor(BaseSensorOperator):
             except (XpanderConnectionError, XpanderServiceError, XpanderRateLimitError) as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
-            self._report(task)
+            self._report(hook.settings)(task)
             self._link(context, hook.settings, task)
             if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
                 publish_summary(context["ti"], task)
@@ -182,6 +182,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         wants_json = (self.output_format or task.output_format) == "json"
         return publish(context["ti"], task, wants_json=wants_json)
 
-    @cached_property
-    def _report(self) -> StatusReport:
-        return StatusReport(self.log)
+    def _report(self, settings: Settings) -> StatusReport:
+        if self._reporter is None:
+            self._reporter = StatusReport(self.log, settings)
+        return self._reporter
