@@ -48,7 +48,7 @@ async def stop_unless_wanted(
     action: OnKill,
     log: Any,
     link: str = "",
-    taken_up: Callable[[], Awaitable[bool]],
+    taken_up: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
     """
     Stop a run whose trigger is cancelled, unless its task instance is still deferred on this very run.
@@ -62,7 +62,7 @@ async def stop_unless_wanted(
     :param log: where to say what was done.
     :param link: where a person finds the run, if it is left.
     :param taken_up: tells of a task instance that waits for a worker, or has one, whether it goes on with the
-        run, rather than that it was cleared.
+        run, rather than that it was cleared; without it, none does.
     """
     if task_instance is None:
         return
@@ -87,13 +87,13 @@ async def _stop_unless_wanted(
     conn_id: str,
     action: OnKill,
     log: Any,
-    taken_up: Callable[[], Awaitable[bool]],
+    taken_up: Callable[[], Awaitable[bool]] | None,
 ) -> None:
     wanted: bool | None = None
     try:
         state, current = await deferred_state(task_instance, TASK_ID_KEY)
         wanted = current == xpander_task_id and (
-            state == "deferred" or (state in _ON_ITS_WAY and await taken_up())
+            state == "deferred" or (state in _ON_ITS_WAY and taken_up is not None and await taken_up())
         )
     except Exception as error:  # whatever the look-up dies of, the decision is the same
         log.warning(

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.runs.pausing import pause_of
 from airflow_provider_xpander.runs.report import StatusReport
 
 
@@ -34,4 +36,20 @@ def test_a_pause_is_told_once_with_what_it_waits_for(caplog: pytest.LogCaptureFi
             report(waiting)
     assert [record.getMessage() for record in caplog.records] == [
         "xpander task t-1 is paused: somebody has to log in to GitHub at https://x"
+    ]
+
+
+def test_a_pause_is_told_with_its_link_and_the_next_one_too(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(api_key="key", console_url="https://console.example")
+    first = task("paused", agent_id="a-1", paused_at="2026-02-07T09:00:00Z", hitl_request={"title": "Send?"})
+    second = task("paused", agent_id="a-1", paused_at="2026-02-07T10:00:00Z")
+    with caplog.at_level(logging.INFO, logger="wait"):
+        report = StatusReport(logging.getLogger("wait"), settings)
+        for one in (first, first, second):
+            report(one)
+        StatusReport(logging.getLogger("wait"), settings, asked=pause_of(second))(second)
+    where = "(https://console.example/agents/a-1)"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"xpander task t-1 is paused: a person has to answer (Send?) {where}",
+        f"xpander task t-1 is paused: nobody is asked; it may go on by its own schedule {where}",
     ]
