@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_xpander._compat import stats
@@ -13,7 +14,7 @@ from airflow_provider_xpander.tracing import Invocation, record_span
 ENDED = "xpander.run.ended"
 """Counter of runs that have ended, by ``agent_id`` (the workflow's, for a workflow) and ``status``."""
 DURATION = "xpander.run.duration"
-"""Timer of their duration, in milliseconds as all of Airflow's, with the same tags."""
+"""Timer of their duration, in the unit of all of Airflow's timers, with the same tags."""
 TOKENS = "xpander.run.tokens"
 """Counter of the tokens that they have used, with the same tags and ``type``: ``input`` or ``output``."""
 
@@ -43,7 +44,7 @@ def count(task: Task) -> None:
     tags = {"agent_id": task.agent_id or "unknown", "status": task.status.value}
     metrics.incr(ENDED, 1, tags=tags)
     if usage.seconds is not None:
-        metrics.timing(DURATION, usage.seconds * 1000, tags=tags)
+        metrics.timing(DURATION, timedelta(seconds=usage.seconds), tags=tags)
     for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
         if tokens:
             metrics.incr(TOKENS, tokens, tags={**tags, "type": kind})

@@ -20,10 +20,9 @@ from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
-from airflow_provider_xpander.observing import observe
-from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.links import LINK_KEY
+from airflow_provider_xpander.operators.observed import XpanderObservedOperator
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import Held
 from airflow_provider_xpander.runs.deadline import deadline_of
@@ -41,7 +40,6 @@ from airflow_provider_xpander.runs.watch import (
     Watch,
 )
 from airflow_provider_xpander.task_instance import identity_of, note_run, noted_run, retries_left
-from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
 
 if TYPE_CHECKING:
@@ -49,15 +47,11 @@ if TYPE_CHECKING:
     from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
-class XpanderInvokeOperator(XpanderRequestOperator):
+class XpanderInvokeOperator(XpanderObservedOperator):
     """Base of the operators that run an agent or a workflow and return its answer."""
 
-    _held: Held | None = None
-    """What a kill needs: read once, because a kill may not ask Airflow for anything."""
     _report: StatusReport
     """The log of the wait, of this process."""
-    _ended: Task | None = None
-    """The run, once this process has seen it end."""
 
     def execute(self, context: Context) -> Any:
         """Start a run, or take over an earlier attempt's; wait for it here, or defer, or return its id."""
@@ -76,7 +70,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self.log.info("Starting %s", target)
             with custody.while_starting(starter):
                 task = starter.obtain(self._submit(hook, deadline))
-            held.task_id = task.id
+            held.task_id, self._seen = task.id, task
             if held.killed:
                 self.on_kill()
             with custody.while_going_on(task.id):
@@ -178,6 +172,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
     def _conclude(
         self, context: Context, custody: Custody, watch: Watch, over: Over, deadline: float | None
     ) -> Any:
+        self._seen = over.task or self._seen
         if over.end is End.TIMEOUT:
             return self._late(context, custody, watch, over.task)
         if over.task is None or over.end is End.ERROR:
@@ -207,6 +202,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self.log.info("xpander task %s completed just before it was to be stopped", seen.id)
             return self._finish(context, seen)
         if seen is not None:
+            self._seen = seen
             publish_summary(context["ti"], seen)
             if watch.has_ended(seen):
                 self._observe(context, seen)
@@ -224,13 +220,6 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             if self.on_stopped == "skip":
                 raise AirflowSkipException(str(error)) from error
             raise
-
-    def _observe(self, context: Context, task: Task) -> None:
-        """Tell metrics, traces and lineage of a run that has ended."""
-        self._ended = task
-        target = self.target()
-        invocation = Invocation(target.kind, target.id, self.llm_model_name)
-        observe(task, context["ti"], invocation, self._held.settings if self._held else None, self.log)
 
     def _custody(self, context: Context, hook: XpanderHook, held: Held) -> Custody:
         return Custody(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,13 +11,13 @@ from airflow.providers.common.compat.sdk import Stats
 
 
 class Metrics(list[tuple[str, float, dict[str, str]]]):
-    """What Airflow gives its logger of metrics: name, count or milliseconds, tags."""
+    """What Airflow gives its logger of metrics: name, count or seconds, tags."""
 
     def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: dict[str, str] | None = None) -> None:
         self.append((stat, count, tags or {}))
 
-    def timing(self, stat: str, dt: float, *, tags: dict[str, str] | None = None) -> None:
-        self.append((stat, dt, tags or {}))
+    def timing(self, stat: str, dt: timedelta, *, tags: dict[str, str] | None = None) -> None:
+        self.append((stat, dt.total_seconds(), tags or {}))
 
     def of(self, name: str) -> list[tuple[float, dict[str, str]]]:
         return [(value, tags) for its_name, value, tags in self if its_name == name]
