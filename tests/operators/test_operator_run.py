@@ -73,7 +73,7 @@ def test_the_handle_is_pushed_before_any_look_and_the_summary_after(
 ) -> None:
     ti = FakeTaskInstance(service)
     run_through(agent(**way), ti.context())
-    assert list(ti.xcom) == ["xpander_task_id", "xpander_task"]
+    assert list(ti.xcom) == ["xpander_task_id", "xpander_link", "xpander_task"]
     assert ti.xcom["xpander_task_id"] == service.runs()[0].task_id
     assert ti.asked_before["xpander_task_id"] == ["POST"]
     assert ti.asked_before["xpander_task"][:2] == ["POST", "GET"]
