@@ -191,6 +191,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self.log.info("xpander task %s completed just before it was to be stopped", seen.id)
             return self._finish(context, seen)
         if seen is not None:
+            self.log.info("xpander task %s %s", seen.id, recap(seen))
             publish_summary(context["ti"], seen)
         raise timed_out(watch.task_id, seen.status.value if seen else None, self.timeout, stopped)
 
