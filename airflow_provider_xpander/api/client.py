@@ -98,23 +98,15 @@ class Client:
         :raises XpanderAmbiguousSubmitError: no event arrived, so the run may exist or not.
         :raises XpanderConnectionError: the stream broke after an event.
         """
-        response = self._drive(exchange(call, self.policy), self._open)
-        begun = False
-        problem = "the stream ended without an event"
-        try:
-            for event in sseclient.SSEClient(_chunks(response)).events():
-                parsed = parse_event(event.data, event.event)
-                if parsed is not None:
-                    begun = True
-                    yield parsed
-        except (rex.RequestException, uex.HTTPError, UnicodeDecodeError) as error:
-            problem = f"the stream broke ({_reason(error)})"
-            if begun:
-                raise XpanderConnectionError(f"{call.what}: {problem}; the run goes on.") from error
-        finally:
-            response.close()
-        if not begun:
-            read(call, NoReply(problem, sent=True), datetime.now(UTC))
+        yield from self.open_stream(call)
+
+    def open_stream(self, call: Call[Any]) -> Events:
+        """
+        Make the call at once, and return the events of :meth:`stream`, which another thread may read.
+
+        :raises XpanderError: no stream was opened.
+        """
+        return _events(call, self._drive(exchange(call, self.policy), self._open))
 
     def _drive(self, steps: Steps[T], send: Callable[[Call[Any]], Outcome]) -> T:
         outcome: Outcome = None
@@ -186,6 +178,26 @@ def _whole(response: requests.Response) -> Reply | NoReply:
             return Reply(response.status_code, response.headers, response.content)
         except (rex.RequestException, uex.HTTPError) as error:
             return NoReply(f"the answer broke off ({_reason(error)})", sent=True)
+
+
+def _events(call: Call[Any], response: requests.Response) -> Events:
+    """Read the events of an open stream."""
+    begun = False
+    problem = "the stream ended without an event"
+    try:
+        for event in sseclient.SSEClient(_chunks(response)).events():
+            parsed = parse_event(event.data, event.event)
+            if parsed is not None:
+                begun = True
+                yield parsed
+    except (rex.RequestException, uex.HTTPError, UnicodeDecodeError) as error:
+        problem = f"the stream broke ({_reason(error)})"
+        if begun:
+            raise XpanderConnectionError(f"{call.what}: {problem}; the run goes on.") from error
+    finally:
+        response.close()
+    if not begun:
+        read(call, NoReply(problem, sent=True), datetime.now(UTC))
 
 
 def _in_handshake(error: BaseException) -> bool:

@@ -213,6 +213,7 @@ class XpanderInvokeOperator(XpanderObservedOperator):
             return self._finish(context, seen)
         if seen is not None:
             self._seen = seen
+            self.log.info("xpander task %s %s", seen.id, recap(seen))
             publish_summary(context["ti"], seen)
             if watch.has_ended(seen):
                 self._observe(context, seen)

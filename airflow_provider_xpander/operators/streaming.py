@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander.api import routes
-from airflow_provider_xpander.api.errors import XpanderConnectionError
+from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, printable
 from airflow_provider_xpander.api.exchange import ambiguous
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Target, Task
 from airflow_provider_xpander.api.sse import FINISHED
@@ -62,27 +62,27 @@ class Streaming:
         :raises XpanderError: no run was started.
         """
         self.close()
-        begun = False
-        quiet_until = time.monotonic() + self.hook.settings.timeout
-        self._events = with_ticks(self.hook.invoke_stream(target, request), TICK)
+        # Posted by this thread: the one that reads may be left alone, and must never start anything.
+        call = routes.invoke_stream(target, request)
+        self._events = with_ticks(self.hook.get_conn().open_stream(call), TICK)
+        named_until = time.monotonic() + self.hook.settings.timeout
         problem = "the stream ended before it named its run"
         try:
             for event in self._events:
-                begun = begun or event is not None
                 task = None if event is None else _first_of(event)
                 if event is not None and task is not None:
                     self._first, self._task_id = event, task.id
                     self._narrator = Narrator(task.id, self.mask)
                     return task
-                if self.held.killed or time.monotonic() >= quiet_until:
+                if self.held.killed or time.monotonic() >= named_until:
                     problem = "the stream did not name its run in time"
                     break
-        except XpanderConnectionError as error:
-            if not begun:
-                raise
-            problem = str(error).rstrip(".")
+        except XpanderAmbiguousSubmitError:
+            raise
+        except Exception as error:  # whatever becomes of the stream, the run may have been started
+            problem = printable(error).rstrip(".")
         self.close()
-        raise ambiguous(routes.invoke_stream(target, request), problem)
+        raise ambiguous(call, problem)
 
     def follow(self, watch: Watch) -> Again | Over:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTas
 from airflow_side import LIMIT, Service, eventually, resume
 from attempts import Lines, attempt, go, lines, operator, signalled, slept, submit
 
+from airflow_provider_xpander.api import ticking
 from airflow_provider_xpander.api.errors import (
     XpanderAmbiguousSubmitError,
     XpanderTaskFailed,
@@ -313,3 +315,22 @@ def test_a_deferred_wait_is_repeated_in_short(service: Service, lines: Lines) ->
     recap = next(text for _, text in lines if text.startswith("While deferred: xpander task "))
     assert ", executing " in recap
     assert ", completed " in recap
+
+
+@pytest.mark.usefixtures("slept")
+def test_whoever_reads_never_starts_a_run(service: Service, lines: Lines) -> None:
+    """A refusal with Retry-After is waited for before there is a thread that could outlive the attempt."""
+    posters: set[str] = set()
+    task = streamed()
+    service.add_fault(Fault.throttled(retry_after=5, path="/stream$"))
+
+    class Poster(threading.Thread):
+        def start(self) -> None:
+            posters.add(f"{self.name} after {len(service.posts)} posts")
+            super().start()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ticking.threading, "Thread", Poster)
+        assert go(task, attempt(1)).endswith(ANSWER)
+    assert "xpander stream after 2 posts" in posters
+    assert len(service.runs()) == 1
