@@ -192,6 +192,10 @@ class XpanderInvokeOperator(XpanderObservedOperator):
         if over.end is End.PAUSED:
             self._report(over.task)
             publish_summary(context["ti"], over.task)
+            if over.task.status is not TaskStatus.PAUSED:
+                self.log.info("The run has gone on meanwhile")
+                agent_id = custody.held.target_id
+                self._defer(self._trigger(over.task.id, agent_id, deadline, watch.newer_than))
             return self._paused(context, custody, watch, over.task, deadline)
         return self._finish(context, over.task)
 

@@ -33,7 +33,11 @@ class Asked(Scenario):
             waits = self.client.task_instance(self.dag_id, self.run_id, "run").state == "deferred"
             return found if found and found["response_received"] is False and waits else None
 
-        return wait_for(look, limit=90, what="a question without an answer", explain=self.log)
+        found = wait_for(look, limit=90, what="a question without an answer", explain=self.log)
+        # A person is slower than the worker's supervisor, which lingers: Airflow 3.3 fails a task that is
+        # resumed before it is gone. The trigger is loaded by then, too.
+        self.pause(6)
+        return found
 
     def answer(self, option: str) -> None:
         self.client.answer(self.dag_id, self.run_id, "run", option)
@@ -108,7 +112,6 @@ def test_each_pause_is_asked_about_once(start) -> None:
 def test_a_task_that_is_marked_while_it_asks_stops_its_run(start) -> None:
     scenario = start()
     scenario.wait_until_asked()
-    scenario.wait_until_deferred()
     scenario.client.set_task_state(scenario.dag_id, scenario.run_id, "run", "failed")
     scenario.is_stopped()
 
@@ -116,7 +119,6 @@ def test_a_task_that_is_marked_while_it_asks_stops_its_run(start) -> None:
 def test_a_task_that_is_cleared_while_it_asks_stops_its_run_and_asks_about_the_new_one(start) -> None:
     scenario = start()
     scenario.wait_until_asked()
-    scenario.wait_until_deferred()
     scenario.clear()
     scenario.is_stopped(scenario.run)
     wait_for(lambda: len(scenario.runs()) == 2, limit=60, what="the new run")

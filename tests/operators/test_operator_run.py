@@ -249,6 +249,18 @@ def test_a_run_that_went_on_before_the_worker_took_up_its_pause_is_waited_for(se
     )
 
 
+def test_a_run_that_executes_again_when_the_worker_takes_up_its_pause_is_waited_for(service: Service) -> None:
+    operator = agent(agent_id="slow", input="take 60", on_paused="fail", deferrable=True, timeout=600)
+    ti = FakeTaskInstance()
+    with pytest.raises(TaskDeferred) as first:
+        operator.execute(ti.context())
+    event = {"xpander_task_id": ti.xcom["xpander_task_id"], "agent_id": "slow", "end": "paused"}
+    kwargs = {**(first.value.kwargs or {}), "event": {**event, "status": "paused"}}
+    with pytest.raises(TaskDeferred) as again:
+        operator.resume_execution("execute_complete", kwargs, ti.context())
+    assert again.value.trigger.serialize() == first.value.trigger.serialize()
+
+
 def test_the_worker_fetches_the_answer_over_a_short_outage(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
