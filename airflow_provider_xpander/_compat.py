@@ -63,12 +63,20 @@ __all__ = [
     "deferred_state",
     "is_deferral_timeout",
     "mask_secret",
+    "object_storage_path",
 ]
 
 
 def default_deferrable() -> bool:
     """Return Airflow's own default for ``deferrable``, ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def object_storage_path(url: str) -> Any:
+    """Return Airflow's path to a file wherever fsspec reaches; imported when it is used, for it is heavy."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(url)
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

@@ -24,9 +24,12 @@ from typing import Any
 TEXT_LIMIT = 500
 """Characters of a foreign text that go into an error message or a log line."""
 
-# Escape sequences and control characters of untrusted text; a tab or newline becomes a blank.
+# Escape sequences and control characters of untrusted text; a tab or newline becomes a blank. So does what
+# turns the direction of writing: a line could be made to read as another.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+# Airflow folds its task log at these; a foreign text could hide what comes after it.
+_LOG_GROUP = re.compile(r"(?:::|##\[)(?=(?:end)?group(?:::|\]))")
 _BILLING = re.compile(
     r"billing|credits?\b|budget|\bplan\b|usage limit|quota|subscription|insufficient (funds|balance)|top.?up|"
     r"payment|max_runs_per_day|free tier",
@@ -156,12 +159,15 @@ class XpanderTaskPaused(XpanderTaskError):
 
 def printable(text: Any, limit: int = TEXT_LIMIT) -> str:
     """
-    Make a foreign text harmless for one log line: no control characters, at most ``limit`` characters.
+    Make a foreign text harmless for one log line, and cut it.
+
+    There are no control characters in it and no markers of Airflow's log groups.
 
     :param text: anything; what is not a string is shown by ``str``.
     :param limit: the greatest number of characters of the text that are kept.
     """
     clean = _CONTROL.sub(" ", _ANSI.sub("", str(text))).strip()
+    clean = _LOG_GROUP.sub(lambda marker: " ".join(marker[0]), clean)
     return clean if len(clean) <= limit else f"{clean[:limit]}... ({len(clean)} characters)"
 
 

@@ -56,6 +56,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
             deadline = self._deadline(context)
             target = self.target()
+            self._check_result_path()
             self._held = held = Held(hook.settings, target.id)
             custody = self._custody(context, hook, held)
             starter = self._starter(context, custody, target, deadline)
@@ -187,14 +188,21 @@ class XpanderInvokeOperator(XpanderRequestOperator):
     def _finish(self, context: Context, task: Task) -> Any:
         if self._held is not None:
             self._held.settled = True
-        wants_json = self.output_format == "json" or self.output_schema is not None
         self.log.info(account(task))
         try:
-            return publish(context["ti"], task, wants_json=wants_json)
+            return publish(context["ti"], task, self._answer_rules(), log=self.log)
         except XpanderTaskStopped as error:
             if self.on_stopped == "skip":
                 raise AirflowSkipException(str(error)) from error
             raise
+
+    def _check_result_path(self) -> None:
+        """See that an answer has a place to go to, before it is paid for."""
+        place = self._answer_rules().result_path
+        if place is not None and self.wait_for_completion:
+            from airflow_provider_xpander.storage import check_place
+
+            check_place(place)
 
     def _custody(self, context: Context, hook: XpanderHook, held: Held) -> Custody:
         return Custody(
