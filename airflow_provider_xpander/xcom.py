@@ -16,6 +16,7 @@ from airflow_provider_xpander.runs.answer import (
     encode_answer,
     read_answer,
     summarize,
+    summarize_turn,
 )
 from airflow_provider_xpander.runs.outcome import failure
 from airflow_provider_xpander.runs.safe import xcom_restore, xcom_safe
@@ -23,11 +24,15 @@ from airflow_provider_xpander.runs.safe import xcom_restore, xcom_safe
 TASK_ID_KEY = "xpander_task_id"
 SUMMARY_KEY = "xpander_task"
 RAW_RESULT_KEY = "xpander_raw_result"
+TURNS_KEY = "xpander_turns"
+"""The turns that repair turns followed, for the sum of what a run has used."""
 
 __all__ = [
     "RAW_RESULT_KEY",
     "SUMMARY_KEY",
     "TASK_ID_KEY",
+    "TURNS_KEY",
+    "earlier_turns",
     "publish",
     "publish_summary",
     "xcom_restore",
@@ -40,9 +45,14 @@ def publish_summary(ti: Any, task: Task, earlier: Sequence[dict[str, Any]] = ())
     ti.xcom_push(SUMMARY_KEY, summarize(task, earlier))
 
 
-def publish(
-    ti: Any, task: Task, rules: AnswerRules, *, log: Any, earlier: Sequence[dict[str, Any]] = ()
-) -> Any:
+def earlier_turns(ti: Any, task: Task) -> list[dict[str, Any]]:
+    """Return the turns that this attempt has seen of a run before the one that the record shows."""
+    turns = ti.xcom_pull(task_ids=ti.task_id, key=TURNS_KEY, map_indexes=ti.map_index) or []
+    now = summarize_turn(task)["finished_at"]
+    return [turn for turn in turns if turn["finished_at"] != now]
+
+
+def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:
     """
     Push what is to be kept of a run that has ended, and return its answer, or what refers to it.
 
@@ -50,12 +60,11 @@ def publish(
     :param task: the run, in a terminal status.
     :param rules: what is wanted of the answer.
     :param log: where to say what was done.
-    :param earlier: the turns before this one.
     :raises XpanderTaskError: the run did not complete.
     :raises XpanderAnswerError: the answer is not what was asked for, and is kept in XCom; or is too large.
     :raises XpanderError: the answer could not be written to ``result_path``.
     """
-    publish_summary(ti, task, earlier)
+    publish_summary(ti, task, earlier_turns(ti, task) if rules.on_invalid == "repair" else ())
     error = failure(task)
     if error is not None:
         raise error

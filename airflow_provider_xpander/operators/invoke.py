@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
@@ -15,7 +15,10 @@ from airflow_provider_xpander._compat import (
     context_of_late_resumption,
     is_deferral_timeout,
 )
-from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
+from airflow_provider_xpander.api.errors import (
+    XpanderError,
+    XpanderTaskStopped,
+)
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
@@ -23,6 +26,7 @@ from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import Held
+from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.outcome import account, paused, timed_out
@@ -37,10 +41,15 @@ from airflow_provider_xpander.runs.watch import (
     Watch,
 )
 from airflow_provider_xpander.task_instance import identity_of, note_run, noted_run, retries_left
-from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
+from airflow_provider_xpander.xcom import (
+    TASK_ID_KEY,
+    publish,
+    publish_summary,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
 class XpanderInvokeOperator(XpanderRequestOperator):
@@ -62,7 +71,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             starter = self._starter(context, custody, target, deadline)
             held.sign = str(starter.mark)
             # What cannot be stored would lose the run when deferring.
-            json.dumps(self._trigger("", starter, deadline).serialize()[1])
+            json.dumps(self._trigger("", target.id, deadline, None).serialize()[1])
             self.log.info("Starting %s", target)
             with custody.while_starting(starter):
                 task = starter.obtain(self._submit(hook, deadline))
@@ -75,22 +84,28 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
                     return task.id
-                watch = self._watch(task.id, self.poll_interval, deadline, starter.newer_than)
-                over = watch.after_task(task, time.time())
-                if isinstance(over, Again) and self.deferrable:
-                    self.defer(
-                        trigger=self._trigger(task.id, starter, deadline),
-                        method_name="execute_complete",
-                        kwargs={"newer_than": starter.newer_than},
-                        timeout=None
-                        if deadline is None
-                        else timedelta(seconds=deadline - time.time() + BACKSTOP),
-                    )
-                if isinstance(over, Again):
-                    over = hook.follow(watch, StatusReport(self.log))
-                return self._conclude(context, custody, watch, over)
+                return self._wait(context, custody, task, deadline, starter.newer_than)
 
-    def execute_complete(self, context: Context, event: Any, newer_than: float | None = None) -> Any:
+    def _wait(
+        self,
+        context: Context,
+        custody: Custody,
+        task: Task,
+        deadline: float | None,
+        newer_than: float | None,
+    ) -> Any:
+        """Wait for the end of a turn, here or deferred, and return its answer."""
+        watch = self._watch(task.id, self.poll_interval, deadline, newer_than)
+        over = watch.after_task(task, time.time())
+        if isinstance(over, Again) and self.deferrable:
+            self._defer(self._trigger(task.id, custody.held.target_id, deadline, newer_than))
+        if isinstance(over, Again):
+            over = custody.hook.follow(watch, StatusReport(self.log))
+        return self._conclude(context, custody, watch, over, deadline)
+
+    def execute_complete(
+        self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
+    ) -> Any:
         """Take up the task again when the trigger has fired: fetch the answer, or fail."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
@@ -119,7 +134,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             elif found.end is End.PAUSED:
                 task = hook.look(task_id)
                 over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
-            return self._conclude(context, custody, watch, over)
+            return self._conclude(context, custody, watch, over, deadline)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; where Airflow has given up the deferral, see to the run before the task fails."""
@@ -159,7 +174,9 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             last = custody.see_to_late([task_id]) if late else custody.see_to(task_id)
         return last[0] if last and last[0].status is TaskStatus.COMPLETED else None
 
-    def _conclude(self, context: Context, custody: Custody, watch: Watch, over: Over) -> Any:
+    def _conclude(
+        self, context: Context, custody: Custody, watch: Watch, over: Over, deadline: float | None
+    ) -> Any:
         if over.end is End.TIMEOUT:
             return self._late(context, custody, watch, over.task)
         if over.task is None or over.end is End.ERROR:
@@ -169,7 +186,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         if over.end is End.PAUSED:
             publish_summary(context["ti"], over.task)
             raise paused(over.task)
-        return self._finish(context, over.task)
+        return self._finish(context, over.task, custody, deadline)
 
     def _late(self, context: Context, custody: Custody, watch: Watch, seen: Task | None) -> Any:
         stopped: bool | None = None
@@ -185,16 +202,37 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             publish_summary(context["ti"], seen)
         raise timed_out(watch.task_id, seen.status.value if seen else None, self.timeout, stopped)
 
-    def _finish(self, context: Context, task: Task) -> Any:
+    def _finish(
+        self, context: Context, task: Task, custody: Custody | None = None, deadline: float | None = None
+    ) -> Any:
+        """
+        Return the answer of a run that has ended, or fail.
+
+        :param custody: with which the run can be waited for again; None where the wait was ended.
+        :param deadline: Unix seconds at which that wait ends, or None.
+        """
         if self._held is not None:
             self._held.settled = True
         self.log.info(account(task))
         try:
             return publish(context["ti"], task, self._answer_rules(), log=self.log)
+        except XpanderAnswerInvalid as error:
+            return self._invalid(context, task, error, custody, deadline)
         except XpanderTaskStopped as error:
             if self.on_stopped == "skip":
                 raise AirflowSkipException(str(error)) from error
             raise
+
+    def _invalid(
+        self,
+        context: Context,
+        task: Task,
+        error: XpanderAnswerInvalid,
+        custody: Custody | None,
+        deadline: float | None,
+    ) -> Any:
+        """Decide what becomes of an answer that is not what was asked for."""
+        raise error
 
     def _check_result_path(self) -> None:
         """See that an answer has a place to go to, before it is paid for."""
@@ -258,16 +296,28 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             started=started.timestamp() if started else None,
         )
 
-    def _trigger(self, task_id: str, starter: RunStarter, deadline: float | None) -> Any:
+    def _defer(self, trigger: XpanderTaskTrigger) -> NoReturn:
+        """Wait in the triggerer; Airflow's own limit lies behind the deadline, because it asks nobody."""
+        left = None if trigger.deadline is None else trigger.deadline - time.time() + BACKSTOP
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"newer_than": trigger.newer_than, "deadline": trigger.deadline},
+            timeout=None if left is None else timedelta(seconds=max(1.0, left)),
+        )
+
+    def _trigger(
+        self, task_id: str, agent_id: str | None, deadline: float | None, newer_than: float | None
+    ) -> XpanderTaskTrigger:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         return XpanderTaskTrigger(
             xpander_task_id=task_id,
-            agent_id=starter.target.id,
+            agent_id=agent_id,
             xpander_conn_id=self.xpander_conn_id,
             poll_interval=self.poll_interval,
             deadline=deadline,
             on_paused=self.on_paused,
             on_kill_action=self.on_kill_action,
-            newer_than=starter.newer_than,
+            newer_than=newer_than,
         )

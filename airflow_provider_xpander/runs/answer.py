@@ -48,6 +48,15 @@ class XpanderAnswerInvalid(XpanderAnswerError):
         super().__init__(message, task_id=task_id, answer=answer)
         self.problems = tuple(problems)
 
+    def but(self, more: str) -> XpanderAnswerInvalid:
+        """Return the same error with a further sentence."""
+        return XpanderAnswerInvalid(
+            f"{str(self).rstrip('.')}. {more}",
+            task_id=self.task_id,
+            answer=self.answer,
+            problems=self.problems,
+        )
+
 
 class XpanderAnswerTooLarge(XpanderAnswerError):
     """The answer is larger than ``max_xcom_bytes``, and there is no ``result_path``."""
