@@ -124,8 +124,9 @@ class XpanderRepairingOperator(XpanderInvokeOperator):
         if self.on_invalid != "repair":
             raise error
         ti, mark = context["ti"], mark_of(task)
+        identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
         earlier = earlier_turns(ti, task)
-        turns = max(len(earlier), mark.turn if mark else 0)
+        turns = max(len(earlier), mark.turn if mark and mark.digest == identity.digest else 0)
         decision = decide_repair(
             turns=turns,
             attempts=self.repair_attempts,
@@ -140,7 +141,6 @@ class XpanderRepairingOperator(XpanderInvokeOperator):
             raise error.but(f"Repair turns: {turns} of {self.repair_attempts}.")
         self.log.warning("%s", error)
         ti.xcom_push(TURNS_KEY, [*earlier, summarize_turn(task)])
-        identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
         repair = RepairTurn(
             hook=custody.hook,
             log=self.log,
