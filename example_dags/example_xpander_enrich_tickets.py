@@ -3,7 +3,8 @@ Enrich a table: let an agent classify each support ticket, every night.
 
 1. ``read_tickets`` reads the rows of ``data/support_tickets.csv``, next to this file.
 2. ``classify`` is mapped over them: one run of the agent for each ticket. ``output_schema`` makes each answer
-   a dict with the fields that the table needs, and is what it is checked by. All forty wait at the same time and occupy no worker.
+   a dict with the fields that the table needs, and is what it is checked by. All forty wait at the same time
+   and occupy no worker.
 3. ``write_table`` joins rows and answers, writes them as CSV, and returns the path of that file.
 
 Needs the connection ``xpander_default``. What can be set from outside:

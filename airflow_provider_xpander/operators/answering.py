@@ -66,9 +66,7 @@ def answer_rules(operator: Any, *, on_invalid: Any) -> AnswerRules:
     Return the rules for an answer, of an operator or sensor whose template fields are rendered.
 
     :param on_invalid: what becomes of an answer that is not what was asked for.
-    :raises XpanderValidationError: ``result_path`` renders to something else than a URL.
     """
-    check_result_path(operator.result_path)
     return AnswerRules(
         wants_json=operator.output_format == "json" or operator.output_schema is not None,
         schema=lambda: operator.answers.schema(operator.output_schema),

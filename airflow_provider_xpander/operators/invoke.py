@@ -22,6 +22,7 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
+from airflow_provider_xpander.operators.answering import check_result_path
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.starter import RunStarter
@@ -236,11 +237,11 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     def _check_result_path(self) -> None:
         """See that an answer has a place to go to, before it is paid for."""
-        place = self._answer_rules().result_path
-        if place is not None and self.wait_for_completion:
+        check_result_path(self.result_path)
+        if self.result_path is not None and self.wait_for_completion:
             from airflow_provider_xpander.storage import check_place
 
-            check_place(place)
+            check_place(self.result_path)
 
     def _custody(self, context: Context, hook: XpanderHook, held: Held) -> Custody:
         return Custody(
