@@ -90,6 +90,7 @@ __all__ = [
     "is_deferral_timeout",
     "mask_secret",
     "masked",
+    "object_storage_path",
     "persons_answer",
     "run_tracer",
     "stats",
@@ -148,6 +149,13 @@ def run_tracer(ti: Any) -> tuple[Any, Any, Callable[[], object]] | None:
         parent = trace.set_span_in_context(trace.NonRecordingSpan(task_span))
         return Trace.get_tracer(component=TRACER), parent, Trace.span_processor.force_flush
     return trace.get_tracer(TRACER), None, lambda: None
+
+
+def object_storage_path(url: str) -> Any:
+    """Return Airflow's path to a file wherever fsspec reaches; imported when it is used, for it is heavy."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(url)
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

@@ -104,7 +104,7 @@ class Emulator:
                 task = EmulatedTask(id=body["id"] or str(uuid.uuid4()), created=now)
             elif settings.busy_thread == "cancel":
                 task.last.plan = ended(task.last.plan, now, TaskStatus.STOPPED, {"is_manually_stopped": True})
-            prompt = agents.Prompt.of(body)
+            prompt = agents.Prompt.of(body, [turn.text for turn in task.turns])
             behaviour = self._timed(act(prompt))
             end = end_fields(prompt.text, behaviour.result, prompt.wants_json, settings.json_results)
             seconds = behaviour.seconds or 0.0

@@ -40,8 +40,17 @@ def enriched_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def answers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where e2e_answers lets answers be written."""
+    return tmp_path_factory.mktemp("answers")
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    emulator: EmulatorServer, enriched_table: Path, tmp_path_factory: pytest.TempPathFactory
+    emulator: EmulatorServer,
+    enriched_table: Path,
+    answers_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalAirflow]:
     """The running Airflow, with a connection for each situation."""
     # pytest dies of a SIGTERM without any teardown; as a KeyboardInterrupt it stops what runs here.
@@ -60,6 +69,7 @@ def airflow(
                     ),
                     "XPANDER_EXAMPLE_OUTPUT": str(enriched_table),
                     "XPANDER_EXAMPLE_POLL_INTERVAL": "1",
+                    "E2E_ANSWERS": str(answers_folder),
                     # A secret that no connection holds; e2e_runs sends it to the service.
                     "AIRFLOW_VAR_CRM_LOGIN": secrets.token_urlsafe(16),
                     # SequentialExecutor starts one process after the other: a few are enough there.

@@ -199,7 +199,11 @@ def resume(operator: Any, deferred: TaskDeferred, context: Any) -> Any:
     """Do what Airflow does with a deferred task: store the trigger, run it, call the operator back."""
     kwargs = json.loads(json.dumps(deferred.trigger.serialize()[1]))
     payload = json.loads(json.dumps(asyncio.run(fire(XpanderTaskTrigger(**kwargs)))))
-    return operator.resume_execution(deferred.method_name, {"event": payload}, context)
+    carried = json.loads(json.dumps(deferred.kwargs or {}))
+    try:
+        return operator.resume_execution(deferred.method_name, {"event": payload, **carried}, context)
+    except TaskDeferred as again:
+        return resume(operator, again, context)
 
 
 def run_through(operator: Any, context: Any) -> Any:
