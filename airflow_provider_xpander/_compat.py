@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from airflow import __version__ as AIRFLOW_VERSION
 from airflow.providers.common.compat.sdk import (
@@ -20,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
     BaseHook,
     BaseOperator,
+    BaseOperatorLink,
     BaseSensorOperator,
     Context,
     PokeReturnValue,
@@ -49,12 +52,19 @@ TaskDeferralError: type[Exception] = deferral_exceptions.TaskDeferralError
 TaskDeferralTimeout: type[Exception] | None = getattr(deferral_exceptions, "TaskDeferralTimeout", None)
 DEFERRAL_ERRORS = tuple(filter(None, (TaskDeferralError, TaskDeferralTimeout)))
 
+_VERSION = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
 # 3.3 tells a trigger when somebody ends its task; before, a trigger can only notice that it is cancelled.
-HAS_TRIGGER_ON_KILL = tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 3)
+HAS_TRIGGER_ON_KILL = _VERSION >= (3, 3)
+# A task can ask a person a question in Airflow's UI ("required actions").
+HAS_HUMAN_IN_THE_LOOP = _VERSION >= (3, 1)
+
+TRACER = "airflow_provider_xpander"
+"""Name of the instrumentation in traces."""
 
 __all__ = [
     "AIRFLOW_VERSION",
     "DEFERRAL_ERRORS",
+    "HAS_HUMAN_IN_THE_LOOP",
     "HAS_RETRY_POLICY",
     "HAS_TRIGGER_ON_KILL",
     "AirflowFailException",
@@ -64,6 +74,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
     "BaseSensorOperator",
     "Context",
     "PokeReturnValue",
@@ -71,12 +82,18 @@ __all__ = [
     "RetryPolicy",
     "TaskDeferred",
     "XComArg",
+    "ask_person",
+    "close_question",
     "context_of_late_resumption",
     "default_deferrable",
     "deferred_state",
     "is_deferral_timeout",
     "mask_secret",
     "masked",
+    "persons_answer",
+    "run_tracer",
+    "stats",
+    "xcom_of",
 ]
 
 
@@ -88,6 +105,49 @@ def default_deferrable() -> bool:
 def masked(text: str) -> str:
     """Return a text without the secrets that Airflow knows of."""
     return str(redact(text))
+
+
+def xcom_of(ti_key: Any, key: str) -> Any:
+    """
+    Read an XCom value of a task instance: in a worker of Airflow 3, or in the webserver of Airflow 2.
+
+    :param ti_key: the task instance or its key.
+    :param key: key of the value.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+
+    return XCom.get_value(ti_key=ti_key, key=key)
+
+
+def stats() -> Any:
+    """Return Airflow's metrics, which go to StatsD, OpenTelemetry or nowhere, as ``[metrics]`` says."""
+    from airflow.providers.common.compat.sdk import Stats
+
+    return Stats
+
+
+def run_tracer(ti: Any) -> tuple[Any, Any, Callable[[], object]] | None:
+    """
+    Return what writes a span into Airflow's trace of a task, or None if ``[traces] otel_on`` is not set.
+
+    :param ti: the task instance.
+    :return: an OpenTelemetry tracer; the context that has the span of the task, None for the present one; and
+        what sends the spans, where Airflow itself does not before the process ends.
+    """
+    if not conf.getboolean("traces", "otel_on", fallback=False):
+        return None
+    from opentelemetry import trace
+
+    if AIRFLOW_VERSION.startswith("2."):
+        from airflow.traces.otel_tracer import gen_context
+        from airflow.traces.tracer import Trace
+        from airflow.traces.utils import gen_span_id, gen_trace_id
+
+        # The span of the task is written by the scheduler, later; its ids are known already.
+        task_span = gen_context(int(gen_trace_id(ti.dag_run, as_int=True)), int(gen_span_id(ti, as_int=True)))
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(task_span))
+        return Trace.get_tracer(component=TRACER), parent, Trace.span_processor.force_flush
+    return trace.get_tracer(TRACER), None, lambda: None
 
 
 def is_deferral_timeout(error: BaseException) -> bool:
@@ -110,6 +170,82 @@ def context_of_late_resumption() -> Context | None:
 
     context = get_current_context()
     return context if getattr(context["ti"], "next_method", None) else None
+
+
+def ask_person(ti_id: Any, *, subject: str, body: str, options: Sequence[str]) -> None:
+    """
+    Put a question to the people who use Airflow's UI, from a worker (``HAS_HUMAN_IN_THE_LOOP``).
+
+    An answer to an earlier question of the same try is taken off; the text of that question stays.
+
+    :param ti_id: id of the task instance.
+    :param subject: one line.
+    :param body: Markdown.
+    :param options: what may be chosen, one of them.
+    """
+    from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+
+    upsert_hitl_detail(ti_id, list(options), subject, body=body, params={})
+
+
+async def persons_answer(ti_id: str) -> dict[str, Any] | None:
+    """
+    Read from within a triggerer what a person has answered.
+
+    :param ti_id: id of the task instance.
+    :return: as Airflow itself gives it to a task that it resumes; None without an answer, or without such a
+        question, as after a clear.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(_persons_answer)(ti_id)
+
+
+def _persons_answer(ti_id: str) -> dict[str, Any] | None:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
+
+    try:
+        found = get_hitl_detail_content_detail(UUID(ti_id))
+    except AirflowRuntimeError as error:
+        if _status_code(error) == 404:
+            return None
+        raise
+    if not found.response_received or not found.chosen_options:
+        return None
+    by = found.responded_by_user
+    return {
+        "chosen_options": list(found.chosen_options),
+        "responded_by_user": None if by is None else {"id": by.id, "name": by.name},
+    }
+
+
+async def close_question(ti_id: str, answer: str) -> None:
+    """
+    Answer a question from within a triggerer, so that nobody is asked it any more; too late is fine.
+
+    :param ti_id: id of the task instance.
+    :param answer: what to note as the answer.
+    """
+    from asgiref.sync import sync_to_async
+
+    await sync_to_async(_close_question)(ti_id, answer)
+
+
+def _close_question(ti_id: str, answer: str) -> None:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.execution_time.hitl import update_hitl_detail_response
+
+    try:
+        update_hitl_detail_response(UUID(ti_id), [answer], {})
+    except AirflowRuntimeError as error:
+        if _status_code(error) not in (404, 409):
+            raise
+
+
+def _status_code(error: Any) -> Any:
+    detail = getattr(getattr(error, "error", None), "detail", None)
+    return detail.get("status_code") if isinstance(detail, dict) else None
 
 
 async def deferred_state(task_instance: Any, xcom_key: str) -> tuple[str | None, Any]:

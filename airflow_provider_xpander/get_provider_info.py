@@ -1,4 +1,4 @@
-"""What Airflow reads to discover this provider: its connection type, form, hook, operators and sensor."""
+"""What Airflow reads to discover this provider: its connection type, hook, operators, sensor and link."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.xpander"]}],
         "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.xpander"]}],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.xpander"]}],
-        "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.xpander"]}],
+        "triggers": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{package}.triggers.xpander", f"{package}.triggers.asking"],
+            }
+        ],
+        "extra-links": [f"{package}.operators.links.XpanderRunLink"],
         "connection-types": [
             {
                 "connection-type": CONN_TYPE,

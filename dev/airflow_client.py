@@ -169,6 +169,27 @@ class AirflowClient:
             },
         )
 
+    # Questions to people (3.1 and newer)
+
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """Return what a task asks people, with the answer if there is one; None if it has asked nothing."""
+        try:
+            found = self._call("GET", f"{_task(dag_id, run_id, task_id)}/-1/hitlDetails")
+        except AirflowApiError as error:
+            if error.status_code == 404:
+                return None
+            raise
+        asked: dict[str, Any] = found.json()
+        return asked
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Choose one of the options, as the form in the UI does."""
+        self._call(
+            "PATCH",
+            f"{_task(dag_id, run_id, task_id)}/-1/hitlDetails",
+            json={"chosen_options": [option], "params_input": {}},
+        )
+
     # What a task leaves behind
 
     def xcom(

@@ -60,3 +60,12 @@ def test_parsing_a_dag_loads_no_driver() -> None:
     assert "airflow_provider_xpander.operators.xpander" in loaded
     assert not loaded & {*DRIVERS, "sseclient"}
     assert not [name for name in loaded if name.startswith("airflow_provider_xpander.emulator")]
+
+
+def test_parsing_a_dag_loads_nothing_of_lineage_and_traces_that_airflow_does_not_load_itself() -> None:
+    loaded = imported_by(
+        "airflow_provider_xpander.operators.xpander", "airflow_provider_xpander.operators.lineage"
+    )
+    more = loaded - imported_by("airflow_provider_xpander._compat", "airflow_provider_xpander.api.models")
+    assert "airflow_provider_xpander.operators.lineage" in more
+    assert not [name for name in more if name.partition(".")[0] in ("openlineage", "opentelemetry")]

@@ -12,6 +12,11 @@ import pytest
 
 from airflow_provider_xpander.get_provider_info import get_provider_info
 from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.operators.xpander import (
+    XpanderInvokeAgentOperator,
+    XpanderInvokeWorkflowOperator,
+)
+from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
 
 AIRFLOW = Path(airflow.__file__).parent
 
@@ -68,6 +73,16 @@ def test_the_connection_type_belongs_to_the_hook() -> None:
     module, _, name = kind["hook-class-name"].rpartition(".")
     assert getattr(importlib.import_module(module), name) is XpanderHook
     assert (kind["connection-type"], kind["hook-name"]) == (XpanderHook.conn_type, XpanderHook.hook_name)
+
+
+def test_the_links_of_operators_and_sensor_are_known_to_airflow() -> None:
+    """Airflow 2.11 shows no link of a class that is not listed here."""
+    used = {
+        f"{type(link).__module__}.{type(link).__name__}"
+        for operator in (XpanderInvokeAgentOperator, XpanderInvokeWorkflowOperator, XpanderTaskSensor)
+        for link in operator.operator_extra_links
+    }
+    assert used == set(get_provider_info()["extra-links"])
 
 
 def test_every_part_belongs_to_an_integration() -> None:

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_xpander._compat import XComArg
+from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP, XComArg
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import parse_request
 from airflow_provider_xpander.runs.adopt import Reattach
+from airflow_provider_xpander.runs.watch import OnPaused
 
 MODES = ("async", "sync", "stream")
 ON_TIMEOUT = ("stop", "leave")
 ON_KILL = ("stop", "leave")
-ON_PAUSED = ("wait", "fail")
+ON_PAUSED = ("wait", "fail", "ask")
 ON_STOPPED = ("fail", "skip")
 
 
@@ -27,6 +28,21 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
     if value not in allowed:
         raise XpanderValidationError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
+
+
+def check_on_paused(value: Any) -> OnPaused:
+    """
+    Return a value for ``on_paused``.
+
+    :raises XpanderValidationError: it is none, or this Airflow cannot ask anybody.
+    """
+    checked: OnPaused = check_choice("on_paused", value, ON_PAUSED)
+    if checked == "ask" and not HAS_HUMAN_IN_THE_LOOP:
+        raise XpanderValidationError(
+            f"on_paused='ask' needs Airflow 3.1 or newer, which can ask a person; this is {AIRFLOW_VERSION}, "
+            "where on_paused must be one of 'wait', 'fail'"
+        )
+    return checked
 
 
 def check_reattach(value: Any) -> Reattach:

@@ -14,15 +14,16 @@ from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.arguments import (
     MODES,
     ON_KILL,
-    ON_PAUSED,
     ON_STOPPED,
     ON_TIMEOUT,
     check_choice,
     check_fields,
+    check_on_paused,
     check_reattach,
     check_seconds,
     check_secret,
 )
+from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.masking import mask_request_secrets
 from airflow_provider_xpander.runs.exit import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
@@ -71,7 +72,8 @@ class XpanderRequestOperator(BaseOperator):
     :param on_timeout: ``stop`` the run when it is late, or ``leave`` it.
     :param on_kill_action: ``stop`` the run when the task is killed, cleared, marked, or fails for good while
         the run goes on, or ``leave`` it.
-    :param on_paused: ``wait`` while the run waits for a person, or ``fail``.
+    :param on_paused: ``wait`` while the run waits for a person, ``fail``, or ``ask`` in Airflow (3.1 and
+        newer) whether to keep waiting or to stop the run.
     :param on_stopped: ``fail`` or ``skip`` the Airflow task when the run was stopped.
     :param reattach: whether a retry takes over the run of an earlier attempt: ``True`` (one that is alive or
         completed), ``"same_request"`` (only if the request is the same), ``False`` (starts a new run). A
@@ -92,6 +94,7 @@ class XpanderRequestOperator(BaseOperator):
     }
     # Rendered only when the request is made, so that Airflow's table of rendered fields never has them.
     secret_template_fields: ClassVar[tuple[str, ...]] = ("mcp_servers", "user_tokens", "user_oidc_token")
+    operator_extra_links = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
 
     def __init__(
@@ -163,7 +166,7 @@ class XpanderRequestOperator(BaseOperator):
         self.timeout = None if timeout is None else check_seconds("timeout", timeout)
         self.on_timeout: OnTimeout = check_choice("on_timeout", on_timeout, ON_TIMEOUT)
         self.on_kill_action: OnKill = check_choice("on_kill_action", on_kill_action, ON_KILL)
-        self.on_paused: OnPaused = check_choice("on_paused", on_paused, ON_PAUSED)
+        self.on_paused: OnPaused = check_on_paused(on_paused)
         self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
         self.reattach = check_reattach(reattach)
         if mode != "async" and not wait_for_completion:

@@ -14,7 +14,7 @@ from airflow_provider_xpander._compat import (
     AirflowTaskTimeout,
     TaskDeferred,
 )
-from airflow_provider_xpander.api.errors import XpanderTaskError
+from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import Held, stop_and_tell, stop_quickly
@@ -56,9 +56,9 @@ class Custody:
             yield
         except BaseException as error:  # Airflow 2 ends a killed task with one that is no Exception
             late = isinstance(error, AirflowTaskTimeout)
-            if late or self.held.killed:
+            if (late or self.held.killed) and not self.held.settled:
                 self.held.settled = True
-                found = starter.find_quickly()
+                found = self._find(starter)
                 if not found:
                     self.log.warning(
                         "No run with %s in its title is in sight; it may show later", self.held.sign
@@ -68,6 +68,13 @@ class Custody:
                 else:
                     self.drop(found)
             raise
+
+    def _find(self, starter: RunStarter) -> list[str]:
+        try:
+            return self.hook.run(starter.going_on())
+        except XpanderError as error:
+            self.log.error("%s A run that may have been started could not be looked for.", error)
+            return []
 
     @contextmanager
     def while_going_on(self, task_id: str) -> Iterator[None]:
@@ -146,7 +153,7 @@ class Custody:
 
 def on_kill(held: Held, log: Any, action: OnKill) -> None:
     """
-    Answer a kill with one short call that needs nothing of Airflow.
+    Answer a kill with one short stop that needs nothing of Airflow.
 
     :param held: what is known of the attempt.
     :param log: where to say what was done.
@@ -155,10 +162,10 @@ def on_kill(held: Held, log: Any, action: OnKill) -> None:
     held.killed = True
     if held.settled:
         return
-    if held.task_id is None:
+    if action == "stop":
+        stop_quickly(held, log)
+    elif held.task_id is None:
         log.warning("Killed while a run was being started; if there is one, its title has %s", held.sign)
-    elif action == "leave":
+    else:
         why = "the task was killed, and on_kill_action says so"
         log.info("%s", goes_on(held.task_id, held.settings, held.target_id, why))
-    else:
-        stop_quickly(held, log)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
@@ -20,13 +22,15 @@ from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
-from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
+from airflow_provider_xpander.operators.links import LINK_KEY
+from airflow_provider_xpander.operators.observed import XpanderObservedOperator
 from airflow_provider_xpander.operators.starter import RunStarter
-from airflow_provider_xpander.operators.stopping import Held
+from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
+from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused, timed_out
 from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
@@ -45,13 +49,14 @@ from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
-class XpanderInvokeOperator(XpanderRequestOperator):
+class XpanderInvokeOperator(XpanderObservedOperator):
     """Base of the operators that run an agent or a workflow and return its answer."""
 
-    _held: Held | None = None
-    """What a kill needs: read once, because a kill may not ask Airflow for anything."""
+    _report: StatusReport
+    """The log of the wait, of this process."""
 
     def execute(self, context: Context) -> Any:
         """Start a run, or take over an earlier attempt's; wait for it here, or defer, or return its id."""
@@ -61,22 +66,24 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             deadline = self._deadline(context)
             target = self.target()
             self._held = held = Held(hook.settings, target.id)
+            self._report = report = StatusReport(self.log, hook.settings)
             custody = self._custody(context, hook, held)
             starter = self._starter(context, custody, target, deadline)
-            held.sign = str(starter.mark)
+            held.sign, held.search = str(starter.mark), partial(starter.going_on, lag=KILL_LAG)
             # What cannot be stored would lose the run when deferring.
-            json.dumps(self._trigger("", starter, deadline).serialize()[1])
+            json.dumps(self._trigger("", target.id, deadline, None).serialize()[1])
             self.log.info("Starting %s", target)
-            report = StatusReport(self.log)
             stream = Streaming(hook, held, self.log, report, masked) if self.mode == "stream" else None
             with custody.while_starting(starter):
                 task = starter.obtain(stream.submit if stream else self._submit(hook, deadline))
-            held.task_id = task.id
+            held.task_id, self._seen = task.id, task
             if held.killed:
                 self.on_kill()
             with custody.while_going_on(task.id):
                 context["ti"].xcom_push(TASK_ID_KEY, task.id)
                 note_run(context, starter.identity, task.id)
+                link = task_link(hook.settings, task_id=task.id, agent_id=target.id)
+                context["ti"].xcom_push(LINK_KEY, link)
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
                     return task.id
@@ -85,30 +92,19 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 if isinstance(over, Again) and stream:
                     over = stream.follow(watch)
                 if isinstance(over, Again) and self.deferrable:
-                    self.defer(
-                        trigger=self._trigger(task.id, starter, deadline),
-                        method_name="execute_complete",
-                        kwargs={"newer_than": starter.newer_than},
-                        timeout=None
-                        if deadline is None
-                        else timedelta(seconds=deadline - time.time() + BACKSTOP),
-                    )
+                    self._defer(self._trigger(task.id, target.id, deadline, starter.newer_than))
                 if isinstance(over, Again):
                     over = hook.run(follow(watch, report=report, waiting=report.waiting))
-                return self._conclude(context, custody, watch, over)
+                return self._conclude(context, custody, watch, over, deadline)
 
-    def execute_complete(self, context: Context, event: Any, newer_than: float | None = None) -> Any:
+    def execute_complete(
+        self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
+    ) -> Any:
         """Take up the task again when the trigger has fired: fetch the answer, or fail."""
-        from airflow_provider_xpander.hooks.xpander import XpanderHook
-
         found = read_event(event)
         task_id = found.xpander_task_id
         watch = self._watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE, newer_than)
-        self._held = held = Held(None, found.agent_id, task_id)
-        hook = XpanderHook(self.xpander_conn_id)
-        custody = self._custody(context, hook, held)
-        with hook, failing_at_once(), custody.while_going_on(task_id):
-            held.settings = hook.settings
+        with self._resumed(context, task_id, found.agent_id) as (hook, custody):
             over = Over(found.end)
             if found.end is End.ERROR:
                 failed = f"The wait for xpander task {task_id} failed: {found.message}"
@@ -128,7 +124,22 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
             if over.task is not None:
                 self.log.info("While deferred: xpander task %s %s", task_id, recap(over.task))
-            return self._conclude(context, custody, watch, over)
+            return self._conclude(context, custody, watch, over, deadline)
+
+    @contextmanager
+    def _resumed(
+        self, context: Context, task_id: str, agent_id: str | None
+    ) -> Iterator[tuple[XpanderHook, Custody]]:
+        """Take the run into custody again, in another process than the one that has started it."""
+        from airflow_provider_xpander.hooks.xpander import XpanderHook
+
+        self._held = held = Held(None, agent_id, task_id)
+        hook = XpanderHook(self.xpander_conn_id)
+        custody = self._custody(context, hook, held)
+        with hook, failing_at_once(), custody.while_going_on(task_id):
+            held.settings = hook.settings
+            self._report = StatusReport(self.log, hook.settings)
+            yield hook, custody
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; where Airflow has given up the deferral, see to the run before the task fails."""
@@ -168,7 +179,10 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             last = custody.see_to_late([task_id]) if late else custody.see_to(task_id)
         return last[0] if last and last[0].status is TaskStatus.COMPLETED else None
 
-    def _conclude(self, context: Context, custody: Custody, watch: Watch, over: Over) -> Any:
+    def _conclude(
+        self, context: Context, custody: Custody, watch: Watch, over: Over, deadline: float | None
+    ) -> Any:
+        self._seen = over.task or self._seen
         if over.end is End.TIMEOUT:
             return self._late(context, custody, watch, over.task)
         if over.task is None or over.end is End.ERROR:
@@ -176,9 +190,20 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 f"The wait for xpander task {watch.task_id} ended without a reason"
             )
         if over.end is End.PAUSED:
+            self._report(over.task)
             publish_summary(context["ti"], over.task)
-            raise paused(over.task)
+            if over.task.status is not TaskStatus.PAUSED:
+                self.log.info("The run has gone on meanwhile")
+                agent_id = custody.held.target_id
+                self._defer(self._trigger(over.task.id, agent_id, deadline, watch.newer_than))
+            return self._paused(context, custody, watch, over.task, deadline)
         return self._finish(context, over.task)
+
+    def _paused(
+        self, context: Context, custody: Custody, watch: Watch, task: Task, deadline: float | None
+    ) -> Any:
+        """Decide what becomes of the task of a run that is paused and not to be waited for."""
+        raise paused(task)
 
     def _late(self, context: Context, custody: Custody, watch: Watch, seen: Task | None) -> Any:
         stopped: bool | None = None
@@ -191,8 +216,11 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self.log.info("xpander task %s completed just before it was to be stopped", seen.id)
             return self._finish(context, seen)
         if seen is not None:
+            self._seen = seen
             self.log.info("xpander task %s %s", seen.id, recap(seen))
             publish_summary(context["ti"], seen)
+            if watch.has_ended(seen):
+                self._observe(context, seen)
         raise timed_out(watch.task_id, seen.status.value if seen else None, self.timeout, stopped)
 
     def _finish(self, context: Context, task: Task) -> Any:
@@ -200,6 +228,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self._held.settled = True
         wants_json = self.output_format == "json" or self.output_schema is not None
         self.log.info(account(task))
+        self._observe(context, task)
         try:
             return publish(context["ti"], task, wants_json=wants_json)
         except XpanderTaskStopped as error:
@@ -248,9 +277,14 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         return invoke
 
     def _watch(
-        self, task_id: str, poll_interval: float, deadline: float | None, newer_than: float | None
+        self,
+        task_id: str,
+        poll_interval: float,
+        deadline: float | None,
+        newer_than: float | None,
+        asked: str | None = None,
     ) -> Watch:
-        return Watch(task_id, poll_interval, deadline, self.on_paused, newer_than)
+        return Watch(task_id, poll_interval, deadline, self.on_paused, newer_than, asked=asked)
 
     def _deadline(self, context: Context) -> float | None:
         started = getattr(context["ti"], "start_date", None)
@@ -261,16 +295,36 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             started=started.timestamp() if started else None,
         )
 
-    def _trigger(self, task_id: str, starter: RunStarter, deadline: float | None) -> Any:
+    def _defer(
+        self, trigger: XpanderTaskTrigger, method: str = "execute_complete", **kwargs: Any
+    ) -> NoReturn:
+        """Wait in the triggerer; Airflow's own limit lies behind the deadline, because it asks nobody."""
+        left = None if trigger.deadline is None else trigger.deadline - time.time() + BACKSTOP
+        self.defer(
+            trigger=trigger,
+            method_name=method,
+            kwargs={"newer_than": trigger.newer_than, "deadline": trigger.deadline, **kwargs},
+            timeout=None if left is None else timedelta(seconds=max(1.0, left)),
+        )
+
+    def _trigger(
+        self,
+        task_id: str,
+        agent_id: str | None,
+        deadline: float | None,
+        newer_than: float | None,
+        asked: str | None = None,
+    ) -> XpanderTaskTrigger:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         return XpanderTaskTrigger(
             xpander_task_id=task_id,
-            agent_id=starter.target.id,
+            agent_id=agent_id,
             xpander_conn_id=self.xpander_conn_id,
             poll_interval=self.poll_interval,
             deadline=deadline,
             on_paused=self.on_paused,
             on_kill_action=self.on_kill_action,
-            newer_than=starter.newer_than,
+            newer_than=newer_than,
+            asked=asked,
         )

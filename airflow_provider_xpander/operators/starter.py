@@ -13,6 +13,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderNotFoundError,
     XpanderValidationError,
 )
+from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.runs.adopt import Adopt, Reattach, Start, decide
 from airflow_provider_xpander.runs.consequence import FINAL
@@ -67,7 +68,13 @@ class RunStarter:
                 "source": f"airflow {self.mark}",
             }
         )
-        self._wanted = Wanted(self.target.id, self.identity.digest, self.since)
+        self._wanted = Wanted(
+            self.target.id,
+            self.identity.digest,
+            self.since,
+            # After a clear, an older run of the same task may have the same input.
+            input=self.request.body()["input"] if self.identity.first_try == 1 else None,
+        )
 
     def obtain(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
         """
@@ -91,14 +98,18 @@ class RunStarter:
             self._wait_for_thread(self.request.id)
         return self._submit(submit)
 
-    def find_quickly(self) -> list[str]:
-        """Find the runs of this identity that go on, with one look, for an attempt that is being ended."""
-        try:
-            found = [*self._known_runs(), *self.hook.run(find_runs(self._wanted, lag=(0.0,)))]
-        except XpanderError as error:
-            self.log.error("%s A run that may have been started could not be looked for.", error)
-            return []
-        return list(dict.fromkeys(task.id for task in found if not task.status.is_terminal))
+    def going_on(self, *, lag: Sequence[float] = (0.0,)) -> Steps[list[str]]:
+        """
+        Look for the runs of this identity that go on, for an attempt that is being ended.
+
+        :param lag: seconds before each look.
+        :return: their ids.
+        """
+        known = yield from get_known(self._known_ids())
+        # Without its mark it could be a stranger's: that is too little to stop it.
+        listed = yield from find_runs(replace(self._wanted, input=None), lag=lag)
+        found = {task.id: task for task in [*self._known_ours(known), *listed]}
+        return [task.id for task in found.values() if not task.status.is_terminal]
 
     def _look_back(self) -> Start | Adopt:
         if self.reattach is False or self.try_number <= self.identity.first_try:
@@ -121,13 +132,18 @@ class RunStarter:
         return decide(found, self.mark, self.reattach)
 
     def _known_runs(self) -> list[Task]:
-        """Read the runs whose ids are known: noted down, chosen by us, or that of the thread."""
+        return self._known_ours(self.hook.run(get_known(self._known_ids())))
+
+    def _known_ids(self) -> list[str]:
+        """Return the ids that runs of earlier attempts have: noted down, chosen by us, or the thread's."""
         ids = [self.noted] if self.noted else []
         if self.request.id is not None:
             ids.append(self.request.id)
         elif self.hook.settings.client_task_ids:
             ids += map(self.identity.client_id, range(self.identity.first_try, self.try_number + 1))
-        found = self.hook.run(get_known(ids))
+        return ids
+
+    def _known_ours(self, found: Sequence[Task]) -> list[Task]:
         # A thread belongs to whoever had its last turn.
         return [task for task in found if task.id != self.request.id or self._is_ours(task)]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from airflow_provider_xpander.api.models import Target
 from airflow_provider_xpander.operators.arguments import check_id
-from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
+from airflow_provider_xpander.operators.asking import XpanderAskingOperator
 
 
-class XpanderInvokeAgentOperator(XpanderInvokeOperator):
+class XpanderInvokeAgentOperator(XpanderAskingOperator):
     """
     Run an agent and return its answer.
 
@@ -20,7 +20,7 @@ class XpanderInvokeAgentOperator(XpanderInvokeOperator):
     :param agent_id: id of the agent.
     """
 
-    template_fields: Sequence[str] = ("agent_id", *XpanderInvokeOperator.template_fields)
+    template_fields: Sequence[str] = ("agent_id", *XpanderAskingOperator.template_fields)
 
     def __init__(self, *, agent_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -33,7 +33,7 @@ class XpanderInvokeAgentOperator(XpanderInvokeOperator):
         return Target.agent(self.agent_id, self.version)
 
 
-class XpanderInvokeWorkflowOperator(XpanderInvokeOperator):
+class XpanderInvokeWorkflowOperator(XpanderAskingOperator):
     """
     Run a workflow and return its answer.
 
@@ -43,7 +43,7 @@ class XpanderInvokeWorkflowOperator(XpanderInvokeOperator):
     :param workflow_id: id of the workflow.
     """
 
-    template_fields: Sequence[str] = ("workflow_id", *XpanderInvokeOperator.template_fields)
+    template_fields: Sequence[str] = ("workflow_id", *XpanderAskingOperator.template_fields)
 
     def __init__(self, *, workflow_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_xpander.api.errors import TEXT_LIMIT, XpanderError, printable
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.usage import seconds_of
 
 # Airflow's serialisation gives these keys a meaning of its own: it refuses them or turns the value that holds
 # them into an object. A "~" before such a key takes that meaning away; taking one "~" off restores it.
@@ -108,11 +109,11 @@ def summarize(task: Task) -> dict[str, Any]:
     """
     Return what XCom ``xpander_task`` holds: a fixed list of fields, none of which can carry a secret.
 
-    Times are ISO 8601 texts.
+    Times are ISO 8601 texts, ``duration`` is in seconds.
     """
     fields = {
         "id", "agent_id", "status", "title", "created_at", "started_at", "finished_at", "tokens",
         "is_manually_stopped", "used_mutating_tools", "agent_version", "llm_model_provider", "llm_model_name",
     }  # fmt: skip
     summary: dict[str, Any] = xcom_safe(task.model_dump(mode="json", include=fields))
-    return summary
+    return {**summary, "duration": seconds_of(task)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from airflow_provider_xpander.api.errors import XpanderNotFoundError
 from airflow_provider_xpander.api.exchange import Sleep, Steps, exchange
@@ -13,6 +15,8 @@ from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import get_task, list_tasks
 from airflow_provider_xpander.runs.adopt import is_usable
 from airflow_provider_xpander.runs.identity import read_mark
+
+log = logging.getLogger(__name__)
 
 MARGIN = timedelta(minutes=10)
 """How far the clocks of Airflow and of the service may be apart."""
@@ -24,6 +28,10 @@ LOOKUP_ATTEMPTS = 20
 """How often one request of a look-up is made, over some two minutes: what it finds is worth a run."""
 LAG = (0.0, 5.0, 10.0)
 """Seconds before each look: a list may lag behind the submit."""
+
+_ASKED = ("text", "files")
+_UNSPECIFIC = frozenset({None, "", "api"})
+"""What ``source`` is where a service does not keep the one that it was sent (seed samples have ``api``)."""
 
 _POLICY = RetryPolicy(attempts=LOOKUP_ATTEMPTS)
 
@@ -37,12 +45,15 @@ class Wanted:
     :param digest: of the identity that it was started for.
     :param since: the earliest time at which it can have been created, or None if that is unknown.
     :param known: ids of runs of the same identity that are not meant, because they ended before.
+    :param input: what was asked, by which a run is known where the service keeps no mark at all; None if
+        that could be an older run of the same task.
     """
 
     target_id: str
     digest: str
     since: datetime | None = None
     known: frozenset[str] = frozenset()
+    input: Mapping[str, Any] | None = None
 
     def is_in(self, text: str | None) -> bool:
         """Whether a title or source carries the mark."""
@@ -60,10 +71,22 @@ class Wanted:
         in_time = self.since is None or task.created_at is None or task.created_at >= self.since - MARGIN
         return in_time and read_mark(task.title) is None
 
+    def looks_like(self, record: Task) -> bool:
+        """Whether a full record without any mark is of the same input, and of that time."""
+        if self.input is None or record.input is None or self.since is None or record.created_at is None:
+            return False
+        return (
+            record.source in _UNSPECIFIC
+            and record.created_at >= self.since - MARGIN
+            and all((record.input.get(part) or None) == (self.input.get(part) or None) for part in _ASKED)
+        )
+
 
 def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG) -> Steps[list[Task]]:
     """
     Find the runs that carry the mark, by title, or by source where the service has rewritten the titles.
+
+    Where it has kept neither, the one run of that time with the very input is taken, if there is just one.
 
     A run that goes on or has completed ends the search. One that failed does not: a later attempt may have
     started another.
@@ -73,7 +96,7 @@ def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG) -> Steps[list[Task]
     :return: full records, as the service sent them; empty if there is no such run.
     :raises XpanderError: the service does not answer, so nothing is known.
     """
-    others: set[str] = set()
+    others: dict[str, Task] = {}
     for seconds in lag:
         if seconds:
             yield Sleep(seconds)
@@ -85,18 +108,47 @@ def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG) -> Steps[list[Task]
             found += yield from _by_source(wanted, hidden, others)
         if found:
             return found
-    return []
+    return _only_look_alike(wanted, others.values())
 
 
-def _by_source(wanted: Wanted, listed: Sequence[Task], others: set[str]) -> Steps[list[Task]]:
+def _only_look_alike(wanted: Wanted, records: Collection[Task]) -> list[Task]:
+    alike = [record for record in records if wanted.looks_like(record)]
+    if not alike:
+        return []
+    if len(alike) > 1:
+        log.warning(
+            "%d tasks of %s have the input of the run that is looked for and no mark, so none is taken: %s",
+            len(alike),
+            wanted.target_id,
+            ", ".join(task.id for task in alike),
+        )
+        return []
+    log.warning(
+        "xpander task %s has lost its mark, but it is the only one of %s in that time with the same input: "
+        "it is taken for the run",
+        alike[0].id,
+        wanted.target_id,
+    )
+    return alike
+
+
+def _by_source(wanted: Wanted, listed: Sequence[Task], others: dict[str, Task]) -> Steps[list[Task]]:
     """Read the full records of tasks until one is the run; ``others`` remembers those that are not."""
     found: list[Task] = []
-    for task in [task for task in listed if task.id not in others][:MAX_RECORDS]:
+    unread = [task for task in listed if task.id not in others]
+    if len(unread) > MAX_RECORDS:
+        log.warning(
+            "%d tasks of %s may be the run that is looked for; the first %d of them are read",
+            len(unread),
+            wanted.target_id,
+            MAX_RECORDS,
+        )
+    for task in unread[:MAX_RECORDS]:
         for record in (yield from get_known([task.id])):
             if wanted.is_in(record.source):
                 found.append(record)
             else:
-                others.add(task.id)
+                others[record.id] = record
         if any(map(is_usable, found)):
             break
     return found
@@ -121,6 +173,10 @@ def _listed(wanted: Wanted) -> Steps[list[Task]]:
             break
         if since is not None and _is_past(page.items, since):
             break
+    else:
+        log.warning(
+            "The look-up has read %d pages of the tasks of %s and ends there", MAX_PAGES, wanted.target_id
+        )
     return list(tasks.values())
 
 

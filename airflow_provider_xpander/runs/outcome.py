@@ -14,6 +14,10 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.runs.usage import usage_of
+
+ADDRESS_LIMIT = 4000
+"""Greatest length of a log-in address that is shown whole: with its state and scopes it is a long one."""
 
 
 def failure(task: Task) -> XpanderTaskError | None:
@@ -39,14 +43,14 @@ def failure(task: Task) -> XpanderTaskError | None:
 
 def account(task: Task) -> str:
     """Sum up a run that has ended in one line: how, after how long, and what it used."""
+    usage = usage_of(task)
     parts = [f"xpander task {task.id} ended {task.status.value}"]
-    begun = task.started_at or task.created_at
-    if begun is not None and task.finished_at is not None:
-        parts.append(f"after {(task.finished_at - begun).total_seconds():.1f} s")
-    if task.tokens is not None and task.tokens.total_tokens is not None:
-        parts.append(f"with {task.tokens.total_tokens} tokens")
-    if task.llm_model_name:
-        parts.append(f"of {printable(task.llm_model_name, 100)}")
+    if usage.seconds is not None:
+        parts.append(f"after {usage.seconds:.1f} s")
+    if usage.total_tokens is not None:
+        parts.append(f"with {usage.total_tokens} tokens")
+    if usage.model:
+        parts.append(f"of {printable(usage.model, 100)}")
     return " ".join(parts)
 
 
@@ -66,12 +70,15 @@ def pause_reason(task: Task) -> str:
     login = task.pending_eca_request
     if login is not None and (login.auth_url or login.connector_name):
         name = printable(login.connector_name or "a connector", 100)
-        return f"somebody has to log in to {name} at {printable(login.auth_url or 'the console')}"
+        where = printable(login.auth_url or "the console", ADDRESS_LIMIT)
+        return f"somebody has to log in to {name} at {where}"
     if task.hitl_request:
         node = task.hitl_request.get("wait_node_id")
         title = task.hitl_request.get("title")
         detail = f" ({printable(title, 100)})" if title else f" (node {printable(node, 100)})" if node else ""
         return f"a person has to answer{detail}"
+    if task.deep_planning is not None and task.deep_planning.question_raised:
+        return "the agent has a question about its plan"
     return "nobody is asked; it may go on by its own schedule"
 
 

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.heartbeat import Heartbeat
+from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import pause_reason
+from airflow_provider_xpander.runs.pausing import pause_of
 from airflow_provider_xpander.runs.progress import Progress
 
 
@@ -25,13 +28,23 @@ class StatusReport:
     Write a line whenever a task's status or progress differs from the one before, and signs of life.
 
     :param log: where to.
+    :param settings: those of the connection, for the link to a paused run.
+    :param asked: the pause that was told already (``runs/pausing.py``).
     :param clock: gives Unix seconds.
     """
 
-    def __init__(self, log: Log, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        log: Log,
+        settings: Settings | None = None,
+        asked: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._log = log
+        self._settings = settings
         self._clock = clock
-        self._last: TaskStatus | None = None
+        self._last: TaskStatus | None = TaskStatus.PAUSED if asked else None
+        self._pause = asked
         self._progress = Progress()
         self._heartbeat = Heartbeat(clock())
         self._task_id: str | None = None
@@ -43,11 +56,14 @@ class StatusReport:
         for news in progress.since(self._progress):
             self._log.info("xpander task %s %s", task.id, news)
         self._progress = progress.over(self._progress)
-        if task.status is self._last:
+        pause = pause_of(task)
+        if task.status is self._last and pause == self._pause:
             return
-        self._last = task.status
-        if task.status is TaskStatus.PAUSED:
-            self._log.info("xpander task %s is paused: %s", task.id, pause_reason(task))
+        self._last, self._pause = task.status, pause
+        if pause is not None:
+            link = self._settings and task_link(self._settings, task_id=task.id, agent_id=task.agent_id)
+            where = f" ({link})" if link else ""
+            self._log.info("xpander task %s is paused: %s%s", task.id, pause_reason(task), where)
         else:
             self._log.info("xpander task %s is %s", task.id, task.status.value)
 

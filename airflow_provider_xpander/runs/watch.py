@@ -19,12 +19,12 @@ from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchang
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
 from airflow_provider_xpander.api.routes import get_task
-from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.consequence import PASSING
+from airflow_provider_xpander.runs.pausing import pause_of
 
 log = logging.getLogger(__name__)
 
-OnPaused = Literal["wait", "fail"]
+OnPaused = Literal["wait", "fail", "ask"]
 
 NOT_FOUND_GRACE = 60.0
 """Seconds for which an unknown task is taken for one that is not visible yet (contract section 10)."""
@@ -84,6 +84,8 @@ class Watch:
     :param on_paused: whether a paused run ends the wait.
     :param newer_than: Unix seconds; an end as old as that is of the thread's previous turn, which reads may
         still show after the next one was posted (contract 2.3).
+    :param asked: the pause that a person was asked about already (``runs/pausing.py``); only another one ends
+        the wait.
     """
 
     task_id: str
@@ -91,6 +93,7 @@ class Watch:
     deadline: float | None = None
     on_paused: OnPaused = "wait"
     newer_than: float | None = None
+    asked: str | None = None
     _seen: Task | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
@@ -108,7 +111,10 @@ class Watch:
         self._refused = False
         if self.has_ended(task):
             return Over(End.FINISHED, task)
-        if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
+        pause = pause_of(task)
+        if pause is None:
+            self.asked = None
+        elif self.on_paused != "wait" and pause != self.asked:
             return Over(End.PAUSED, task)
         return self._again(self.poll_interval, now)
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 from airflow_provider_xpander._compat import (
@@ -19,16 +18,21 @@ from airflow_provider_xpander._compat import (
     default_deferrable,
 )
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
-from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
+from airflow_provider_xpander.observing import observe
+from airflow_provider_xpander.operators.arguments import check_choice, check_id
+from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.runs.consequence import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
+from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
+from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import publish, publish_summary
 
 
@@ -49,7 +53,11 @@ class XpanderTaskSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("xpander_task_id", "xpander_conn_id")
+    operator_extra_links = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
+
+    _linked = False
+    _reporter: StatusReport | None = None
 
     def __init__(
         self,
@@ -65,7 +73,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         self.xpander_task_id = xpander_task_id
         self.xpander_conn_id = xpander_conn_id
         self.output_format = output_format
-        self.on_paused = check_choice("on_paused", on_paused, ON_PAUSED)
+        self.on_paused = check_choice("on_paused", on_paused, ("wait", "fail"))
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         if output_format is not None:
             check_choice("output_format", output_format, ("text", "markdown", "json", "voice"))
@@ -90,13 +98,14 @@ class XpanderTaskSensor(BaseSensorOperator):
             except PASSING as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
-            self._report(task)
+            self._report(hook.settings)(task)
+            self._link(context, hook.settings, task)
             if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
                 publish_summary(context["ti"], task)
                 raise paused(task)
             if not task.status.is_terminal:
                 return False
-            return PokeReturnValue(is_done=True, xcom_value=self._answer(context, task))
+            return PokeReturnValue(is_done=True, xcom_value=self._answer(context, hook.settings, task))
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Take up the task again when the trigger has fired."""
@@ -123,7 +132,7 @@ class XpanderTaskSensor(BaseSensorOperator):
             else:
                 task = hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL)
             self.log.info("While deferred: xpander task %s %s", task_id, recap(task))
-            return self._answer(context, task)
+            return self._answer(context, hook.settings, task)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -156,11 +165,21 @@ class XpanderTaskSensor(BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout + BACKSTOP),
         )
 
-    def _answer(self, context: Context, task: Task) -> Any:
+    def _link(self, context: Context, settings: Settings, task: Task) -> None:
+        """Push the link once for each process: a reschedule empties XCom."""
+        if not self._linked:
+            link = task_link(settings, task_id=task.id, agent_id=task.agent_id)
+            context["ti"].xcom_push(LINK_KEY, link)
+            self._linked = True
+
+    def _answer(self, context: Context, settings: Settings, task: Task) -> Any:
         self.log.info(account(task))
+        invocation = Invocation("workflow" if task.is_orchestration else "agent")
+        observe(task, context["ti"], invocation, settings, self.log)
         wants_json = (self.output_format or task.output_format) == "json"
         return publish(context["ti"], task, wants_json=wants_json)
 
-    @cached_property
-    def _report(self) -> StatusReport:
-        return StatusReport(self.log)
+    def _report(self, settings: Settings) -> StatusReport:
+        if self._reporter is None:
+            self._reporter = StatusReport(self.log, settings)
+        return self._reporter

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,13 +32,23 @@ BUDGET = 3600.0
 PATIENCE = 60.0
 """Seconds that a trigger waits for its stop; behind that, and behind its end, the stop goes on."""
 
+_ON_ITS_WAY = ("scheduled", "queued", "running")
+"""States of a task instance between its deferral and the next, or its end."""
+
 _POLICY = RetryPolicy(attempts=1000, cap=30.0, patience=BUDGET)
 
 _background: set[asyncio.Task[None]] = set()  # strong references: the event loop holds only weak ones
 
 
 async def stop_unless_wanted(
-    task_instance: Any, *, xpander_task_id: str, conn_id: str, action: OnKill, log: Any, link: str = ""
+    task_instance: Any,
+    *,
+    xpander_task_id: str,
+    conn_id: str,
+    action: OnKill,
+    log: Any,
+    link: str = "",
+    taken_up: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
     """
     Stop a run whose trigger is cancelled, unless its task instance is still deferred on this very run.
@@ -51,6 +61,8 @@ async def stop_unless_wanted(
     :param action: what the author wants; ``leave`` only says so.
     :param log: where to say what was done.
     :param link: where a person finds the run, if it is left.
+    :param taken_up: tells of a task instance that waits for a worker, or has one, whether it goes on with the
+        run, rather than that it was cleared; without it, none does.
     """
     if task_instance is None:
         return
@@ -61,19 +73,28 @@ async def stop_unless_wanted(
             f": {link}" if link else "",
         )
         return
-    task = asyncio.create_task(_stop_unless_wanted(task_instance, xpander_task_id, conn_id, action, log))
+    task = asyncio.create_task(
+        _stop_unless_wanted(task_instance, xpander_task_id, conn_id, action, log, taken_up)
+    )
     _background.add(task)
     task.add_done_callback(_background.discard)
     await asyncio.wait({task}, timeout=PATIENCE)
 
 
 async def _stop_unless_wanted(
-    task_instance: Any, xpander_task_id: str, conn_id: str, action: OnKill, log: Any
+    task_instance: Any,
+    xpander_task_id: str,
+    conn_id: str,
+    action: OnKill,
+    log: Any,
+    taken_up: Callable[[], Awaitable[bool]] | None,
 ) -> None:
     wanted: bool | None = None
     try:
         state, current = await deferred_state(task_instance, TASK_ID_KEY)
-        wanted = state == "deferred" and current == xpander_task_id
+        wanted = current == xpander_task_id and (
+            state == "deferred" or (state in _ON_ITS_WAY and taken_up is not None and await taken_up())
+        )
     except Exception as error:  # whatever the look-up dies of, the decision is the same
         log.warning(
             "Whether xpander task %s is still wanted could not be found out, so it is left running: %s",

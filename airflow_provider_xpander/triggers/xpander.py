@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL, AirflowNotFoundException
 from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.event import event_of
 from airflow_provider_xpander.runs.exit import OnKill
@@ -32,10 +34,11 @@ class XpanderTaskTrigger(BaseTrigger):
     :param xpander_conn_id: id of a connection of type ``xpander``.
     :param poll_interval: seconds between two looks.
     :param deadline: Unix seconds at which the wait ends, or None.
-    :param on_paused: ``wait``, or ``fail`` to fire when the run is paused.
+    :param on_paused: ``wait``, or ``fail`` or ``ask`` to fire when the run is paused.
     :param on_kill_action: ``stop`` the run when somebody ends the Airflow task while it is deferred, or
         ``leave`` it, as a sensor does.
     :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
+    :param asked: the pause that a person was asked about already; it does not make the trigger fire.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class XpanderTaskTrigger(BaseTrigger):
         on_paused: OnPaused = "wait",
         on_kill_action: OnKill = "leave",
         newer_than: float | None = None,
+        asked: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.xpander_task_id = xpander_task_id
@@ -58,6 +62,7 @@ class XpanderTaskTrigger(BaseTrigger):
         self.on_paused: OnPaused = on_paused
         self.on_kill_action: OnKill = on_kill_action
         self.newer_than = newer_than
+        self.asked = asked
         self._link = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -73,6 +78,7 @@ class XpanderTaskTrigger(BaseTrigger):
                 "on_paused": self.on_paused,
                 "on_kill_action": self.on_kill_action,
                 "newer_than": self.newer_than,
+                "asked": self.asked,
             },
         )
 
@@ -101,17 +107,30 @@ class XpanderTaskTrigger(BaseTrigger):
             action=self.on_kill_action,
             log=self.log,
             link=self._link,
+            taken_up=self._taken_up,
         )
 
     async def _wait(self) -> dict[str, Any]:
         watch = Watch(
-            self.xpander_task_id, self.poll_interval, self.deadline, self.on_paused, self.newer_than
+            self.xpander_task_id,
+            self.poll_interval,
+            self.deadline,
+            self.on_paused,
+            self.newer_than,
+            asked=self.asked,
         )
         try:
             async with shared_client(self.xpander_conn_id) as client:
                 self._link = task_link(client.settings, task_id=self.xpander_task_id, agent_id=self.agent_id)
-                over: Over = await client.run(follow(watch, report=StatusReport(self.log)))
+                over: Over = await client.run(follow(watch, report=self._reporter(client.settings)))
         except (AirflowNotFoundException, ValueError) as error:
             # The connection was changed or removed while the task waited.
             return event_of(self.xpander_task_id, self.agent_id, message=printable(error))
         return event_of(self.xpander_task_id, self.agent_id, over)
+
+    def _reporter(self, settings: Settings) -> Callable[[Task], None]:
+        return StatusReport(self.log, settings, self.asked)
+
+    async def _taken_up(self) -> bool:
+        """Whether a worker has the run in its hands, although this trigger has not fired."""
+        return False

@@ -81,7 +81,7 @@ def test_an_answer_that_is_not_json_fails_at_once_and_is_kept(way: dict[str, Any
     with pytest.raises(AirflowFailException, match=r"not the JSON that was asked for.*Sure! Here is what"):
         run_through(agent(agent_id="not-json", output_schema=SCHEMA, **way), ti.context())
     assert ti.xcom["xpander_raw_result"].startswith("Sure! Here is what I found: hello.")
-    assert list(ti.xcom) == ["xpander_task_id", "xpander_task", "xpander_raw_result"]
+    assert list(ti.xcom) == ["xpander_task_id", "xpander_link", "xpander_task", "xpander_raw_result"]
 
 
 def test_the_message_shows_the_first_500_characters_and_xcom_holds_all(service: Service) -> None:

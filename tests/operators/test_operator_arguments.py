@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseOperator
 
+from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
@@ -231,3 +232,19 @@ def test_secret_from_another_task_is_refused(name: str, wrap: Any) -> None:
     source = XpanderInvokeAgentOperator(task_id="source", agent_id="echo", input="hi")
     with pytest.raises(XpanderValidationError, match=f"{name} must not be another task's output"):
         XpanderInvokeAgentOperator(task_id="run", agent_id="echo", input="hi", **{name: wrap(source.output)})
+
+
+def test_asking_needs_an_airflow_that_can() -> None:
+    """Refused where the DAG is parsed, not in the night when the run pauses."""
+    if HAS_HUMAN_IN_THE_LOOP:
+        assert agent(on_paused="ask").on_paused == "ask"
+        return
+    with pytest.raises(XpanderValidationError) as refused:
+        agent(on_paused="ask")
+    for word in ("on_paused", "'ask'", "3.1", AIRFLOW_VERSION, "'wait'", "'fail'"):
+        assert word in str(refused.value)
+
+
+def test_a_sensor_cannot_ask_because_it_stops_nothing() -> None:
+    with pytest.raises(XpanderValidationError, match=r"on_paused must be one of 'wait', 'fail', got 'ask'"):
+        XpanderTaskSensor(task_id="wait", xpander_task_id="7", on_paused="ask")

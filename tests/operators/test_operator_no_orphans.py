@@ -200,7 +200,31 @@ def test_a_kill_while_the_run_is_being_started(
         except XpanderTaskStopped:
             assert action == "stop"
     assert service.stops(only_run(service)) == (action == "stop")
-    assert re.search(r"its title has \[airflow [0-9a-f]{20}", lines.text)
+    if action == "stop":
+        assert f"Killed; stopped xpander task {only_run(service)}" in lines.at("info")
+    else:
+        assert re.search(r"its title has \[airflow [0-9a-f]{20}", lines.at("warning"))
+
+
+def test_a_kill_during_the_one_blocking_call_stops_the_run(service: Service, lines: Lines) -> None:
+    """The id is in the answer, which only the end of the run brings: the run is looked for by its mark."""
+    task = slow_operator(**SYNC)
+    with signalled(lambda: bool(service.runs()), task.on_kill), pytest.raises(XpanderTaskStopped):
+        go(task, attempt(1))
+    assert service.stops(only_run(service)) == 1
+    assert f"Killed; stopped xpander task {only_run(service)}" in lines.at("info")
+
+
+def test_a_kill_before_the_submit_has_arrived_says_what_to_look_for(service: Service, lines: Lines) -> None:
+    service.configure({"list_lag_seconds": 30})
+    service.add_fault(Fault.slow(0.3, act_first=True, **INVOKE))
+    task = slow_operator(**WORKER)
+    with signalled(lambda: bool(service.runs()), task.on_kill), pytest.raises(XpanderTaskStopped):
+        go(task, attempt(1))
+    assert re.search(
+        r"being started \(none is in sight\); if there is one, its title has \[airflow", lines.text
+    )
+    assert service.stops(only_run(service)) == 1
 
 
 @ACTIONS

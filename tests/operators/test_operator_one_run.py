@@ -208,6 +208,22 @@ def test_a_service_that_rewrites_titles(slim: bool, service: Service) -> None:
     assert submit(attempt(2)) == first
 
 
+def test_a_service_that_keeps_no_mark_at_all(service: Service) -> None:
+    first = submit(attempt(1))
+    service.override(first, {"title": "A friendly chat", "source": "api"})
+    assert submit(attempt(2)) == first
+
+
+def test_without_any_mark_a_cleared_task_never_gets_the_old_answer(service: Service) -> None:
+    """A submit of its own that fails must not end with the run from before the clear."""
+    first = submit(attempt(1))
+    service.override(first, {"title": "A friendly chat", "source": "api"})
+    service.add_fault(Fault.html(503, **INVOKE))
+    with pytest.raises(XpanderAmbiguousSubmitError):
+        submit(attempt(2, cleared_at=2))
+    assert submit(attempt(3, cleared_at=2)) != first
+
+
 # A submit whose answer is lost.
 
 

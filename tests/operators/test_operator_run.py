@@ -73,7 +73,7 @@ def test_the_handle_is_pushed_before_any_look_and_the_summary_after(
 ) -> None:
     ti = FakeTaskInstance(service)
     run_through(agent(**way), ti.context())
-    assert list(ti.xcom) == ["xpander_task_id", "xpander_task"]
+    assert list(ti.xcom) == ["xpander_task_id", "xpander_link", "xpander_task"]
     assert ti.xcom["xpander_task_id"] == service.runs()[0].task_id
     assert ti.asked_before["xpander_task_id"] == ["POST"]
     assert ti.asked_before["xpander_task"][:2] == ["POST", "GET"]
@@ -247,6 +247,18 @@ def test_a_run_that_went_on_before_the_worker_took_up_its_pause_is_waited_for(se
     assert operator.resume_execution("execute_complete", {"event": event}, ti.context()) == (
         "answered after all"
     )
+
+
+def test_a_run_that_executes_again_when_the_worker_takes_up_its_pause_is_waited_for(service: Service) -> None:
+    operator = agent(agent_id="slow", input="take 60", on_paused="fail", deferrable=True, timeout=600)
+    ti = FakeTaskInstance()
+    with pytest.raises(TaskDeferred) as first:
+        operator.execute(ti.context())
+    event = {"xpander_task_id": ti.xcom["xpander_task_id"], "agent_id": "slow", "end": "paused"}
+    kwargs = {**(first.value.kwargs or {}), "event": {**event, "status": "paused"}}
+    with pytest.raises(TaskDeferred) as again:
+        operator.resume_execution("execute_complete", kwargs, ti.context())
+    assert again.value.trigger.serialize() == first.value.trigger.serialize()
 
 
 def test_the_worker_fetches_the_answer_over_a_short_outage(

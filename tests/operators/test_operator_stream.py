@@ -52,7 +52,7 @@ def test_the_run_is_told_and_its_answer_read_again(service: Service, lines: Line
     assert go(streamed(), ti).endswith(ANSWER)
     assert [call.path for call in service.posts] == ["/v1/agents/storyteller/invoke/stream"]
     assert gets(service) == 1
-    assert list(ti.xcom) == ["xpander_task_id", "xpander_task"]
+    assert list(ti.xcom) == ["xpander_task_id", "xpander_link", "xpander_task"]
     assert ti.xcom["xpander_task_id"] == service.runs()[0].task_id
     assert "::group::Tool call 1: search_tickets - Look for precedents" in lines.text
     assert "| Restore it, then run them again." in lines.text

@@ -163,6 +163,6 @@ def test_the_summary_is_a_fixed_list_of_fields() -> None:
             "cache_read_tokens": None, "cache_write_tokens": None,
         },
         "is_manually_stopped": None, "used_mutating_tools": None, "agent_version": None,
-        "llm_model_provider": None, "llm_model_name": None,
+        "llm_model_provider": None, "llm_model_name": None, "duration": None,
     }  # fmt: skip
     assert "s3cret" not in json.dumps(summary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -405,6 +405,45 @@ def test_only_the_time_of_the_attempt_and_the_target_are_read() -> None:
 def test_a_full_record_without_a_source_is_not_taken_for_ours() -> None:
     service = Listing([item(1, None), item(2, None, source=str(OTHERS)), item(3, None, source="api")])
     assert service.drive(find_runs(wanted(), lag=(0.0,))) == []
+
+
+ASKED = {"text": "sum up", "files": None}
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        pytest.param({"source": "api"}, True, id="source overwritten"),
+        pytest.param({"source": None}, True, id="source dropped"),
+        pytest.param({"input": {"text": "sum up", "files": [], "user": {"id": "u"}}}, True, id="user added"),
+        pytest.param({"source": "dashboard"}, False, id="a person's"),
+        pytest.param({"source": f"airflow {OTHERS}"}, False, id="of another task"),
+        pytest.param({"input": {"text": "sum up more"}}, False, id="other text"),
+        pytest.param({"input": {"text": "sum up", "files": ["https://x.example"]}}, False, id="other files"),
+        pytest.param({"input": None}, False, id="no input told"),
+        pytest.param({"created_at": None, "updated_at": None}, False, id="no time told"),
+    ],
+)  # fmt: skip
+def test_without_any_mark_the_input_tells_the_run(
+    record: dict[str, Any], found: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Listing([item(1, None, **({"input": ASKED, "source": "api"} | record))])
+    wanted_too = replace(wanted(), input=ASKED)
+    assert [task.id for task in service.drive(find_runs(wanted_too))] == (["t-1"] if found else [])
+    assert ("it is taken for the run" in caplog.text) is found
+    assert service.drive(find_runs(wanted())) == []
+
+
+def test_of_two_runs_with_the_same_input_and_no_mark_none_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    service = Listing([item(number, None, input=ASKED, source="api") for number in (1, 2)])
+    assert service.drive(find_runs(replace(wanted(), input=ASKED))) == []
+    assert "so none is taken: t-1, t-2" in caplog.text
+
+
+def test_a_mark_is_better_than_the_same_input() -> None:
+    marked = item(2, None, source=f"airflow {OURS}")
+    service = Listing([item(1, None, input=ASKED, source="api"), marked])
+    assert [task.id for task in service.drive(find_runs(replace(wanted(), input=ASKED)))] == ["t-2"]
 
 
 def test_the_second_look_ends_at_the_run() -> None:

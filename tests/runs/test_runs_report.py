@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.runs.pausing import pause_of
 from airflow_provider_xpander.runs.report import StatusReport
 
 
@@ -51,7 +53,7 @@ def test_progress_is_told_when_it_changes(caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_long_wait_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
-    report = StatusReport(logging.getLogger("wait"), lambda: now[0])
+    report = StatusReport(logging.getLogger("wait"), clock=lambda: now[0])
     with caplog.at_level(logging.INFO, logger="wait"):
         report.waiting(30)
         report(task("executing"))
@@ -63,4 +65,20 @@ def test_a_long_wait_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> No
         "xpander task t-1 still executing after 1 min 0 s; next look in 30 s",
         "xpander task t-1 still executing after 3 min 0 s; next look in 30 s",
         "xpander task t-1 still executing after 7 min 0 s; next look in 30 s",
+    ]
+
+
+def test_a_pause_is_told_with_its_link_and_the_next_one_too(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(api_key="key", console_url="https://console.example")
+    first = task("paused", agent_id="a-1", paused_at="2026-02-07T09:00:00Z", hitl_request={"title": "Send?"})
+    second = task("paused", agent_id="a-1", paused_at="2026-02-07T10:00:00Z")
+    with caplog.at_level(logging.INFO, logger="wait"):
+        report = StatusReport(logging.getLogger("wait"), settings)
+        for one in (first, first, second):
+            report(one)
+        StatusReport(logging.getLogger("wait"), settings, asked=pause_of(second))(second)
+    where = "(https://console.example/agents/a-1)"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"xpander task t-1 is paused: a person has to answer (Send?) {where}",
+        f"xpander task t-1 is paused: nobody is asked; it may go on by its own schedule {where}",
     ]

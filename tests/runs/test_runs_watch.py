@@ -18,6 +18,7 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import NoReply, Refresh, Reply, Send, Sleep
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.pausing import pause_of
 from airflow_provider_xpander.runs.watch import (
     NOT_FOUND_GRACE,
     OUTAGE_BUDGET,
@@ -65,6 +66,34 @@ def test_a_run_that_has_ended_ends_the_wait_even_after_the_deadline(
 ) -> None:
     ended = task(status)
     assert Watch("t-1", POLL, deadline).after_task(ended, 1000.0) == Over(End.FINISHED, ended)
+
+
+def paused(began: str | None = None) -> Task:
+    return Task.model_validate({"id": "t-1", "status": "paused", "paused_at": began})
+
+
+NINE, TEN = "2026-02-07T09:00:00Z", "2026-02-07T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "ends"),
+    [
+        (None, [paused(NINE)], True),
+        (pause_of(paused(NINE)), [paused(NINE), paused(NINE)], False),
+        (pause_of(paused(NINE)), [paused(TEN)], True),
+        (pause_of(paused(NINE)), [task(), paused(TEN)], True),
+        (pause_of(paused()), [paused(), paused()], False),
+        (pause_of(paused()), [paused(), task(), paused()], True),
+    ],
+    ids=["first", "same", "next", "went on, next", "same without a time", "went on, next without a time"],
+)
+def test_a_pause_that_was_asked_about_does_not_end_the_wait_again(
+    asked: str | None, seen: list[Task], ends: bool
+) -> None:
+    watch = Watch("t-1", POLL, on_paused="ask", asked=asked)
+    *before, last = [watch.after_task(one, 0.0) for one in seen]
+    assert all(isinstance(verdict, Again) for verdict in before)
+    assert (isinstance(last, Over) and last.end is End.PAUSED) is ends
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,31 @@ async def test_a_run_is_kept_if_the_state_cannot_be_found_out(
     assert "still waits for it" not in caplog.text
 
 
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "failed", "success", None])
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("ours", [True, False], ids=["this run", "another run"])
+async def test_a_task_that_is_on_its_way_to_a_worker_keeps_its_run_if_it_was_resumed(
+    state: str | None, answered: bool, ours: bool, service: Service, deferred: Deferred
+) -> None:
+    """Airflow 3.3 takes the trigger away from a task that it resumes because a person has answered."""
+    task_id = start(service)
+    deferred(state, task_id if ours else "another")
+
+    async def taken_up() -> bool:
+        return answered
+
+    await stop_unless_wanted(
+        TASK_INSTANCE,
+        xpander_task_id=task_id,
+        conn_id="xpander_default",
+        action="stop",
+        log=LOG,
+        taken_up=taken_up,
+    )
+    on_its_way = state in ("scheduled", "queued", "running") and answered
+    assert service.stops(task_id) == (0 if ours and (on_its_way or state == "deferred") else 1)
+
+
 @pytest.mark.usefixtures("deferred")
 async def test_a_run_is_left_if_the_author_says_so(
     service: Service, caplog: pytest.LogCaptureFixture

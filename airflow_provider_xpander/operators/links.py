@@ -1,0 +1,27 @@
+"""The link from an Airflow task to its run in the console of xpander.ai."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_xpander._compat import BaseOperatorLink, xcom_of
+
+LINK_KEY = "xpander_link"
+"""XCom key of the link. It is pushed as soon as the run is known, and nothing else is needed to show it."""
+
+
+class XpanderRunLink(BaseOperatorLink):
+    """
+    Show where a person finds the run: the page of its agent, or what ``task_link_template`` says.
+
+    Airflow 3 reads the XCom itself and asks this class only in the worker; Airflow 2 asks it
+    in the webserver.
+    """
+
+    name = "xpander.ai"
+    # One key on all versions, and one that a template of another task can use.
+    xcom_key = LINK_KEY
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the link of a task instance, or an empty text while its run is not known."""
+        return str(xcom_of(ti_key, self.xcom_key) or "")

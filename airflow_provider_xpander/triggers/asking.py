@@ -1,0 +1,87 @@
+"""The trigger of a task that has asked a person about its paused run: waits for the answer and the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_xpander._compat import close_question, persons_answer
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.runs.pausing import WENT_ON, answer_of, pause_of
+from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+ANSWER_INTERVAL = 5.0
+"""Seconds between two looks for an answer, as long as in Airflow's own trigger of this kind."""
+
+
+class XpanderAskingTrigger(XpanderTaskTrigger):
+    """
+    Wait as :class:`XpanderTaskTrigger` does, and fire when a person has answered, too.
+
+    Airflow 3.3 resumes the task by itself when somebody answers, unless that was before it was deferred;
+    earlier versions leave all of it to the trigger. Where the run goes on without an answer, the question is
+    closed, and the wait goes on.
+
+    :param ti_id: id of the task instance that has asked.
+    :param kwargs: as for :class:`XpanderTaskTrigger`; ``asked`` is the pause that the question is about.
+    """
+
+    def __init__(self, ti_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ti_id = ti_id
+        self._closing: asyncio.Task[None] | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the parameters, plain JSON."""
+        _, kwargs = super().serialize()
+        return (
+            "airflow_provider_xpander.triggers.asking.XpanderAskingTrigger",
+            {"ti_id": self.ti_id, **kwargs},
+        )
+
+    async def _wait(self) -> dict[str, Any]:
+        waits = [asyncio.create_task(super()._wait()), asyncio.create_task(self._answer())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._closing is not None:
+                # The worker may ask the next question at once; this answer must not be taken for its.
+                await self._closing
+            return done.pop().result()
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _answer(self) -> dict[str, Any]:
+        while True:
+            try:
+                found = await persons_answer(self.ti_id)
+            except Exception as error:  # whatever Airflow's API dies of, the run is still watched
+                self.log.warning("Whether somebody has answered could not be read: %s", error)
+                found = None
+            if found is not None and answer_of(found) is not None:
+                return found
+            await asyncio.sleep(ANSWER_INTERVAL)
+
+    def _reporter(self, settings: Settings) -> Callable[[Task], None]:
+        report = super()._reporter(settings)
+
+        def note(task: Task) -> None:
+            report(task)
+            if pause_of(task) != self.asked and self._closing is None:
+                self._closing = asyncio.create_task(self._close())
+
+        return note
+
+    async def _close(self) -> None:
+        self.log.info("The run went on by itself; nothing has to be answered")
+        try:
+            await close_question(self.ti_id, WENT_ON)
+        except Exception as error:  # it only leaves a question open that nobody has to answer
+            self.log.warning("The question could not be closed: %s", error)
+
+    async def _taken_up(self) -> bool:
+        """Whether a worker has the run in its hands, because somebody has answered."""
+        found = await persons_answer(self.ti_id)
+        return found is not None and answer_of(found) is not None
