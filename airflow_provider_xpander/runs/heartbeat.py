@@ -1,48 +1,57 @@
-"""Signs of life of a long wait, at a growing distance: a reader of the log sees that somebody still looks."""
+"""The sign of life of a long wait: a line now and then, ever less often."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-FIRST = 60.0
-"""Seconds from the beginning of the wait to the first sign."""
-LONGEST = 1800.0
-"""Seconds between two signs at the most; the distance doubles up to there."""
+FIRST = 300.0
+"""Seconds from the beginning of a wait to its first sign of life."""
+LONGEST = 3600.0
+"""The longest time from one to the next, which doubles up to that."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Heartbeat:
     """
-    Tell when a sign of life is due.
+    When to write the next line.
 
-    :param since: Unix seconds at which the wait began.
+    :param began: Unix seconds at which the wait began.
     """
 
-    since: float
-    _due: float = field(init=False)
-    _distance: float = field(default=FIRST, init=False)
+    began: float
+    distance: float = FIRST
 
-    def __post_init__(self) -> None:
-        self._due = self.since + FIRST
+    @property
+    def first(self) -> float:
+        """Unix seconds of the first line."""
+        return self.began + self.distance
 
-    def line(self, now: float, status: str, next_look: float) -> str | None:
-        """
-        Return what to say, or None while nothing is due.
+    def next(self, now: float) -> float:
+        """Return the Unix seconds of the line after the one that is written now."""
+        self.distance = min(LONGEST, self.distance * 2)
+        return now + self.distance
 
-        :param now: Unix seconds.
-        :param status: the status as last seen.
-        :param next_look: seconds until the next look.
-        """
-        if now < self._due:
-            return None
-        self._distance = min(self._distance * 2, LONGEST)
-        self._due = now + self._distance
-        return f"still {status} after {_span(now - self.since)}; next look in {next_look:.0f} s"
+
+def sign_of_life(
+    task_id: str, status: str | None, waited: float, next_look: float, trouble: str | None
+) -> str:
+    """
+    Say that a wait goes on.
+
+    :param task_id: the remote task.
+    :param status: as last seen, None if it never was.
+    :param waited: seconds so far.
+    :param next_look: seconds to the next look.
+    :param trouble: why the last look failed, if it did.
+    """
+    state = f"is {status}" if status else "was not seen yet"
+    failed = f"; the last look failed: {trouble}" if trouble else ""
+    return f"xpander task {task_id} {state} after {_span(waited)}; next look in {_span(next_look)}{failed}"
 
 
 def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -283,7 +283,9 @@ class Narrator:
     def _named(self, name: str, value: Any) -> list[str]:
         lines = shown.values(value, self.mask)
         name = shown.title(name, self.mask, 40)
-        return [f"{name}: {lines[0]}"] if len(lines) == 1 else [f"{name}:", *lines] if lines else []
+        if len(lines) == 1:
+            return [f"{name}: {lines[0]}"]
+        return [f"{name}:", *(f"    {line}".rstrip() for line in lines)] if lines else []
 
 
 def plan_steps(tasks: Any) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from typing import Protocol
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.heartbeat import Heartbeat
+from airflow_provider_xpander.runs.heartbeat import Heartbeat, sign_of_life
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import pause_reason
 from airflow_provider_xpander.runs.pausing import pause_of
@@ -47,6 +47,7 @@ class StatusReport:
         self._pause = asked
         self._progress = Progress()
         self._heartbeat = Heartbeat(clock())
+        self._next_beat = self._heartbeat.first
         self._task_id: str | None = None
 
     def __call__(self, task: Task) -> None:
@@ -69,8 +70,10 @@ class StatusReport:
 
     def waiting(self, seconds: float) -> None:
         """Take note that the next look comes in so many seconds; say so from time to time."""
-        if self._last is None:
-            return  # nothing but failed looks so far, each of which is in the log
-        line = self._heartbeat.line(self._clock(), self._last.value, seconds)
-        if line:
-            self._log.info("xpander task %s %s", self._task_id, line)
+        now = self._clock()
+        # Nothing but failed looks so far: each of them is in the log.
+        if self._task_id is None or self._last is None or now < self._next_beat:
+            return
+        self._next_beat = self._heartbeat.next(now)
+        waited = now - self._heartbeat.began
+        self._log.info("%s", sign_of_life(self._task_id, self._last.value, waited, seconds, None))

@@ -48,11 +48,12 @@ asks: Which loads failed last night?
 ::endgroup::
     analyst: xpander task <sub> is pending
 ::group::    analyst: Tool call 2: run_sql
-    sql:
-        SELECT status, count(*)
-        FROM loads
-        WHERE day = '2026-11-21'
-        GROUP BY status
+    arguments:
+        sql:
+            SELECT status, count(*)
+            FROM loads
+            WHERE day = '2026-11-21'
+            GROUP BY status
 ::endgroup::
 ::group::    analyst: Tool call 2: run_sql failed
     relation loads does not exist

@@ -126,6 +126,22 @@ def test_a_deferrable_task_that_is_told_the_end_does_not_defer(service: Service)
     assert streamed(deferrable=True).execute(ti.context()).endswith(ANSWER)
 
 
+def test_a_look_that_fails_at_the_end_is_repeated_rather_than_deferred(service: Service) -> None:
+    service.add_fault(Fault.html(502, method="GET", path="/v1/tasks/"))
+    assert streamed(deferrable=True).execute(attempt(1).context()).endswith(ANSWER)
+
+
+def test_a_stream_that_begins_with_the_end_has_not_the_answer(service: Service) -> None:
+    service.configure({"run_seconds": 0})
+    end = {"id": "chosen", "status": "completed", "result": "trimm", "_result_truncated": True}
+    body = json.dumps({"type": "task_finished", "task_id": "chosen", "data": end})
+    headers = {"content-type": "text/event-stream"}
+    service.add_fault(
+        Fault(path="/stream$", act_first=True, status=200, body=f"data: {body}\n\n", headers=headers)
+    )
+    assert go(streamed(agent_id="echo", input="all of it", thread_id="chosen"), attempt(1)) == "all of it"
+
+
 @pytest.mark.parametrize("comments", [False, True], ids=["silence", "heartbeats only"])
 def test_a_silent_stream_does_not_keep_the_answer(comments: bool, service: Service, lines: Lines) -> None:
     service.configure({"stream_silent_after": 3, "stream_comments": comments, "run_seconds": 0.5})
@@ -245,12 +261,9 @@ def test_a_late_run_is_stopped_by_airflows_own_limit_too(service: Service, slept
     assert service.stops(service.runs()[0].task_id) == 1
 
 
-@pytest.mark.parametrize("deferrable", [False, True])
-def test_a_kill_stops_the_run_once_and_ends_the_reading(
-    deferrable: bool, service: Service, lines: Lines
-) -> None:
-    service.configure({"run_seconds": 30, "stream_silent_after": 3})
-    task, ti = streamed(deferrable=deferrable), attempt(1)
+def test_a_kill_stops_the_run_once_and_ends_the_reading(service: Service, lines: Lines) -> None:
+    service.configure({"run_seconds": 30, "stream_silent_after": 1})
+    task, ti = streamed(poll_interval=60), attempt(1)
     started = time.monotonic()
     with (
         signalled(lambda: "xpander_task_id" in ti.xcom, task.on_kill),
@@ -261,6 +274,16 @@ def test_a_kill_stops_the_run_once_and_ends_the_reading(
     task_id = service.runs()[0].task_id
     assert service.stops(task_id) == 1
     assert f"Killed; stopped xpander task {task_id}" in lines.at("info")
+
+
+def test_a_killed_task_does_not_defer(service: Service) -> None:
+    service.configure({"run_seconds": 30, "stream_silent_after": 1, "stop_delay_seconds": 0.5})
+    task, ti = streamed(poll_interval=0.3, deferrable=True), attempt(1)
+    with (
+        signalled(lambda: "xpander_task_id" in ti.xcom, task.on_kill),
+        pytest.raises(XpanderTaskStopped),
+    ):
+        task.execute(ti.context())
 
 
 @pytest.mark.usefixtures("slept")

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from airflow_provider_xpander.runs.heartbeat import LONGEST, Heartbeat
+import pytest
+
+from airflow_provider_xpander.runs.heartbeat import LONGEST, Heartbeat, sign_of_life
 
 BEGAN = 1_000_000.0
 
 
-def signs(until: float, every: float = 10.0) -> list[float]:
-    """Return the seconds after which there is a sign, with a look every so often."""
+def signs(count: int) -> list[float]:
+    """Return the seconds from the beginning to each sign, where every one is written in time."""
     heartbeat = Heartbeat(BEGAN)
-    times = [number * every for number in range(1, int(until / every) + 1)]
-    return [second for second in times if heartbeat.line(BEGAN + second, "executing", every)]
+    times = [heartbeat.first]
+    while len(times) < count:
+        times.append(heartbeat.next(times[-1]))
+    return [moment - BEGAN for moment in times]
 
 
-def test_a_short_wait_is_quiet() -> None:
-    assert signs(59) == []
+def test_the_distance_grows_but_not_for_ever() -> None:
+    times = signs(12)
+    assert times[:4] == [300, 900, 2100, 4500]
+    distances = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    assert distances == sorted(distances)
+    assert set(distances[-3:]) == {LONGEST}
 
 
-def test_the_distance_grows() -> None:
-    assert signs(1000) == [60, 180, 420, 900]
-
-
-def test_the_distance_does_not_grow_for_ever() -> None:
-    last = signs(24 * 3600)[-3:]
-    assert [later - earlier for earlier, later in zip(last, last[1:], strict=False)] == [LONGEST, LONGEST]
-
-
-def test_age_status_and_next_look_are_told() -> None:
-    heartbeat = Heartbeat(BEGAN)
-    assert heartbeat.line(BEGAN + 61, "paused", 29.6) == "still paused after 1 min 1 s; next look in 30 s"
-    assert (
-        heartbeat.line(BEGAN + 7500, "executing", 30) == "still executing after 2 h 5 min; next look in 30 s"
-    )
+@pytest.mark.parametrize(
+    ("status", "waited", "trouble", "line"),
+    [
+        ("executing", 300.4, None, "is executing after 5 min; next look in 30 s"),
+        ("paused", 90, None, "is paused after 90 s; next look in 30 s"),
+        (
+            None,
+            10_000,
+            "HTTP 502",
+            "was not seen yet after 2.8 h; next look in 30 s; the last look failed: HTTP 502",
+        ),
+    ],
+)
+def test_age_status_and_next_look_are_told(
+    status: str | None, waited: float, trouble: str | None, line: str
+) -> None:
+    assert sign_of_life("t-1", status, waited, 30, trouble) == f"xpander task t-1 {line}"

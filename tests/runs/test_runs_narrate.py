@@ -320,6 +320,18 @@ def test_parallel_tool_calls_are_told_apart() -> None:
     ]
 
 
+def test_a_text_of_many_lines_is_shown_by_lines() -> None:
+    payload = {"sql": "SELECT 1\n  FROM t", "limit": 5}
+    assert narrate(("tool_call_request", {**CALL, "payload": payload})) == grouped(
+        "Tool call 1: search",
+        "arguments:",
+        "    sql:",
+        "        SELECT 1",
+        "          FROM t",
+        "    limit: 5",
+    )
+
+
 def test_a_plan_is_told_as_it_gets_done() -> None:
     done = [{**PLAN[0], "completed": True}, PLAN[1]]
     longer = [*done, {"id": "c", "title": "Send", "completed": False}]

@@ -57,14 +57,14 @@ def test_a_long_wait_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.INFO, logger="wait"):
         report.waiting(30)
         report(task("executing"))
-        for _ in range(20):
+        for _ in range(80):
             now[0] += 30
             report.waiting(30)
     assert [record.getMessage() for record in caplog.records] == [
         "xpander task t-1 is executing",
-        "xpander task t-1 still executing after 1 min 0 s; next look in 30 s",
-        "xpander task t-1 still executing after 3 min 0 s; next look in 30 s",
-        "xpander task t-1 still executing after 7 min 0 s; next look in 30 s",
+        "xpander task t-1 is executing after 5 min; next look in 30 s",
+        "xpander task t-1 is executing after 15 min; next look in 30 s",
+        "xpander task t-1 is executing after 35 min; next look in 30 s",
     ]
 
 
