@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
 
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.emulator.server import EmulatorServer
-from dev.local_airflow import MAJOR, LocalAirflow
-from dev.scenario import Scenario
+from dev.local_airflow import LocalAirflow
 from dev.waiting import wait_for
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        MAJOR == 2 and not os.environ.get("XPANDER_TEST_DATABASE"),
-        reason="Airflow 2 on SQLite runs one task at a time: a killed one holds up all others for minutes",
-    ),
-]
+pytestmark = pytest.mark.timeout(300)
 INVOKE = "/invoke(/async)?$"
-
-
-@pytest.fixture
-def start(airflow: LocalAirflow, emulator: EmulatorServer):
-    def start(kind: str, text: str = "take 5") -> Scenario:
-        return Scenario(airflow, emulator, f"kill_{kind}", text)
-
-    yield start
-    emulator.emulator.faults.clear()
+SHORT = "take 5"
 
 
 @pytest.mark.parametrize(
@@ -43,14 +27,14 @@ def start(airflow: LocalAirflow, emulator: EmulatorServer):
 @pytest.mark.parametrize("kind", ["deferred", "sync"])
 def test_answer_of_the_submit_is_lost(start, emulator: EmulatorServer, kind: str, fault: Fault) -> None:
     emulator.emulator.add_fault(fault)
-    scenario = start(kind)
+    scenario = start(kind, SHORT)
     scenario.succeeds()
     assert scenario.tries == 1
 
 
 def test_submit_that_started_nothing_is_made_again_by_the_retry(start, emulator: EmulatorServer) -> None:
     emulator.emulator.add_fault(Fault.html(503, path=INVOKE))
-    scenario = start("deferred")
+    scenario = start("deferred", SHORT)
     scenario.succeeds()
     assert scenario.tries == 2
 
