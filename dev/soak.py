@@ -12,84 +12,24 @@ import argparse
 import random
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.emulator.server import EmulatorServer
-from dev.local_airflow import AIRFLOW_VERSION, LocalAirflow
-from dev.paths import STATE
+from dev.database import airflow_database
+from dev.local_airflow import AIRFLOW_VERSION, MAJOR, LocalAirflow
+from dev.mass import mass
+from dev.paths import ROOT, STATE
 from dev.scenario import Scenario
 from dev.service import emulator_connection
+from dev.soak_kinds import KINDS, ON_ALL, Kind, add_fault, deal
+from dev.waiting import WaitTimeout, wait_for
 
-INVOKE = "/invoke(/async)?$"
-WAVE = 4
-"""Runs at a time: SQLite locks up under more."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """
-    One kind of kill or fault.
-
-    :param dag: the DAG, without its prefix.
-    :param act: what happens to the run, once it is under way.
-    :param fault: a fault for the next submit.
-    :param runs: how many remote runs are right.
-    :param answer: whether there has to be an answer at the end.
-    """
-
-    dag: str
-    act: Callable[[Scenario], None] = lambda scenario: None
-    fault: Callable[[], Fault] | None = None
-    runs: int = 1
-    answer: bool = True
-
-
-def _kill_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
-    def act(scenario: Scenario) -> None:
-        ready(scenario)
-        scenario.kill_worker()
-
-    return act
-
-
-def _clear(scenario: Scenario) -> None:
-    scenario.wait_until_deferred()
-    scenario.clear()
-
-
-def _mark(ready: Callable[[Scenario], None], state: str) -> Callable[[Scenario], None]:
-    def act(scenario: Scenario) -> None:
-        ready(scenario)
-        scenario.client.set_task_state(scenario.dag_id, scenario.run_id, "run", state)
-
-    return act
-
-
-TRIALS: dict[str, Trial] = {
-    "nothing": Trial("deferred"),
-    "submit answered 504": Trial("deferred", fault=lambda: Fault.html(504, path=INVOKE, act_first=True)),
-    "submit's connection broken": Trial("worker", fault=lambda: Fault.dropped(path=INVOKE, act_first=True)),
-    "sync answered 504": Trial("sync", fault=lambda: Fault.html(504, path=INVOKE, act_first=True)),
-    "submit refused 503": Trial("deferred", fault=lambda: Fault.html(503, path=INVOKE)),
-    "worker killed before deferral": Trial("slow_to_defer", _kill_when(Scenario.wait_until_started)),
-    "worker killed in its wait": Trial("worker", _kill_when(Scenario.wait_until_started)),
-    "worker killed at the resume": Trial("slow_to_resume", _kill_when(Scenario.wait_until_resumed)),
-    "cleared while deferred": Trial("deferred", _clear, runs=2),
-    "marked failed while deferred": Trial(
-        "deferred", _mark(Scenario.wait_until_deferred, "failed"), answer=False
-    ),
-    "marked failed while running": Trial(
-        "worker", _mark(Scenario.wait_until_started, "failed"), answer=False
-    ),
-    "timed out": Trial("deferred_timeout", answer=False),
-}
-ON_ALL = {"triggerer killed": "triggerer", "service away for 10 s": "service"}
-"""Faults that hit a whole wave at once, on top of what each run has."""
+LATE_STOPS = 60.0
+"""Seconds for stops that follow the end of the Airflow task."""
 
 
 @dataclass
@@ -102,107 +42,106 @@ class Row:
     lost: int = 0
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def bad(self) -> int:
+        """How much of it must not be."""
+        return self.duplicates + self.orphans + self.lost
 
-def soak(airflow: LocalAirflow, emulator: EmulatorServer, *, runs: int, seed: int) -> dict[str, Row]:
+
+def soak(
+    airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int, wave: int
+) -> dict[str, Row]:
     """
     Make so many runs, in waves, and return what came of each kind of fault.
 
     :param airflow: a running Airflow with the DAGs of ``tests/e2e/dags``.
-    :param emulator: the service that its connection points to.
+    :param service: what its connection points to.
     :param runs: how many.
     :param seed: of the draw.
+    :param wave: how many runs at a time.
     """
     draw = random.Random(seed)
-    names = [name for _ in range(runs // len(TRIALS) + 1) for name in TRIALS][:runs]
-    draw.shuffle(names)
-    rows = {name: Row() for name in (*TRIALS, *ON_ALL)}
+    deck = draw.sample([name for _ in range(runs // len(KINDS) + 1) for name in KINDS], k=runs)
+    rows = {name: Row() for name in (*KINDS, *ON_ALL)}
     started = time.monotonic()
-    for first in range(0, runs, WAVE):
-        wave = names[first : first + WAVE]
-        on_all = draw.choices([None, *ON_ALL], weights=[6, 1, 1])[0]
-        _wave(airflow, emulator, wave, on_all, draw, rows)
-        bad = sum(row.duplicates + row.orphans + row.lost for row in rows.values())
-        print(
-            f"{time.monotonic() - started:5.0f} s  {first + len(wave)} of {runs} runs, {bad} bad", flush=True
-        )
+    while deck:
+        names, on_all = deal(deck, wave, draw)
+        _wave(airflow, service, names, on_all, draw, rows)
+        bad = sum(rows[name].bad for name in KINDS)
+        over = f"{runs - len(deck)} of {runs} runs, {bad} bad"
+        print(f"{time.monotonic() - started:5.0f} s  {over}{on_all and f' ({on_all})' or ''}", flush=True)
     return rows
 
 
 def _wave(
     airflow: LocalAirflow,
-    emulator: EmulatorServer,
-    names: list[str],
+    service: EmulatorServer,
+    names: Sequence[str],
     on_all: str | None,
     draw: random.Random,
     rows: dict[str, Row],
 ) -> None:
-    # A triggerer that dies with a kill would leave the stop to nobody, as docs/guarantees.md says.
-    if on_all and any(not TRIALS[name].answer or TRIALS[name].runs > 1 for name in names):
-        on_all = None
-    for name in names:
-        fault = TRIALS[name].fault
-        if fault is not None:
-            emulator.emulator.add_fault(fault())
-    with ThreadPoolExecutor(len(names)) as pool:
-        seconds = [draw.randint(4, 10) for _ in names]
-        scenarios = [_start(airflow, emulator, *pair) for pair in zip(names, seconds, strict=True)]
-        acting = [pool.submit(TRIALS[name].act, one) for name, one in zip(names, scenarios, strict=True)]
-        if on_all == "triggerer killed":
-            time.sleep(draw.uniform(1, 8))
-            airflow.kill("triggerer")
-            airflow.start("triggerer")
-        elif on_all:
-            time.sleep(draw.uniform(1, 8))
-            emulator.stop()
-            time.sleep(10)
-            emulator.start()
-        for future in acting:
-            future.result()
-    for one in scenarios:
-        one.client.wait_for_run(one.dag_id, one.run_id, limit=240)
-    time.sleep(3)  # stops that follow the end of the Airflow task
-    for name, scenario in zip(names, scenarios, strict=True):
-        _judge(rows[name], TRIALS[name], scenario)
+    kinds = [KINDS[name] for name in names]
+    scenarios = [_start(airflow, service, kind, draw) for kind in kinds]
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        acting = [pool.submit(kind.act, one) for kind, one in zip(kinds, scenarios, strict=True)]
         if on_all:
-            _judge(rows[on_all], TRIALS[name], scenario)
-    emulator.emulator.faults.clear()
+            time.sleep(draw.uniform(2, 12))
+            ON_ALL[on_all](airflow, service)
+    for future in acting:
+        future.result()
+    for one in scenarios:
+        one.client.wait_for_run(one.dag_id, one.run_id, limit=300)
+    with suppress(WaitTimeout):
+        wait_for(lambda: not any(_alive(one) for one in scenarios), limit=LATE_STOPS, what="the last stops")
+    time.sleep(2)  # what must not come comes late too
+    for name, kind, scenario in zip(names, kinds, scenarios, strict=True):
+        _judge(rows[name], kind, scenario)
+        if on_all:
+            _judge(rows[on_all], kind, scenario)
+    service.emulator.faults.clear()
 
 
-def _start(airflow: LocalAirflow, emulator: EmulatorServer, name: str, seconds: int) -> Scenario:
-    trial = TRIALS[name]
-    return Scenario(airflow, emulator, f"kill_{trial.dag}", f"take {seconds if trial.answer else 600}")
+def _start(airflow: LocalAirflow, service: EmulatorServer, kind: Kind, draw: random.Random) -> Scenario:
+    scenario = Scenario(airflow, service, f"kill_{kind.dag}", f"take {draw.randint(*kind.seconds)}")
+    if kind.fault:
+        add_fault(scenario, kind.fault)
+    return scenario
 
 
-def _judge(row: Row, trial: Trial, scenario: Scenario) -> None:
-    ids = scenario.runs()
-    alive = [one for one in ids if not scenario.emulator.status(one).is_terminal]
+def _alive(scenario: Scenario) -> list[str]:
+    return [one for one in scenario.runs() if not scenario.emulator.status(one).is_terminal]
+
+
+def _judge(row: Row, kind: Kind, scenario: Scenario) -> None:
+    ids, alive = scenario.runs(), _alive(scenario)
+    # The answer of the last run that was meant to be: a cleared task must not have that of the run before.
+    lost = kind.answer and not (scenario.xcom() and scenario.xcom("xpander_task_id") == ids[kind.runs - 1])
+    duplicates = max(0, len(ids) - kind.runs)
     row.tried += 1
-    row.duplicates += max(0, len(ids) - trial.runs)
+    row.duplicates += duplicates
     row.orphans += len(alive)
-    if trial.answer and not scenario.xcom():
-        row.lost += 1
-        row.remarks.append(f"{scenario.dag_id} {scenario.run_id}: no answer, runs {ids}")
-    if alive or len(ids) > trial.runs:
-        row.remarks.append(f"{scenario.dag_id} {scenario.run_id}: runs {ids}, alive {alive}")
+    row.lost += lost
+    if lost or alive or duplicates:
+        row.remarks.append(f"{scenario.dag_id} {scenario.run_id}: runs {ids}, alive {alive}, lost {lost}")
 
 
 def table(rows: dict[str, Row]) -> str:
     """Return the table for people."""
+    tried = {name: row for name, row in rows.items() if row.tried}
+    # Those that hit a whole wave count each run a second time.
+    kinds = [row for name, row in tried.items() if name in KINDS]
+    total = Row(
+        sum(row.tried for row in kinds),
+        sum(row.duplicates for row in kinds),
+        sum(row.orphans for row in kinds),
+        sum(row.lost for row in kinds),
+    )
     lines = [f"{'fault':32} {'tried':>6} {'duplicates':>11} {'orphans':>8} {'lost answers':>13}"]
-    lines += [
-        f"{name:32} {row.tried:6} {row.duplicates:11} {row.orphans:8} {row.lost:13}"
-        for name, row in rows.items()
-        if row.tried
-    ]
-    return "\n".join([*lines, *(remark for row in rows.values() for remark in row.remarks)])
-
-
-def bad(rows: dict[str, Row]) -> Counter[str]:
-    """Return the sums of what must not be."""
-    total: Counter[str] = Counter()
-    for row in rows.values():
-        total.update(duplicates=row.duplicates, orphans=row.orphans, lost=row.lost)
-    return total
+    for name, row in {**tried, "all": total}.items():
+        hit = f"+ {name}" if name in ON_ALL else name
+        lines.append(f"{hit:32} {row.tried:6} {row.duplicates:11} {row.orphans:8} {row.lost:13}")
+    return "\n".join([*lines, *(remark for row in tried.values() for remark in row.remarks)])
 
 
 def main() -> int:
@@ -210,17 +149,41 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mass", type=int, default=0, help="end so many deferred tasks at once, too")
     options = parser.parse_args()
     pids = STATE / "soak" / "pids"
     pids.mkdir(parents=True, exist_ok=True)
-    env = {"E2E_PIDS": str(pids), "E2E_DAWDLE": "6", "E2E_MAPPED": "1"}
-    with EmulatorServer() as emulator:
-        env["AIRFLOW_CONN_XPANDER_DEFAULT"] = emulator_connection(emulator)
-        dags = Path(__file__).parents[1] / "tests" / "e2e" / "dags"
-        with LocalAirflow(STATE / "soak" / "airflow", dags=[dags], env=env) as airflow:
-            rows = soak(airflow, emulator, runs=options.runs, seed=options.seed)
-    print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(rows)}")
-    return 1 if any(bad(rows).values()) else 0
+    good = True
+    with EmulatorServer() as service, airflow_database() as database:
+        if MAJOR == 2 and database.url is None:
+            sys.exit(f"Airflow 2 needs PostgreSQL for this: {database.why_sqlite}")
+        env = {
+            "E2E_PIDS": str(pids),
+            "E2E_DAWDLE": "6",
+            "E2E_MAPPED": "1",
+            "E2E_MANY": str(options.mass or 1),
+            "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(service),
+            "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(service, requests_per_minute=100),
+        }
+        # SQLite locks up under more.
+        parallelism, wave = (6, 10) if database.url else (4, 4)
+        dags: list[Path] = [ROOT / "tests" / "e2e" / "dags"]
+        with LocalAirflow(
+            STATE / "soak" / "airflow",
+            dags=dags,
+            env=env,
+            parallelism=parallelism,
+            database_url=database.url,
+        ) as airflow:
+            if options.mass:
+                came = mass(Scenario(airflow, service, "kill_many", ""), options.mass, limit=1200)
+                print(f"Airflow {AIRFLOW_VERSION}: {came}", flush=True)
+                good = came.is_right
+            if options.runs:
+                rows = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave)
+                print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(rows)}")
+                good = good and not any(row.bad for row in rows.values())
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

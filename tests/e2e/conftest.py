@@ -69,6 +69,8 @@ def airflow(
             # For e2e_kills: where workers note their process ids, and how long they dawdle.
             "E2E_PIDS": str(tmp_path_factory.mktemp("pids")),
             "E2E_DAWDLE": "8",
+            "E2E_MANY": "20",
+            "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(emulator, requests_per_minute=100),
             # The caller may have an agent of the real service there.
             "XPANDER_AGENT_ID": "",
             "XPANDER_WORKFLOW_ID": "",

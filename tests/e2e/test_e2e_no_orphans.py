@@ -9,7 +9,7 @@ LONG = "take 600"
 
 
 @pytest.mark.parametrize("state", ["failed", "success"])
-@pytest.mark.parametrize("kind", ["deferred", "worker"])
+@pytest.mark.parametrize("kind", ["deferred", "worker", "sync"])
 def test_marked_task_stops_its_run(start, kind: str, state: str) -> None:
     scenario = start(kind, LONG)
     scenario.wait_until_deferred() if kind == "deferred" else scenario.wait_until_started()
@@ -25,7 +25,7 @@ def test_dag_run_that_is_marked_failed_stops_its_run(start, kind: str) -> None:
     scenario.is_stopped()
 
 
-@pytest.mark.parametrize("kind", ["deferred_timeout", "worker_timeout"])
+@pytest.mark.parametrize("kind", ["deferred_timeout", "worker_timeout", "sync_timeout"])
 def test_late_run_is_stopped(start, kind: str) -> None:
     scenario = start(kind, LONG)
     assert scenario.client.wait_for_run(scenario.dag_id, scenario.run_id) == "failed"

@@ -9,11 +9,13 @@ import pytest
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.local_airflow import LocalAirflow
+from dev.scenario import Scenario
 from dev.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 INVOKE = "/invoke(/async)?$"
 SHORT = "take 5"
+LONG = "take 600"
 
 
 @pytest.mark.parametrize(
@@ -100,13 +102,65 @@ def test_cleared_task_starts_a_run_of_its_own(start, state: str) -> None:
         scenario.is_stopped(first)
 
 
-def test_service_is_away_while_the_task_waits(start, emulator: EmulatorServer) -> None:
-    scenario = start("deferred", "take 8")
+def test_task_that_failed_with_its_run_starts_another_one_when_cleared(
+    start, emulator: EmulatorServer
+) -> None:
+    scenario = start("no_retries", LONG)
+    scenario.wait_until_started()
+    first = scenario.runs()[0]
+    emulator.emulator.finish(first, "failed")
+    assert scenario.client.wait_for_run(scenario.dag_id, scenario.run_id) == "failed"
+    scenario.clear()
+    _ends_with_the_second_run(scenario, emulator)
+    assert scenario.stops(first) == 0
+
+
+def test_task_that_failed_and_left_its_run_starts_another_one_when_cleared(
+    start, emulator: EmulatorServer
+) -> None:
+    """The only way in which a failed task has a run that is alive; it is the author's."""
+    scenario = start("leave", LONG)
     scenario.wait_until_deferred()
+    first = scenario.runs()[0]
+    scenario.client.set_task_state(scenario.dag_id, scenario.run_id, "run", "failed")
+    scenario.client.wait_for_run(scenario.dag_id, scenario.run_id)
+    scenario.clear()
+    _ends_with_the_second_run(scenario, emulator)
+    assert scenario.stops(first) == 0
+    assert not emulator.emulator.status(first).is_terminal
+
+
+def _ends_with_the_second_run(scenario: Scenario, emulator: EmulatorServer) -> None:
+    wait_for(lambda: len(scenario.runs()) == 2, limit=60, what="the second run")
+    second = scenario.runs()[1]
+    emulator.emulator.finish(second)
+    assert scenario.client.wait_for_run(scenario.dag_id, scenario.run_id) == "success"
+    assert len(scenario.runs()) == 2
+    assert scenario.xcom("xpander_task_id") == second
+    assert scenario.xcom()
+    assert scenario.stops(second) == 0
+
+
+def test_run_that_failed_is_followed_by_another_one_of_the_retry(start, emulator: EmulatorServer) -> None:
+    scenario = start("deferred", LONG)
+    scenario.wait_until_deferred()
+    emulator.emulator.finish(scenario.runs()[0], "failed")
+    _ends_with_the_second_run(scenario, emulator)
+    assert scenario.tries == 2
+
+
+def test_service_is_away_for_a_minute_in_each_phase(start, emulator: EmulatorServer) -> None:
+    deferred, worker = start("deferred", "take 40"), start("worker", "take 40")
+    deferred.wait_until_deferred()
+    worker.wait_until_started()
+    resuming = start("slow_to_resume", "take 4")
+    resuming.wait_until_resumed()
     emulator.stop()
     try:
-        scenario.pause(20)
+        submitting = start("deferred", SHORT)
+        submitting.pause(60)
     finally:
         emulator.start()
-    scenario.succeeds()
-    assert scenario.tries == 1
+    for scenario in (deferred, worker, resuming, submitting):
+        scenario.succeeds(limit=180)
+    assert [deferred.tries, worker.tries, resuming.tries] == [1, 1, 1]
