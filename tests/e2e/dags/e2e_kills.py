@@ -38,10 +38,10 @@ class SlowToDefer(XpanderInvokeAgentOperator):
 class SlowToResume(XpanderInvokeAgentOperator):
     """Stays a while before it fetches the answer."""
 
-    def execute_complete(self, context: Any, event: Any) -> Any:
+    def execute_complete(self, context: Any, event: Any, **kwargs: Any) -> Any:
         """Dawdle, then resume."""
         dawdle()
-        return super().execute_complete(context, event)
+        return super().execute_complete(context, event, **kwargs)
 
 
 KINDS: dict[str, tuple[type[XpanderInvokeAgentOperator], dict[str, Any]]] = {
