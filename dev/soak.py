@@ -37,6 +37,8 @@ class Row:
     """What came of one kind."""
 
     tried: int = 0
+    missed: int = 0
+    """Tried in vain: the run was over before it could be killed, say."""
     duplicates: int = 0
     orphans: int = 0
     lost: int = 0
@@ -88,10 +90,14 @@ def _wave(
         if on_all:
             time.sleep(draw.uniform(2, 12))
             ON_ALL[on_all](airflow, service)
-    for future in acting:
-        future.result()
-    for one in scenarios:
-        one.client.wait_for_run(one.dag_id, one.run_id, limit=300)
+    for name, one, future in zip(names, scenarios, acting, strict=True):
+        if problem := future.exception():
+            rows[name].missed += 1
+            rows[name].remarks.append(f"{one.dag_id} {one.run_id}: {problem!r}")
+    # What goes wrong here shows in what is counted.
+    with suppress(WaitTimeout):
+        for one in scenarios:
+            one.client.wait_for_run(one.dag_id, one.run_id, limit=300)
     with suppress(WaitTimeout):
         wait_for(lambda: not any(_alive(one) for one in scenarios), limit=LATE_STOPS, what="the last stops")
     time.sleep(2)  # what must not come comes late too
@@ -116,7 +122,8 @@ def _alive(scenario: Scenario) -> list[str]:
 def _judge(row: Row, kind: Kind, scenario: Scenario) -> None:
     ids, alive = scenario.runs(), _alive(scenario)
     # The answer of the last run that was meant to be: a cleared task must not have that of the run before.
-    lost = kind.answer and not (scenario.xcom() and scenario.xcom("xpander_task_id") == ids[kind.runs - 1])
+    last = ids[kind.runs - 1 :][:1]
+    lost = kind.answer and not (scenario.xcom() and [scenario.xcom("xpander_task_id")] == last)
     duplicates = max(0, len(ids) - kind.runs)
     row.tried += 1
     row.duplicates += duplicates
@@ -133,14 +140,17 @@ def table(rows: dict[str, Row]) -> str:
     kinds = [row for name, row in tried.items() if name in KINDS]
     total = Row(
         sum(row.tried for row in kinds),
+        sum(row.missed for row in kinds),
         sum(row.duplicates for row in kinds),
         sum(row.orphans for row in kinds),
         sum(row.lost for row in kinds),
     )
-    lines = [f"{'fault':32} {'tried':>6} {'duplicates':>11} {'orphans':>8} {'lost answers':>13}"]
+    heads = ("tried", "missed", "duplicates", "orphans", "lost answers")
+    lines = [f"{'fault':32}" + "".join(f" {head:>12}" for head in heads)]
     for name, row in {**tried, "all": total}.items():
         hit = f"+ {name}" if name in ON_ALL else name
-        lines.append(f"{hit:32} {row.tried:6} {row.duplicates:11} {row.orphans:8} {row.lost:13}")
+        figures = (row.tried, row.missed, row.duplicates, row.orphans, row.lost)
+        lines.append(f"{hit:32}" + "".join(f" {figure:12}" for figure in figures))
     return "\n".join([*lines, *(remark for row in tried.values() for remark in row.remarks)])
 
 
