@@ -15,8 +15,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.database import airflow_database
@@ -32,29 +31,61 @@ LATE_STOPS = 60.0
 """Seconds for stops that follow the end of the Airflow task."""
 
 
-@dataclass
-class Row:
-    """What came of one kind."""
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What came of one run.
 
-    tried: int = 0
-    missed: int = 0
-    """Tried in vain: the run was over before it could be killed, say."""
-    duplicates: int = 0
-    orphans: int = 0
-    lost: int = 0
-    remarks: list[str] = field(default_factory=list)
+    :param name: of its kind.
+    :param on_all: what hit its whole wave besides, if anything did.
+    :param run: its DAG and run id.
+    :param ids: of the remote runs.
+    :param stops: how often each was stopped.
+    :param alive: remote runs that go on.
+    :param answer: whether the Airflow task has the answer of the last remote run that is right.
+    :param tries: of the Airflow task.
+    :param problem: why the kill could not be carried out, e.g. because the run was over too soon.
+    """
+
+    name: str
+    on_all: str | None
+    run: str
+    ids: tuple[str, ...]
+    stops: tuple[int, ...]
+    alive: tuple[str, ...]
+    answer: bool
+    tries: int
+    problem: str | None
 
     @property
-    def bad(self) -> int:
-        """How much of it must not be."""
-        return self.duplicates + self.orphans + self.lost
+    def kind(self) -> Kind:
+        """Its kind."""
+        return KINDS[self.name]
+
+    @property
+    def duplicates(self) -> int:
+        """How many remote runs there are too many."""
+        return max(0, len(self.ids) - len(self.kind.stops))
+
+    @property
+    def orphans(self) -> int:
+        """How many remote runs go on although nobody waits for them."""
+        return len(self.alive)
+
+    @property
+    def lost(self) -> bool:
+        """Whether an answer has not arrived."""
+        return self.kind.answer and not self.answer
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether money or an answer was lost."""
+        return bool(self.duplicates or self.orphans or self.lost)
 
 
-def soak(
-    airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int, wave: int
-) -> dict[str, Row]:
+def soak(airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int, wave: int) -> list[Outcome]:
     """
-    Make so many runs, in waves, and return what came of each kind of fault.
+    Make so many runs, in waves, and return what came of each.
 
     :param airflow: a running Airflow with the DAGs of ``tests/e2e/dags``.
     :param service: what its connection points to.
@@ -64,36 +95,41 @@ def soak(
     """
     draw = random.Random(seed)
     deck = draw.sample([name for _ in range(runs // len(KINDS) + 1) for name in KINDS], k=runs)
-    rows = {name: Row() for name in (*KINDS, *ON_ALL)}
+    came: list[Outcome] = []
     started = time.monotonic()
     while deck:
         names, on_all = deal(deck, wave, draw)
-        _wave(airflow, service, names, on_all, draw, rows)
-        bad = sum(rows[name].bad for name in KINDS)
-        over = f"{runs - len(deck)} of {runs} runs, {bad} bad"
-        print(f"{time.monotonic() - started:5.0f} s  {over}{on_all and f' ({on_all})' or ''}", flush=True)
-    return rows
+        came += run_wave(airflow, service, names, on_all, draw)
+        bad = sum(one.is_bad for one in came)
+        print(
+            f"{time.monotonic() - started:5.0f} s  {len(came)} of {runs} runs, {bad} bad  {on_all or ''}",
+            flush=True,
+        )
+    return came
 
 
-def _wave(
+def run_wave(
     airflow: LocalAirflow,
     service: EmulatorServer,
     names: Sequence[str],
     on_all: str | None,
     draw: random.Random,
-    rows: dict[str, Row],
-) -> None:
-    kinds = [KINDS[name] for name in names]
-    scenarios = [_start(airflow, service, kind, draw) for kind in kinds]
-    with ThreadPoolExecutor(len(kinds)) as pool:
-        acting = [pool.submit(kind.act, one) for kind, one in zip(kinds, scenarios, strict=True)]
+) -> list[Outcome]:
+    """
+    Make one run of each of these kinds at the same time, and return what came of each.
+
+    :param airflow: as above.
+    :param service: as above.
+    :param names: of the kinds.
+    :param on_all: what hits all of them besides, or None.
+    :param draw: for lengths and moments.
+    """
+    scenarios = [_start(airflow, service, KINDS[name], draw) for name in names]
+    with ThreadPoolExecutor(len(names)) as pool:
+        acting = [pool.submit(KINDS[name].act, one) for name, one in zip(names, scenarios, strict=True)]
         if on_all:
             time.sleep(draw.uniform(2, 12))
             ON_ALL[on_all](airflow, service)
-    for name, one, future in zip(names, scenarios, acting, strict=True):
-        if problem := future.exception():
-            rows[name].missed += 1
-            rows[name].remarks.append(f"{one.dag_id} {one.run_id}: {problem!r}")
     # What goes wrong here shows in what is counted.
     with suppress(WaitTimeout):
         for one in scenarios:
@@ -101,11 +137,11 @@ def _wave(
     with suppress(WaitTimeout):
         wait_for(lambda: not any(_alive(one) for one in scenarios), limit=LATE_STOPS, what="the last stops")
     time.sleep(2)  # what must not come comes late too
-    for name, kind, scenario in zip(names, kinds, scenarios, strict=True):
-        _judge(rows[name], kind, scenario)
-        if on_all:
-            _judge(rows[on_all], kind, scenario)
     service.emulator.faults.clear()
+    return [
+        _outcome(name, on_all, one, future.exception())
+        for name, one, future in zip(names, scenarios, acting, strict=True)
+    ]
 
 
 def _start(airflow: LocalAirflow, service: EmulatorServer, kind: Kind, draw: random.Random) -> Scenario:
@@ -115,43 +151,46 @@ def _start(airflow: LocalAirflow, service: EmulatorServer, kind: Kind, draw: ran
     return scenario
 
 
-def _alive(scenario: Scenario) -> list[str]:
-    return [one for one in scenario.runs() if not scenario.emulator.status(one).is_terminal]
+def _alive(scenario: Scenario) -> tuple[str, ...]:
+    return tuple(one for one in scenario.runs() if not scenario.emulator.status(one).is_terminal)
 
 
-def _judge(row: Row, kind: Kind, scenario: Scenario) -> None:
-    ids, alive = scenario.runs(), _alive(scenario)
+def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseException | None) -> Outcome:
+    ids = tuple(scenario.runs())
     # The answer of the last run that was meant to be: a cleared task must not have that of the run before.
-    last = ids[kind.runs - 1 :][:1]
-    lost = kind.answer and not (scenario.xcom() and [scenario.xcom("xpander_task_id")] == last)
-    duplicates = max(0, len(ids) - kind.runs)
-    row.tried += 1
-    row.duplicates += duplicates
-    row.orphans += len(alive)
-    row.lost += lost
-    if lost or alive or duplicates:
-        row.remarks.append(f"{scenario.dag_id} {scenario.run_id}: runs {ids}, alive {alive}, lost {lost}")
-
-
-def table(rows: dict[str, Row]) -> str:
-    """Return the table for people."""
-    tried = {name: row for name, row in rows.items() if row.tried}
-    # Those that hit a whole wave count each run a second time.
-    kinds = [row for name, row in tried.items() if name in KINDS]
-    total = Row(
-        sum(row.tried for row in kinds),
-        sum(row.missed for row in kinds),
-        sum(row.duplicates for row in kinds),
-        sum(row.orphans for row in kinds),
-        sum(row.lost for row in kinds),
+    right = ids[len(KINDS[name].stops) - 1 :][:1]
+    return Outcome(
+        name=name,
+        on_all=on_all,
+        run=f"{scenario.dag_id} {scenario.run_id}",
+        ids=ids,
+        stops=tuple(map(scenario.stops, ids)),
+        alive=_alive(scenario),
+        answer=bool(scenario.xcom()) and (scenario.xcom("xpander_task_id"),) == right,
+        tries=scenario.tries,
+        problem=None if problem is None else repr(problem),
     )
+
+
+def table(came: Sequence[Outcome]) -> str:
+    """Return the table for people: each kind; then, counted again, what hit whole waves; remarks."""
     heads = ("tried", "missed", "duplicates", "orphans", "lost answers")
+    groups = {name: [one for one in came if one.name == name] for name in KINDS}
+    groups |= {f"+ {name}": [one for one in came if one.on_all == name] for name in ON_ALL}
+    groups["all"] = list(came)
     lines = [f"{'fault':32}" + "".join(f" {head:>12}" for head in heads)]
-    for name, row in {**tried, "all": total}.items():
-        hit = f"+ {name}" if name in ON_ALL else name
-        figures = (row.tried, row.missed, row.duplicates, row.orphans, row.lost)
-        lines.append(f"{hit:32}" + "".join(f" {figure:12}" for figure in figures))
-    return "\n".join([*lines, *(remark for row in tried.values() for remark in row.remarks)])
+    for name, ones in groups.items():
+        figures = (
+            len(ones),
+            sum(one.problem is not None for one in ones),
+            sum(one.duplicates for one in ones),
+            sum(one.orphans for one in ones),
+            sum(one.lost for one in ones),
+        )
+        if ones:
+            lines.append(f"{name:32}" + "".join(f" {figure:12}" for figure in figures))
+    odd = [one for one in came if one.is_bad or one.problem or one.stops != one.kind.stops]
+    return "\n".join([*lines, *map(str, odd)])
 
 
 def main() -> int:
@@ -176,11 +215,10 @@ def main() -> int:
             "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(service, requests_per_minute=100),
         }
         # SQLite locks up under more.
-        parallelism, wave = (6, 10) if database.url else (4, 4)
-        dags: list[Path] = [ROOT / "tests" / "e2e" / "dags"]
+        parallelism, wave = (8, 12) if database.url else (4, 4)
         with LocalAirflow(
             STATE / "soak" / "airflow",
-            dags=dags,
+            dags=[ROOT / "tests" / "e2e" / "dags"],
             env=env,
             parallelism=parallelism,
             database_url=database.url,
@@ -190,9 +228,9 @@ def main() -> int:
                 print(f"Airflow {AIRFLOW_VERSION}: {came}", flush=True)
                 good = came.is_right
             if options.runs:
-                rows = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave)
-                print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(rows)}")
-                good = good and not any(row.bad for row in rows.values())
+                outcomes = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave)
+                print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(outcomes)}")
+                good = good and not any(one.is_bad for one in outcomes)
     return 0 if good else 1
 
 

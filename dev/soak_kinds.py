@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import PrivateAttr
 
@@ -28,21 +28,23 @@ class Kind:
     :param act: what happens to the run, once it is under way.
     :param fault: a fault for the run's first submit.
     :param seconds: how long the remote run takes, from and to.
-    :param runs: how many remote runs are right.
-    :param answer: whether there has to be an answer at the end.
+    :param stops: how often each remote run is to be stopped; as many runs are right.
+    :param answer: whether the last run's answer has to arrive.
+    :param tries: of the Airflow task; None where a clear counts some, too.
     """
 
     dag: str
     act: Callable[[Scenario], None] = lambda scenario: None
     fault: Fault | None = None
     seconds: tuple[int, int] = SHORT
-    runs: int = 1
+    stops: tuple[int, ...] = (0,)
     answer: bool = True
+    tries: int | None = 1
 
     @property
     def bears_more(self) -> bool:
         """Whether the triggerer or the service may go away too: a stop would be left to nobody."""
-        return self.answer and self.runs == 1
+        return self.stops == (0,)
 
 
 class FaultOfRun(Fault):
@@ -73,14 +75,6 @@ def _kill_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
     return act
 
 
-def _clear_when(ready: Callable[[Scenario], object]) -> Callable[[Scenario], None]:
-    def act(scenario: Scenario) -> None:
-        ready(scenario)
-        scenario.clear()
-
-    return act
-
-
 def _mark_when(ready: Callable[[Scenario], None], state: str) -> Callable[[Scenario], None]:
     def act(scenario: Scenario) -> None:
         ready(scenario)
@@ -97,48 +91,88 @@ def _mark_run_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], No
     return act
 
 
-def _fail(scenario: Scenario) -> None:
-    scenario.wait_until_deferred()
-    scenario.emulator.finish(scenario.runs()[0], "failed")
+def _fail_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        ready(scenario)
+        scenario.emulator.finish(scenario.runs()[0], "failed")
+
+    return act
 
 
-def _ended(scenario: Scenario) -> None:
+def _clear_when(*steps: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        for step in steps:
+            step(scenario)
+        scenario.clear()
+
+    return act
+
+
+def _over(scenario: Scenario) -> None:
     scenario.client.wait_for_run(scenario.dag_id, scenario.run_id)
 
 
-DEFERRED, STARTED = Scenario.wait_until_deferred, Scenario.wait_until_started
+DEFERRED, STARTED, RESUMED = (
+    Scenario.wait_until_deferred,
+    Scenario.wait_until_started,
+    Scenario.wait_until_resumed,
+)
+_504 = Fault.html(504, path=INVOKE, act_first=True)
+_BROKEN = Fault.dropped(path=INVOKE, act_first=True)
+_CUT_OFF = Fault.truncated(path=INVOKE)
+_SLOW = Fault.slow(6, path=INVOKE, act_first=True)
+
+KEPT: dict[str, Kind] = {
+    "nothing": Kind("deferred"),
+    "submit answered 504": Kind("deferred", fault=_504),
+    "submit's connection broken": Kind("worker", fault=_BROKEN),
+    "submit's answer cut off": Kind("deferred", fault=_CUT_OFF),
+    "submit refused 503": Kind("deferred", fault=Fault.html(503, path=INVOKE), tries=2),
+    "sync answered 504": Kind("sync", fault=_504),
+    "sync's connection broken": Kind("sync", fault=_BROKEN),
+    "sync's answer cut off": Kind("sync", fault=_CUT_OFF),
+    "worker killed in the submit": Kind("deferred", _kill_when(STARTED), _SLOW, LONG, tries=2),
+    "worker killed before deferral": Kind("slow_to_defer", _kill_when(STARTED), tries=2),
+    "worker killed in its wait": Kind("worker", _kill_when(STARTED), tries=2),
+    "worker killed in a sync call": Kind("sync", _kill_when(STARTED), tries=2),
+    "worker killed at the resume": Kind("slow_to_resume", _kill_when(RESUMED), tries=2),
+}
+"""One run, whose answer arrives."""
+
+ANEW: dict[str, Kind] = {
+    "run failed, task tried again": Kind("deferred", _fail_when(DEFERRED), None, LONG, (0, 0)),
+    "run failed, task cleared": Kind("no_retries", _clear_when(_fail_when(STARTED), _over), stops=(0, 0)),
+    "succeeded, cleared": Kind("deferred", _clear_when(_over), stops=(0, 0)),
+    # The only way in which a failed task has a run that is alive; it is the author's.
+    "failed but left, cleared": Kind(
+        "leave", _clear_when(_mark_when(DEFERRED, "failed"), _over), None, LONG, (0, 0)
+    ),
+    "cleared while deferred": Kind("deferred", _clear_when(DEFERRED), None, LONG, (1, 0)),
+    "cleared while running": Kind("worker", _clear_when(STARTED), None, LONG, (1, 0)),
+}
+"""Another run is right, and its answer arrives."""
+
+STOPPED: dict[str, Kind] = {
+    "marked failed while deferred": Kind("deferred", _mark_when(DEFERRED, "failed")),
+    "marked failed while running": Kind("worker", _mark_when(STARTED, "failed")),
+    "marked failed in a sync call": Kind("sync", _mark_when(STARTED, "failed")),
+    "marked success while deferred": Kind("deferred", _mark_when(DEFERRED, "success")),
+    "marked success while running": Kind("worker", _mark_when(STARTED, "success")),
+    "DAG run failed while deferred": Kind("deferred", _mark_run_when(DEFERRED)),
+    "DAG run failed while running": Kind("worker", _mark_run_when(STARTED)),
+    "timed out while deferred": Kind("deferred_timeout"),
+    "timed out while running": Kind("worker_timeout"),
+    "timed out in a sync call": Kind("sync_timeout"),
+}
+"""The run is stopped."""
 
 KINDS: dict[str, Kind] = {
-    "nothing": Kind("deferred"),
-    "submit answered 504": Kind("deferred", fault=Fault.html(504, path=INVOKE, act_first=True)),
-    "submit's connection broken": Kind("worker", fault=Fault.dropped(path=INVOKE, act_first=True)),
-    "submit's answer cut off": Kind("deferred", fault=Fault.truncated(path=INVOKE)),
-    "submit refused 503": Kind("deferred", fault=Fault.html(503, path=INVOKE)),
-    "sync answered 504": Kind("sync", fault=Fault.html(504, path=INVOKE, act_first=True)),
-    "worker killed during the submit": Kind(
-        "deferred", _kill_when(STARTED), fault=Fault.slow(6, path=INVOKE, act_first=True)
-    ),
-    "worker killed before deferral": Kind("slow_to_defer", _kill_when(STARTED)),
-    "worker killed in its wait": Kind("worker", _kill_when(STARTED)),
-    "worker killed in a sync call": Kind("sync", _kill_when(STARTED)),
-    "worker killed at the resume": Kind("slow_to_resume", _kill_when(Scenario.wait_until_resumed)),
-    "run failed": Kind("deferred", _fail, seconds=LONG, runs=2),
-    "cleared when over": Kind("deferred", _clear_when(_ended), runs=2),
-    "cleared while deferred": Kind("deferred", _clear_when(DEFERRED), seconds=LONG, runs=2),
-    "cleared while running": Kind("worker", _clear_when(STARTED), seconds=LONG, runs=2),
-    "marked failed while deferred": Kind(
-        "deferred", _mark_when(DEFERRED, "failed"), seconds=ENDLESS, answer=False
-    ),
-    "marked success while deferred": Kind(
-        "deferred", _mark_when(DEFERRED, "success"), seconds=ENDLESS, answer=False
-    ),
-    "marked failed while running": Kind(
-        "worker", _mark_when(STARTED, "failed"), seconds=ENDLESS, answer=False
-    ),
-    "DAG run marked failed": Kind("deferred", _mark_run_when(DEFERRED), seconds=ENDLESS, answer=False),
-    "timed out while deferred": Kind("deferred_timeout", seconds=ENDLESS, answer=False),
-    "timed out while running": Kind("worker_timeout", seconds=ENDLESS, answer=False),
-    "timed out in a sync call": Kind("sync_timeout", seconds=ENDLESS, answer=False),
+    **KEPT,
+    **{name: replace(kind, tries=None) for name, kind in ANEW.items()},
+    **{
+        name: replace(kind, seconds=ENDLESS, stops=(1,), answer=False, tries=None)
+        for name, kind in STOPPED.items()
+    },
 }
 
 

@@ -75,6 +75,7 @@ def airflow(
             "XPANDER_AGENT_ID": "",
             "XPANDER_WORKFLOW_ID": "",
         },
+        parallelism=8 if database.url else 4,
         database_url=database.url,
     ) as airflow:
         yield airflow
@@ -86,15 +87,21 @@ def client(airflow: LocalAirflow) -> AirflowClient:
     return airflow.client
 
 
-@pytest.fixture
-def start(
-    airflow: LocalAirflow, emulator: EmulatorServer, database: Database
-) -> Iterator[Callable[[str, str], Scenario]]:
-    """Start one of the DAGs of e2e_kills with a text for its agent."""
+@pytest.fixture(scope="session")
+def killable(airflow: LocalAirflow, database: Database) -> LocalAirflow:
+    """The running Airflow, if it runs several tasks at a time: a killed one holds up its slot for a while."""
     if MAJOR == 2 and database.url is None:
-        pytest.skip(
-            "Airflow 2 on SQLite runs one task at a time, so a killed one holds up all others for minutes; "
-            f"SQLite because: {database.why_sqlite}"
-        )
-    yield lambda kind, text: Scenario(airflow, emulator, f"kill_{kind}", text)
-    emulator.emulator.faults.clear()
+        pytest.skip(f"Airflow 2 on SQLite runs one task at a time; SQLite because: {database.why_sqlite}")
+    return airflow
+
+
+@pytest.fixture(scope="session")
+def wave(database: Database) -> int:
+    """How many runs at a time: SQLite locks up under more."""
+    return 12 if database.url else 4
+
+
+@pytest.fixture
+def start(killable: LocalAirflow, emulator: EmulatorServer) -> Callable[[str, str], Scenario]:
+    """Start one of the DAGs of e2e_kills with a text for its agent."""
+    return lambda kind, text: Scenario(killable, emulator, f"kill_{kind}", text)
