@@ -21,10 +21,10 @@ SOME = ("nothing", "submit answered 504", "worker killed before deferral", "work
 
 
 @pytest.fixture(scope="module")
-def came(killable: LocalAirflow, emulator: EmulatorServer, wave: int) -> dict[str, Outcome]:
+def came(parallel: LocalAirflow, emulator: EmulatorServer, wave: int) -> dict[str, Outcome]:
     names, draw = list(KINDS), random.Random(1)
     waves = [names[first : first + wave] for first in range(0, len(names), wave)]
-    return {one.name: one for some in waves for one in run_wave(killable, emulator, some, None, draw)}
+    return {one.name: one for some in waves for one in run_wave(parallel, emulator, some, None, draw)}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -39,6 +39,6 @@ def test_each_run_is_started_once_answered_or_stopped(name: str, came: dict[str,
 
 
 @pytest.mark.parametrize("on_all", ON_ALL)
-def test_what_hits_all_hurts_none(killable: LocalAirflow, emulator: EmulatorServer, on_all: str) -> None:
-    came = run_wave(killable, emulator, SOME, on_all, random.Random(1))
+def test_what_hits_all_hurts_none(parallel: LocalAirflow, emulator: EmulatorServer, on_all: str) -> None:
+    came = run_wave(parallel, emulator, SOME, on_all, random.Random(1))
     assert [one for one in came if one.problem or one.is_bad or one.stops != (0,)] == []
