@@ -223,14 +223,14 @@ def main() -> int:
             parallelism=parallelism,
             database_url=database.url,
         ) as airflow:
+            if options.runs:
+                outcomes = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave)
+                print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(outcomes)}\n", flush=True)
+                good = good and not any(one.is_bad for one in outcomes)
             if options.mass:
                 came = mass(Scenario(airflow, service, "kill_many", ""), options.mass, limit=1200)
                 print(f"Airflow {AIRFLOW_VERSION}: {came}", flush=True)
-                good = came.is_right
-            if options.runs:
-                outcomes = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave)
-                print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(outcomes)}")
-                good = good and not any(one.is_bad for one in outcomes)
+                good = good and came.is_right
     return 0 if good else 1
 
 

@@ -202,8 +202,8 @@ KINDS: dict[str, Kind] = {
 
 
 if MAJOR == 2:
-    # Airflow 2.11.2 swallows what is to end the worker of such a task, for up to five minutes ("Heartbeat failed
-    # with Exception: Job shut down externally."); a run that ends within them answers as if there was no clear.
+    # What is to end the worker of such a task, Airflow 2.11.2 swallows for up to five minutes ("Heartbeat
+    # failed with Exception: Job shut down externally."); a run that ends before answers as if not cleared.
     del KINDS["cleared while running"]
 
 
