@@ -63,12 +63,27 @@ __all__ = [
     "deferred_state",
     "is_deferral_timeout",
     "mask_secret",
+    "triggerer_stats",
 ]
 
 
 def default_deferrable() -> bool:
     """Return Airflow's own default for ``deferrable``, ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def triggerer_stats() -> Any:
+    """
+    Return Airflow's ``Stats``, as a triggerer has set it up.
+
+    Airflow 3.2 and later have two: that of the task SDK, which common.compat gives, is set up in workers
+    only and drops what a triggerer counts.
+    """
+    try:
+        from airflow.observability.stats import Stats
+    except ImportError:
+        from airflow.stats import Stats
+    return Stats
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

@@ -27,6 +27,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
 )
 from airflow_provider_xpander.api.exchange import Steps
+from airflow_provider_xpander.api.governor import governor_of
 from airflow_provider_xpander.api.models import (
     Agent,
     InvokeRequest,
@@ -131,7 +132,7 @@ class XpanderHook(BaseHook):
 
     @cached_property
     def _client(self) -> Client:
-        return Client(self.settings, refresh=self._read_connection)
+        return Client(self.settings, refresh=self._read_connection, governor=governor_of(self.settings))
 
     def close(self) -> None:
         """Close the HTTP session; the next call opens another."""

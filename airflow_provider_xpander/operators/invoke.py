@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import (
@@ -81,7 +81,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 over = watch.after_task(task, time.time())
                 if isinstance(over, Again) and self.deferrable:
                     self.defer(
-                        trigger=self._trigger(task.id, starter, deadline),
+                        trigger=self._trigger(task.id, starter, deadline, task.created_at),
                         method_name="execute_complete",
                         kwargs={"newer_than": starter.newer_than},
                         timeout=None
@@ -333,7 +333,9 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             started=started.timestamp() if started else None,
         )
 
-    def _trigger(self, task_id: str, starter: RunStarter, deadline: float | None) -> Any:
+    def _trigger(
+        self, task_id: str, starter: RunStarter, deadline: float | None, created: datetime | None = None
+    ) -> Any:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         return XpanderTaskTrigger(
@@ -345,4 +347,5 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             on_paused=self.on_paused,  # type: ignore[arg-type]
             on_kill_action=self.on_kill_action,  # type: ignore[arg-type]
             newer_than=starter.newer_than,
+            created=created.timestamp() if created else None,
         )

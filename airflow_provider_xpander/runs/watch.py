@@ -20,8 +20,9 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchange
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
-from airflow_provider_xpander.api.routes import get_task
+from airflow_provider_xpander.api.routes import as_poll, get_task
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.runs.interval import look_interval
 
 log = logging.getLogger(__name__)
 
@@ -74,17 +75,19 @@ class Over:
     error: XpanderError | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Watch:
     """
     The wait for one run. It decides; it neither sleeps nor asks.
 
     :param task_id: the remote task.
-    :param poll_interval: seconds between two looks, spread by a fifth either way.
+    :param poll_interval: seconds between two looks, spread by a fifth either way; a run that has just begun
+        is looked at more often (``runs/interval.py``).
     :param deadline: Unix seconds at which the wait ends, or None.
     :param on_paused: whether a paused run ends the wait.
     :param newer_than: Unix seconds; an end as old as that is of the thread's previous turn, which reads may
         still show after the next one was posted (contract 2.3).
+    :param since: Unix seconds at which the run was started; the first look if unknown.
     """
 
     task_id: str
@@ -92,6 +95,7 @@ class Watch:
     deadline: float | None = None
     on_paused: OnPaused = "wait"
     newer_than: float | None = None
+    since: float | None = None
     _seen: Task | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
@@ -111,7 +115,35 @@ class Watch:
             return Over(End.FINISHED, task)
         if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
             return Over(End.PAUSED, task)
-        return self._again(self.poll_interval, now)
+        return self._again(self.interval(now), now)
+
+    def interval(self, now: float) -> float:
+        """Return the seconds to the next look at a run that goes on, before jitter."""
+        if self.since is None:
+            self.since = now
+        return look_interval(max(0.0, now - self.since), self.poll_interval)
+
+    def without_news(self, now: float) -> Over | None:
+        """Decide where the deadline may have come and nothing new is known; None means to go on."""
+        late = self.deadline is not None and now >= self.deadline
+        return Over(End.TIMEOUT, self._seen) if late else None
+
+    def in_outage(self, error: XpanderError, since: float, now: float) -> Over | None:
+        """
+        Decide while nothing answers, whoever asks; None means to go on.
+
+        :param error: of the last look.
+        :param since: Unix seconds of the first one that failed.
+        :param now: Unix seconds.
+        """
+        if self.deadline is None and now - since >= OUTAGE_BUDGET:
+            return Over(End.ERROR, self._seen, error)
+        return self.without_news(now)
+
+    @property
+    def seen(self) -> Task | None:
+        """The task as last seen."""
+        return self._seen
 
     def after_error(self, error: XpanderError, now: float) -> Again | Over:
         """
@@ -189,7 +221,7 @@ def follow(
     """
     while True:
         try:
-            task = yield from exchange(get_task(watch.task_id), ONCE)
+            task = yield from exchange(as_poll(get_task(watch.task_id)), ONCE)
         except XpanderError as error:
             verdict = watch.after_error(error, clock())
             if isinstance(verdict, Again):

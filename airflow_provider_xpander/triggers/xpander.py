@@ -14,8 +14,8 @@ from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.event import event_of
 from airflow_provider_xpander.runs.exit import OnKill
 from airflow_provider_xpander.runs.report import StatusReport
-from airflow_provider_xpander.runs.watch import OnPaused, Over, Watch, follow
-from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.runs.watch import OnPaused, Watch
+from airflow_provider_xpander.triggers.poller import wait_for
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
 
 
@@ -27,7 +27,7 @@ class XpanderTaskTrigger(BaseTrigger):
     parameters: Airflow 3 stores them in clear.
 
     :param xpander_task_id: the remote task. (Not ``task_id``: the triggerer sets an attribute of that name.)
-    :param agent_id: the agent or workflow that runs it, for the event.
+    :param agent_id: the agent or workflow that runs it: where many wait for it, its list is read.
     :param xpander_conn_id: id of a connection of type ``xpander``.
     :param poll_interval: seconds between two looks.
     :param deadline: Unix seconds at which the wait ends, or None.
@@ -35,6 +35,7 @@ class XpanderTaskTrigger(BaseTrigger):
     :param on_kill_action: ``stop`` the run when somebody ends the Airflow task while it is deferred, or
         ``leave`` it, as a sensor does.
     :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
+    :param created: Unix seconds at which the run was created, if known: how far back lists are read.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class XpanderTaskTrigger(BaseTrigger):
         on_paused: OnPaused = "wait",
         on_kill_action: OnKill = "leave",
         newer_than: float | None = None,
+        created: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.xpander_task_id = xpander_task_id
@@ -57,6 +59,7 @@ class XpanderTaskTrigger(BaseTrigger):
         self.on_paused: OnPaused = on_paused
         self.on_kill_action: OnKill = on_kill_action
         self.newer_than = newer_than
+        self.created = created
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the parameters, plain JSON."""
@@ -71,11 +74,12 @@ class XpanderTaskTrigger(BaseTrigger):
                 "on_paused": self.on_paused,
                 "on_kill_action": self.on_kill_action,
                 "newer_than": self.newer_than,
+                "created": self.created,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll Get Task until the wait is over, then fire once."""
+        """Wait with all others of the process (``triggers/poller.py``), then fire once."""
         try:
             event = await self._wait()
         except asyncio.CancelledError:
@@ -102,11 +106,22 @@ class XpanderTaskTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         watch = Watch(
-            self.xpander_task_id, self.poll_interval, self.deadline, self.on_paused, self.newer_than
+            self.xpander_task_id,
+            self.poll_interval,
+            self.deadline,
+            self.on_paused,
+            self.newer_than,
+            self.created,
         )
         try:
-            async with shared_client(self.xpander_conn_id) as client:
-                over: Over = await client.run(follow(watch, report=StatusReport(self.log)))
+            over = await wait_for(
+                self.xpander_conn_id,
+                watch,
+                agent_id=self.agent_id,
+                created=self.created,
+                report=StatusReport(self.log),
+                log=self.log,
+            )
         except (AirflowNotFoundException, ValueError) as error:
             # The connection was changed or removed while the task waited.
             return event_of(self.xpander_task_id, self.agent_id, message=printable(error))

@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_xpander.api import client as client_module
+from airflow_provider_xpander.api import governor as governor_module
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
 from airflow_provider_xpander.emulator.calls import Call
@@ -102,6 +103,8 @@ def running_server() -> Iterator[EmulatorServer]:
 @pytest.fixture
 def service(running_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Service:
     running_server.emulator.reset(Settings(run_seconds=RUN_SECONDS))
+    monkeypatch.setattr(governor_module, "BACKOFF", 0.05)
+    governor_module._governors.clear()  # what other tests have sent is not to count
     service = Service(running_server, monkeypatch.setenv)
     service.connect()
     return service

@@ -29,6 +29,7 @@ def test_it_is_rebuilt_from_plain_json() -> None:
         "on_paused": "fail",
         "on_kill_action": "stop",
         "newer_than": 1e8,
+        "created": 2e8,
     }
     path, stored = XpanderTaskTrigger(**kwargs).serialize()
     assert json.loads(json.dumps(stored)) == kwargs
