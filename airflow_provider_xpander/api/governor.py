@@ -105,6 +105,8 @@ class Governor:
         self.minute = Window(MINUTE, per_minute)
         self.hour = Window(HOUR, per_hour)
         self.refusals = 0
+        self.pressing = 0
+        """Stops that wait for their turn: polls go behind them."""
         self._guessed = Window(HOUR, 0)
         self._rng = rng
         self._blocked_until = -math.inf
@@ -228,7 +230,7 @@ class Governor:
             floor = max(0, int(limit * POLL_SHARE) - window.polls)
             # What others need, but the least that polls are promised.
             kept = min(
-                kept + self._guessed_work(window) + max(0, int(limit * WORK_SHARE) - work),
+                kept + self.pressing + self._guessed_work(window) + max(0, int(limit * WORK_SHARE) - work),
                 max(kept, limit - window.total - floor),
             )
         elif priority is not Priority.STOP:

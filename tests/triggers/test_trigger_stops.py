@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from airflow_side import LIMIT, Service, running_server, service
 
+from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api.governor import Governor
+from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.runs.pace import Pace
 from airflow_provider_xpander.triggers import stops as stops_module
 from airflow_provider_xpander.triggers import xpander as trigger_module
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
@@ -259,6 +261,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, *, budget: float = 30.0) -> None:
     policy = stops_module.RetryPolicy(attempts=1000, base=0.02, cap=0.05, patience=budget)
     monkeypatch.setattr(stops_module, "_POLICY", policy)
     monkeypatch.setattr(stops_module, "BUDGET", budget)
+    monkeypatch.setattr(governor_module, "BACKOFF_CAP", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -378,17 +381,6 @@ SCALE = 0.005
 """What stands for a second, so that a minute takes a third of one."""
 
 
-class ScaledPace(Pace):
-    """The same limits in shorter minutes and hours."""
-
-    def _until(self, limit: int, window: float, now: float) -> float:
-        return super()._until(limit, window * SCALE, now)
-
-    def note(self, now: float) -> None:
-        sent.append(now)
-        super().note(now)
-
-
 sent: list[float] = []
 """When requests were sent: at the service they arrive a little sooner or later after each other."""
 
@@ -396,8 +388,16 @@ sent: list[float] = []
 @pytest.fixture
 def short_minutes(monkeypatch: pytest.MonkeyPatch) -> float:
     """Return how many seconds a minute has."""
+    note = Governor.sent
+
+    def noted(self: Governor, priority: Priority, now: float) -> None:
+        sent.append(now)
+        note(self, priority, now)
+
     sent.clear()
-    monkeypatch.setattr(stops_module, "Pace", ScaledPace)
+    monkeypatch.setattr(Governor, "sent", noted)
+    monkeypatch.setattr(governor_module, "MINUTE", 60 * SCALE)
+    monkeypatch.setattr(governor_module, "HOUR", 3600 * SCALE)
     return 60 * SCALE
 
 
