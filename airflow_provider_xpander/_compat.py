@@ -79,11 +79,13 @@ def triggerer_stats() -> Any:
     Airflow 3.2 and later have two: that of the task SDK, which common.compat gives, is set up in workers
     only and drops what a triggerer counts.
     """
+    from importlib import import_module
+
     try:
-        from airflow.observability.stats import Stats
+        module = import_module("airflow.observability.stats")
     except ImportError:
-        from airflow.stats import Stats
-    return Stats
+        module = import_module("airflow.stats")
+    return module.Stats
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

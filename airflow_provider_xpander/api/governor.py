@@ -113,7 +113,7 @@ class Governor:
         self._strikes = 0
         self._factor = 1.0
         self._tokens: float | None = None
-        self._filled_at = 0.0
+        self._filled_at = -math.inf
         self._told: tuple[int, int, float] | None = None  # left, limit, until
 
     def limit(self, per_minute: int, per_hour: int) -> None:
@@ -185,7 +185,7 @@ class Governor:
             self._refill(now)
             self._factor = max(1 / 16, self._factor / 2)
             if self._tokens is not None:
-                self._tokens = 1.0  # one to find out with
+                self._tokens = max(1.0, self._tokens / 2)  # one to find out with
         wait = max(min(asked or 0.0, HOUR), min(BACKOFF_CAP, BACKOFF * 2.0 ** (self._strikes - 1)))
         # Later than asked for, by chance: many processes were told the same.
         self._blocked_until = max(self._blocked_until, now + wait * (1 + 0.25 * self._rng()))
@@ -255,7 +255,7 @@ class Governor:
         return max(2.0, rate * longest * BURST_SHARE)
 
     def _refill(self, now: float) -> float:
-        passed = max(0.0, now - self._filled_at) if self._tokens is not None else 0.0
+        passed = max(0.0, now - self._filled_at)
         self._factor = min(1.0, self._factor + passed / RECOVERY)
         rate = self._rate()
         self._filled_at = now
@@ -263,7 +263,7 @@ class Governor:
             self._tokens = None
         else:
             depth = self._depth(rate)
-            self._tokens = min(depth, depth if self._tokens is None else self._tokens + passed * rate)
+            self._tokens = min(depth, math.inf if self._tokens is None else self._tokens + passed * rate)
         return rate
 
     def _spread_delay(self, now: float) -> float:

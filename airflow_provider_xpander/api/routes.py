@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -86,7 +86,7 @@ class RawPage:
     :param total_pages: how many pages there are, or None if the service did not say.
     """
 
-    items: list[Mapping[str, Any]]
+    items: Sequence[Mapping[str, Any]]
     total_pages: int | None = None
 
 

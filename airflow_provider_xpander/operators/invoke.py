@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import (
@@ -63,7 +63,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             starter = self._starter(context, hook, deadline)
             target = starter.target
             # What cannot be stored would lose the run when deferring.
-            json.dumps(self._trigger("", starter, deadline).serialize()[1])
+            json.dumps(self._trigger(None, starter, deadline).serialize()[1])
             self._held = held = Held(hook.settings, sign=str(starter.mark))
             self.log.info("Starting %s", target)
             with self._no_lost_submit(hook, held, starter):
@@ -81,7 +81,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 over = watch.after_task(task, time.time())
                 if isinstance(over, Again) and self.deferrable:
                     self.defer(
-                        trigger=self._trigger(task.id, starter, deadline, task.created_at),
+                        trigger=self._trigger(task, starter, deadline),
                         method_name="execute_complete",
                         kwargs={"newer_than": starter.newer_than},
                         timeout=None
@@ -333,13 +333,11 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             started=started.timestamp() if started else None,
         )
 
-    def _trigger(
-        self, task_id: str, starter: RunStarter, deadline: float | None, created: datetime | None = None
-    ) -> Any:
+    def _trigger(self, task: Task | None, starter: RunStarter, deadline: float | None) -> Any:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         return XpanderTaskTrigger(
-            xpander_task_id=task_id,
+            xpander_task_id=task.id if task else "",
             agent_id=starter.target.id,
             xpander_conn_id=self.xpander_conn_id,
             poll_interval=self.poll_interval,
@@ -347,5 +345,5 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             on_paused=self.on_paused,  # type: ignore[arg-type]
             on_kill_action=self.on_kill_action,  # type: ignore[arg-type]
             newer_than=starter.newer_than,
-            created=created.timestamp() if created else None,
+            created=task.created_at.timestamp() if task and task.created_at else None,
         )

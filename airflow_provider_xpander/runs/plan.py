@@ -6,16 +6,14 @@ It decides; it neither waits nor asks. ``now`` is always in Unix seconds of a cl
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval
 from airflow_provider_xpander.runs.listing import CREATED_MARGIN, Row
+from airflow_provider_xpander.runs.turns import Turns
 from airflow_provider_xpander.runs.waiting import Action, Agent, Look, ReadPage, Waiter
 
 LIST_AGAIN = 600.0
@@ -46,9 +44,7 @@ class Plan:
         self._quiet_until = float("-inf")
         self._rng = rng
         self._agents: dict[str | None, Agent] = {}
-        self._ring: deque[Agent] = deque()
-        self._heap: list[tuple[float, int, Waiter | Agent, int]] = []
-        self._number = itertools.count()
+        self._turns = Turns()
 
     @property
     def waiters(self) -> list[Waiter]:
@@ -66,9 +62,9 @@ class Plan:
         interval = waiter.watch.interval(now)
         if agent.is_listed(waiter):
             self._want_round(agent, now, now + min(interval, waiter.watch.poll_interval), interval)
-            self._schedule(waiter, waiter.looked_at + self._check_interval(agent, waiter))
+            self._turns.schedule(waiter, waiter.looked_at + self._check_interval(agent, waiter))
         else:
-            self._schedule(waiter, now, interval)
+            self._turns.schedule(waiter, now, interval)
 
     def remove(self, waiter: Waiter, now: float) -> None:
         """Forget a wait."""
@@ -103,13 +99,10 @@ class Plan:
         """
         if now < self._quiet_until or (self.in_outage and self.flying):
             return None
-        self._wake(now, spare)
-        while self._ring:
-            agent = self._ring.popleft()
-            agent.in_ring = False
+        self._turns.wake(now, spare, lambda waiter: self._agents[waiter.agent_id])
+        while (agent := self._turns.next_agent()) is not None:
             action = self._of(agent, now, spare)
-            if agent.ready:
-                self._into_ring(agent)
+            self._turns.rejoin(agent)
             if action is not None:
                 self.flying += 1
                 return action
@@ -117,15 +110,13 @@ class Plan:
 
     def pause(self, now: float) -> float:
         """Return the seconds after which there may be something to ask."""
-        if self._ring and now >= self._quiet_until:
-            return 0.0
-        due = self._heap[0][0] if self._heap else float("inf")
-        return max(0.0, (now if self._ring else due) - now, self._quiet_until - now)
+        return max(0.0, self._turns.first_due - now, self._quiet_until - now)
 
     def next_look(self, waiter: Waiter, now: float) -> float:
         """Return the seconds to the next look at a run, as planned at present."""
         agent = self._agents[waiter.agent_id]
-        return max(0.0, (agent.due if agent.is_listed(waiter) else waiter.due) - now, self._quiet_until - now)
+        due = agent.due if agent.is_listed(waiter) else waiter.due
+        return max(0.0, 0.0 if due == float("inf") else due - now, self._quiet_until - now)
 
     def hurry(self, waiters: Sequence[Waiter], now: float, *, by_list: bool = False) -> None:
         """
@@ -144,7 +135,7 @@ class Plan:
                 some = [waiter for waiter in some if waiter.is_own]
             for waiter in some:
                 waiter.looked_at = float("-inf")
-                self._queue(agent, waiter, front=True)
+                self._turns.queue(agent, waiter, front=True)
 
     def looked(self, waiter: Waiter, seconds: float, now: float) -> None:
         """
@@ -156,7 +147,7 @@ class Plan:
             return
         waiter.looked_at = now
         interval = jittered(waiter.watch.poll_interval, rng=self._rng)
-        self._schedule(waiter, now + seconds, max(0.0, interval - seconds))
+        self._turns.schedule(waiter, now + seconds, max(0.0, interval - seconds))
 
     def landed(self, action: Action) -> None:
         """Take note that a request is over, however."""
@@ -170,9 +161,9 @@ class Plan:
         """Ask the same again as soon as possible."""
         if isinstance(action, ReadPage):
             if action.agent.tasks:
-                self._queue(action.agent, action.agent, front=True)
+                self._turns.queue(action.agent, action.agent, front=True)
         elif not action.waiter.gone:
-            self._queue(self._agents[action.waiter.agent_id], action.waiter, front=True)
+            self._turns.queue(self._agents[action.waiter.agent_id], action.waiter, front=True)
 
     def answered(self, action: Action, now: float) -> None:
         """Take note of an answer: an outage is over, and what failed while this went well is to blame."""
@@ -211,7 +202,7 @@ class Plan:
                 waiter.created = waiter.created if row.created is None else row.created
         unseen = agent.listing.unseen() - {row.id for row in rows}
         if agent.listing.take(rows, total):
-            self._queue(agent, agent, front=True)
+            self._turns.queue(agent, agent, front=True)
         elif agent.listing.gave_up:
             self._give_list_up(agent, now)
         else:
@@ -220,7 +211,7 @@ class Plan:
                     if agent.listing.was_whole or not waiter.sighted:
                         waiter.misses += 1
                         if waiter.is_own:
-                            self._schedule(waiter, now)
+                            self._turns.schedule(waiter, now)
             self._next_round(agent, now)
         if overlooked:
             agent.listing.distrust()
@@ -258,7 +249,7 @@ class Plan:
                 if at <= now and not spare and now < at + CHECK_MOST:
                     at = now + item.watch.poll_interval
                 if at > now:
-                    self._schedule(item, at)
+                    self._turns.schedule(item, at)
                     continue
             item.flying = True
             return Look(item, Priority.CHECK if listed else Priority.POLL)
@@ -290,13 +281,13 @@ class Plan:
             quick = min(waiter.watch.interval(now) for waiter in in_list.values())
         factor = jittered(1.0, 0.1, self._rng)
         agent.due = float("inf")
-        self._schedule(agent, max(now, agent.began + quick * factor), (slow - quick) * factor)
+        self._turns.schedule(agent, max(now, agent.began + quick * factor), (slow - quick) * factor)
 
     def _want_round(self, agent: Agent, now: float, early: float, slack: float) -> None:
         if agent.flying or agent.listing.is_walking:
             return
         if early + slack < agent.due:
-            self._schedule(agent, early, slack)
+            self._turns.schedule(agent, early, slack)
 
     def _give_list_up(self, agent: Agent, now: float) -> None:
         agent.list_from, agent.failures, agent.listing.cost = now + LIST_AGAIN, 0, 1
@@ -313,7 +304,7 @@ class Plan:
                 waiter.misses = 0
             elif not waiter.is_own:
                 waiter.sighted = False
-                self._schedule(waiter, now + self._rng() * waiter.watch.interval(now))
+                self._turns.schedule(waiter, now + self._rng() * waiter.watch.interval(now))
         if listed:
             interval = min((waiter.watch.poll_interval for waiter in agent.waiters), default=0.0)
             self._want_round(agent, now, now + min(GATHER, interval / 4), 0.0)
@@ -324,44 +315,3 @@ class Plan:
 
     def _check_interval(self, agent: Agent, waiter: Waiter) -> float:
         return check_interval(len(agent.tasks), waiter.watch.poll_interval)
-
-    def _schedule(self, item: Waiter | Agent, early: float, slack: float = 0.0) -> None:
-        """Let an item be due at ``early`` if there is budget to spare, ``slack`` seconds later else."""
-        item.due = early + slack
-        item.token += 1
-        heapq.heappush(self._heap, (early, next(self._number), item, item.token))
-        if len(self._heap) > 4 * self.waiting + 100:
-            # What was planned anew or has gone left entries behind.
-            self._heap = [
-                entry for entry in self._heap if entry[2].token == entry[3] and not _is_gone(entry[2])
-            ]
-            heapq.heapify(self._heap)
-
-    def _wake(self, now: float, spare: bool) -> None:
-        """Move what is due from the heap to the agents; what is early waits for its due time."""
-        while self._heap and self._heap[0][0] <= now:
-            _, _, item, token = heapq.heappop(self._heap)
-            if item.token != token or _is_gone(item):
-                continue
-            if item.due > now and not spare:
-                heapq.heappush(self._heap, (item.due, next(self._number), item, token))
-                continue
-            self._queue(self._agents[item.agent_id] if isinstance(item, Waiter) else item, item)
-
-    def _queue(self, agent: Agent, item: Waiter | Agent, *, front: bool = False) -> None:
-        if not item.queued:
-            item.queued = True
-            if front:
-                agent.ready.appendleft(item)
-            else:
-                agent.ready.append(item)
-        self._into_ring(agent)
-
-    def _into_ring(self, agent: Agent) -> None:
-        if not agent.in_ring:
-            agent.in_ring = True
-            self._ring.append(agent)
-
-
-def _is_gone(item: Waiter | Agent) -> bool:
-    return isinstance(item, Waiter) and item.gone

@@ -185,18 +185,20 @@ class Watch:
         return Again(min(jittered(seconds), self.deadline - now))
 
 
-def look(task_id: str, *, clock: Callable[[], float] = time.time) -> Steps[Task]:
+def look(task_id: str, *, poll: bool = False, clock: Callable[[], float] = time.time) -> Steps[Task]:
     """
     Read a task once, patient with one that is not visible yet and with credentials that have changed.
 
     :param task_id: the remote task.
+    :param poll: whether it is only to see if something has changed, so that all else comes first.
     :param clock: gives Unix seconds.
     :raises XpanderError: it cannot be read.
     """
     watch = Watch(task_id)
+    call = as_poll(get_task(task_id)) if poll else get_task(task_id)
     while True:
         try:
-            return (yield from exchange(get_task(task_id), RetryPolicy()))
+            return (yield from exchange(call, RetryPolicy()))
         except (XpanderNotFoundError, XpanderAuthError) as error:
             verdict = watch.after_error(error, clock())
             if isinstance(verdict, Over):
@@ -213,15 +215,16 @@ def follow(
     clock: Callable[[], float] = time.time,
 ) -> Steps[Over]:
     """
-    Look at a run with Get Task until the wait is over.
+    Look at a run with Get Task until the wait is over: at once, then as the limits of the service allow.
 
     :param watch: the wait.
     :param report: is given each answer.
     :param clock: gives Unix seconds.
     """
+    call = get_task(watch.task_id)
     while True:
         try:
-            task = yield from exchange(as_poll(get_task(watch.task_id)), ONCE)
+            task = yield from exchange(call, ONCE)
         except XpanderError as error:
             verdict = watch.after_error(error, clock())
             if isinstance(verdict, Again):
@@ -231,6 +234,7 @@ def follow(
             verdict = watch.after_task(task, clock())
         if isinstance(verdict, Over):
             return verdict
+        call = as_poll(call)
         if verdict.refresh:
             yield Refresh()
         yield Sleep(verdict.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -25,11 +25,13 @@ from airflow_provider_xpander.api.errors import (
     XpanderTaskError,
 )
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.arguments import ON_PAUSED, check_choice, check_id
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
+from airflow_provider_xpander.runs.interval import look_interval
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
@@ -53,6 +55,7 @@ class XpanderTaskSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("xpander_task_id", "xpander_conn_id")
+    _looked: Task | None = None
     ui_color = "#e6e0ff"
 
     def __init__(
@@ -90,7 +93,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(XpanderTaskError):
             check_id("xpander_task_id", self.xpander_task_id)
             try:
-                task = hook.look(self.xpander_task_id)
+                task = self._looked = hook.look(self.xpander_task_id, poll=self._looked is not None)
             except (XpanderConnectionError, XpanderServiceError, XpanderRateLimitError) as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
@@ -101,6 +104,15 @@ class XpanderTaskSensor(BaseSensorOperator):
             if not task.status.is_terminal:
                 return False
             return PokeReturnValue(is_done=True, xcom_value=self._answer(context, task))
+
+    def _get_next_poke_interval(
+        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Poke a young run more often where a worker waits anyway, by the rule of all waits."""
+        seconds = float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
+        if self.reschedule or self.exponential_backoff:
+            return seconds
+        return jittered(look_interval(run_duration(), seconds))
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Take up the task again when the trigger has fired."""
@@ -147,13 +159,16 @@ class XpanderTaskSensor(BaseSensorOperator):
     def _defer(self) -> Any:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
+        task = self._looked
         return self.defer(
             trigger=XpanderTaskTrigger(
                 xpander_task_id=self.xpander_task_id,
+                agent_id=task.agent_id if task else None,
                 xpander_conn_id=self.xpander_conn_id,
                 poll_interval=self.poke_interval,
                 deadline=time.time() + self.timeout,
                 on_paused=self.on_paused,  # type: ignore[arg-type]
+                created=task.created_at.timestamp() if task and task.created_at else None,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout + BACKSTOP),

@@ -1,66 +1,37 @@
 """
 One poller per event loop and connection: triggers tell it what they wait for, and it looks for all of them.
 
-It lives as long as somebody waits. What it asks next is decided in ``runs/plan.py``, what an answer means for
-a wait in ``runs/watch.py``, what may be sent in ``api/governor.py``; here is the loop that does it.
+It lives as long as somebody waits. What it asks next is decided in ``runs/plan.py``, what may be sent in
+``api/governor.py``, what an answer means in ``runs/watch.py``; here is the loop that does it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
-import itertools
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.aclient import AsyncClient
-from airflow_provider_xpander.api.errors import (
-    XpanderAuthError,
-    XpanderConnectionError,
-    XpanderError,
-    XpanderRateLimitError,
-    XpanderServiceError,
-    printable,
-)
+from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError
 from airflow_provider_xpander.api.exchange import exchange
 from airflow_provider_xpander.api.governor import Governor, governed, governor_of, listening
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks
-from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.heartbeat import Heartbeat, sign_of_life
-from airflow_provider_xpander.runs.listing import Row, row_of
-from airflow_provider_xpander.runs.plan import Plan
-from airflow_provider_xpander.runs.waiting import Action, Agent, Look, ReadPage, Waiter
-from airflow_provider_xpander.runs.watch import Again, End, Over, Watch
+from airflow_provider_xpander.runs.waiting import Action, Look
+from airflow_provider_xpander.runs.watch import Over, Watch
 from airflow_provider_xpander.triggers.metrics import Metrics
 from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.triggers.waits import Waits
 
 CONCURRENCY = 8
 """Requests under way at a time; each may need a connection."""
-LATE = 5.0
-"""Seconds behind its deadline at which a wait ends also if no last look was possible."""
-FRESH = 120.0
-"""Seconds for which a run is young enough that its submit surely counts in the present hour."""
-
-
-@dataclass(slots=True, eq=False)
-class _Tag:
-    """What the poller keeps with a wait; the context is that of the trigger, whose log it leads to."""
-
-    over: asyncio.Future[Over]
-    context: contextvars.Context
-    report: Callable[[Task], None]
-    log: Any
-    beat: Heartbeat
-    trouble: str | None = None
+LONGEST_NAP = 60.0
+"""Real seconds after which the poller looks around although nothing is due."""
 
 
 async def wait_for(
@@ -87,10 +58,16 @@ async def wait_for(
     loop = asyncio.get_running_loop()
     for key in [key for key in _pollers if key[0].is_closed()]:
         del _pollers[key]
-    poller = _pollers.get((loop, conn_id))
-    if poller is None:
-        poller = _pollers[loop, conn_id] = Poller(conn_id)
-    return await poller.wait(watch, agent_id, created, report, log)
+    poller = _pollers.setdefault((loop, conn_id), Poller(conn_id))
+    waiter = poller.waits.add(watch, agent_id=agent_id, created=created, report=report, log=log)
+    over: asyncio.Future[Over] = waiter.tag.over
+    poller.wake()
+    try:
+        return await over
+    finally:
+        poller.waits.forget(waiter)
+        if not poller.waits.plan.waiting:
+            await asyncio.shield(poller.close())
 
 
 class Poller:
@@ -102,109 +79,66 @@ class Poller:
 
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
-        self.plan = Plan()
         self.metrics = Metrics(conn_id)
-        self._offset = clock.CLOCK.time() - clock.CLOCK.steady()
-        self._client: AsyncClient | None = None
-        self._governor: Governor | None = None
-        self._loop: asyncio.Task[None] | None = None
+        self.waits = Waits(self.metrics)
+        self._running: asyncio.Task[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
+        self._woken = asyncio.Event()
         self._refreshing = asyncio.Lock()
-        self._failing_since = 0.0
-        self._timers: list[tuple[float, int, Callable[[Waiter], None], Waiter]] = []
-        self._late: set[Waiter] = set()
-        self._number = itertools.count()
 
-    def now(self) -> float:
-        """Return Unix seconds that never jump."""
-        return self._offset + clock.CLOCK.steady()
-
-    async def wait(
-        self,
-        watch: Watch,
-        agent_id: str | None,
-        created: float | None,
-        report: Callable[[Task], None],
-        log: Any,
-    ) -> Over:
-        """Take a wait in until it is over; see :func:`wait_for`."""
-        now = self.now()
-        future: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
-        tag = _Tag(future, contextvars.copy_context(), report, log, Heartbeat(now))
-        waiter = Waiter(watch, agent_id, created, now, tag)
-        self.plan.add(waiter, now)
-        self._at(tag.beat.first, self._beat, waiter)
-        if watch.deadline is not None:
-            self._at(watch.deadline, self._due, waiter)
-        if self._loop is None or self._loop.done():
+    def wake(self) -> None:
+        """Look at once what there is to do."""
+        if self._running is None or self._running.done():
             # In no trigger's context: what is logged here belongs to none of them.
-            self._loop = asyncio.create_task(self._run(), context=contextvars.Context())
-        self._guess_submit(waiter)
-        self.metrics.waiters(self.plan.waiting)
-        self._wake.set()
-        try:
-            return await future
-        finally:
-            self._forget(waiter)
-            waiter.tag = None
-            if not self.plan.waiting:
-                await asyncio.shield(self._close())
+            self._running = asyncio.create_task(self._run(), context=contextvars.Context())
+        self._woken.set()
 
-    async def _close(self) -> None:
-        loop, self._loop = self._loop, None
+    async def close(self) -> None:
+        """End the poller, its requests and its use of the client."""
         for key in [key for key, poller in _pollers.items() if poller is self]:
             del _pollers[key]
-        if loop is not None:
-            loop.cancel()
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
             with suppress(asyncio.CancelledError):
-                await loop
+                await running
 
     async def _run(self) -> None:
         try:
             async with shared_client(self.conn_id) as client:
-                self._client, self._governor = client, governor_of(client.settings)
-                for waiter in self.plan.waiters:
-                    self._guess_submit(waiter)
+                governor = governor_of(client.settings)
+                self.waits.budget_from(governor)
                 while True:
-                    self._wake.clear()
-                    pause = clock.CLOCK.real(self._start_what_is_due(client, self._governor))
-                    if pause > 0:
-                        with suppress(TimeoutError):
-                            async with asyncio.timeout(min(pause, 3600.0)):
-                                await self._wake.wait()
-                    else:
-                        await asyncio.sleep(0)
+                    self._woken.clear()
+                    pause = clock.CLOCK.real(self._send_what_is_due(client, governor))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(min(max(pause, 0.0), LONGEST_NAP)):
+                            await self._woken.wait()
         except Exception as error:  # whatever it is, nobody may wait for ever
-            self._fail(error)
+            self.waits.fail(error)
         finally:
-            self._client = self._governor = None
+            self.waits.budget_from(None)
             requests = list(self._requests)
             for request in requests:
                 request.cancel()
             await asyncio.gather(*requests, return_exceptions=True)
 
-    def _start_what_is_due(self, client: AsyncClient, governor: Governor) -> float:
+    def _send_what_is_due(self, client: AsyncClient, governor: Governor) -> float:
         """Send what may be sent; return the seconds after which there may be more to do."""
-        now = self.now()
-        self._run_timers(now)
-        rest = max(0.0, self._timers[0][0] - now) if self._timers else float("inf")
-        while self.plan.flying < CONCURRENCY:
+        plan, now = self.waits.plan, self.waits.now()
+        rest = self.waits.run_timers(now)
+        while plan.flying < CONCURRENCY:
             delay = governor.delay(Priority.POLL, clock.CLOCK.steady())
             if delay > 0:
                 return min(delay, rest)
-            action = self.plan.next(now, governor.has_spare(clock.CLOCK.steady()))
+            action = plan.next(now, governor.has_spare(clock.CLOCK.steady()))
             if action is None:
-                return min(self.plan.pause(now), rest) if not self._is_full() else rest
+                return min(plan.pause(now), rest)
             governor.sent(action.priority, clock.CLOCK.steady())
             request = asyncio.create_task(self._ask(client, governor, action))
             self._requests.add(request)
             request.add_done_callback(self._requests.discard)
         return rest
-
-    def _is_full(self) -> bool:
-        """Whether nothing can be sent before a request under way has ended."""
-        return self.plan.flying > 0 and self.plan.in_outage
 
     async def _ask(self, client: AsyncClient, governor: Governor, action: Action) -> None:
         answer: Task | RawPage | XpanderError
@@ -213,20 +147,14 @@ class Poller:
                 answer = await self._call(client, governor, action)
             except XpanderError as error:
                 answer = error
-            finally:
-                self.plan.landed(action)
-            if isinstance(answer, XpanderError):
-                self._on_error(action, answer)
-            elif isinstance(action, Look) and isinstance(answer, Task):
-                self._answered(action)
-                self._on_task(action.waiter, answer)
-            elif isinstance(action, ReadPage) and isinstance(answer, RawPage):
-                self._answered(action)
-                self._on_page(action.agent, answer)
+            except asyncio.CancelledError:
+                self.waits.plan.landed(action)
+                raise
+            self.waits.take(action, answer)
         except Exception as error:
-            self._fail(error)
+            self.waits.fail(error)
         finally:
-            self._wake.set()
+            self._woken.set()
 
     async def _call(self, client: AsyncClient, governor: Governor, action: Action) -> Task | RawPage:
         call: Call[Any]
@@ -248,173 +176,6 @@ class Poller:
             if client.settings is settings:
                 await client.refresh()
         return await client.run(governed(exchange(call, ONCE), governor))  # type: ignore[no-any-return]
-
-    def _on_task(self, waiter: Waiter, task: Task) -> None:
-        if waiter.gone:
-            return
-        updated = task.updated_at.timestamp() if task.updated_at else waiter.last[1] if waiter.last else None
-        waiter.last = (task.raw_status, updated)
-        again = self._news(waiter, task)
-        if again is None:
-            return
-        if waiter.agent_id is None and task.agent_id is not None:
-            self.plan.move(waiter, task.agent_id, task.created_at and task.created_at.timestamp(), self.now())
-        else:
-            self.plan.looked(waiter, again.seconds, self.now())
-
-    def _on_page(self, agent: Agent, page: RawPage) -> None:
-        news = self.plan.took_page(agent, [row_of(item) for item in page.items], page.total_pages, self.now())
-        for waiter, row in news:
-            self._on_row(waiter, row)
-        if not agent.listing.is_walking:
-            for waiter in [waiter for waiter in self._late if waiter.agent_id == agent.id]:
-                if agent.is_listed(waiter):
-                    self._end_late(waiter)
-
-    def _on_row(self, waiter: Waiter, row: Row) -> None:
-        status = normalize_status(row.status)
-        seen = waiter.watch.seen
-        if waiter.is_own:
-            if status.is_terminal:
-                self.plan.hurry([waiter], self.now())  # of which turn it is, only the task tells
-        elif status is TaskStatus.PAUSED and (seen is None or seen.status is not status):
-            self.plan.hurry([waiter], self.now())  # why, and whether still, only the task tells
-        elif seen is None or seen.status is not status or status.is_terminal:
-            with suppress(ValidationError):
-                self._news(waiter, Task.model_validate(row.item))
-
-    def _news(self, waiter: Waiter, task: Task) -> Again | None:
-        tag: _Tag = waiter.tag
-        tag.trouble = None
-        tag.context.run(tag.report, task)
-        verdict = waiter.watch.after_task(task, self.now())
-        if isinstance(verdict, Again):
-            return verdict
-        self._finish(waiter, verdict)
-        return None
-
-    def _on_error(self, action: Action, error: XpanderError) -> None:
-        now = self.now()
-        if isinstance(error, XpanderRateLimitError):
-            self.metrics.throttled()
-            self.plan.put_back(action)
-            return
-        if isinstance(error, XpanderAuthError) and error.status_code == 401:
-            # The new key is refused too, whatever it is asked for.
-            for waiter in self.plan.waiters:
-                self._finish(waiter, Over(End.ERROR, waiter.watch.seen, error))
-            return
-        unreachable = isinstance(error, XpanderConnectionError | XpanderServiceError)
-        if unreachable:
-            self._failed(action, error, now)
-        else:
-            self._answered(action)
-        if isinstance(action, ReadPage):
-            self.plan.page_failed(action.agent, useless=not unreachable, now=now)
-            return
-        waiter = action.waiter
-        if waiter.gone:
-            return
-        verdict = waiter.watch.after_error(error, now)
-        if isinstance(verdict, Over):
-            self._finish(waiter, verdict)
-            return
-        tag: _Tag = waiter.tag
-        if tag.trouble is None:
-            tag.context.run(tag.log.warning, "%s The wait goes on.", error)
-        tag.trouble = printable(error, 200)
-        self.plan.looked(waiter, verdict.seconds, now)
-
-    def _answered(self, action: Action) -> None:
-        self.plan.answered(action, self.now())
-
-    def _failed(self, action: Action, error: XpanderError, now: float) -> None:
-        if not self.plan.failures:
-            self._failing_since = now
-        longest = action.waiter.watch.poll_interval if isinstance(action, Look) else action.agent.slowest
-        if not self.plan.failed(longest, now):
-            return
-        trouble = printable(error, 200)
-        for waiter in self.plan.waiters:
-            waiter.tag.trouble = trouble
-            over = waiter.watch.in_outage(error, self._failing_since, now)
-            if over is not None:
-                self._finish(waiter, over)
-
-    def _finish(self, waiter: Waiter, over: Over) -> None:
-        tag: _Tag = waiter.tag
-        self._forget(waiter)
-        if tag.over.done():
-            return
-        tag.over.set_result(over)
-        if over.end is End.FINISHED and over.task is not None:
-            ended = over.task.finished_at or over.task.updated_at
-            if ended is not None:
-                self.metrics.detected(self.now() - ended.timestamp())
-            if self._governor is not None:
-                self._governor.guess(Priority.READ, clock.CLOCK.steady())
-
-    def _forget(self, waiter: Waiter) -> None:
-        if not waiter.gone:
-            self.plan.remove(waiter, self.now())
-            self._late.discard(waiter)
-            self.metrics.waiters(self.plan.waiting)
-
-    def _fail(self, error: Exception) -> None:
-        for waiter in self.plan.waiters:
-            if not waiter.tag.over.done():
-                waiter.tag.over.set_exception(error)
-
-    def _guess_submit(self, waiter: Waiter) -> None:
-        """Count the request that has started a run, which a worker has sent."""
-        if (
-            self._governor is not None
-            and waiter.created is not None
-            and waiter.began - waiter.created < FRESH
-        ):
-            self._governor.guess(Priority.SUBMIT, clock.CLOCK.steady())
-
-    # Timers: deadlines and signs of life.
-
-    def _at(self, moment: float, act: Callable[[Waiter], None], waiter: Waiter) -> None:
-        heapq.heappush(self._timers, (moment, next(self._number), act, waiter))
-        if len(self._timers) > 4 * self.plan.waiting + 100:
-            self._timers = [timer for timer in self._timers if not timer[3].gone]
-            heapq.heapify(self._timers)
-
-    def _run_timers(self, now: float) -> None:
-        due: list[Waiter] = []
-        while self._timers and self._timers[0][0] <= now:
-            _, _, act, waiter = heapq.heappop(self._timers)
-            if waiter.gone:
-                continue
-            if act == self._due:
-                due.append(waiter)
-            act(waiter)
-        self.plan.hurry(due, now, by_list=True)
-
-    def _due(self, waiter: Waiter) -> None:
-        """Have a last look when the deadline has come."""
-        self._late.add(waiter)
-        self._at(self.now() + LATE, self._end_late, waiter)
-
-    def _end_late(self, waiter: Waiter) -> None:
-        over = waiter.watch.without_news(self.now())
-        if over is not None and not waiter.gone:
-            self._finish(waiter, over)
-
-    def _beat(self, waiter: Waiter) -> None:
-        tag, now = waiter.tag, self.now()
-        seen = waiter.watch.seen
-        line = sign_of_life(
-            waiter.watch.task_id,
-            seen.status.value if seen else None,
-            now - (waiter.created or waiter.began),
-            self.plan.next_look(waiter, now),
-            tag.trouble,
-        )
-        tag.context.run(tag.log.info, "%s", line)
-        self._at(tag.beat.next(now), self._beat, waiter)
 
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, str], Poller] = {}

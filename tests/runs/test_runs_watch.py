@@ -102,7 +102,7 @@ def test_a_pause_ends_the_wait_only_if_asked_for(status: str, end: End | None) -
 )
 def test_the_deadline_is_met_to_the_second(now: float, expected: float | None) -> None:
     seen = task()
-    verdict = Watch("t-1", POLL, deadline=1000.0).after_task(seen, now)
+    verdict = Watch("t-1", POLL, deadline=1000.0, since=0.0).after_task(seen, now)
     assert verdict == (Over(End.TIMEOUT, seen) if expected is None else Again(expected))
 
 
