@@ -33,13 +33,13 @@ POLL_SHARE = 0.1
 """Share of a limit that submits and answers leave to polls: a run whose end nobody notices is no use."""
 STOP_SHARE = 0.02
 """Share of a limit that all others leave to stops."""
-BURST_SHARE = 0.1
+BURST_SHARE = 0.05
 """Share of an hour's polls that may be sent in one go; the rest is spread over the hour."""
 
 BACKOFF = 1.0
 """Seconds without requests after a refusal that does not say how long; doubled for each further one."""
 BACKOFF_CAP = 60.0
-RECOVERY = 600.0
+RECOVERY = 7200.0
 """Seconds in which polls come back to their full rate after refusals, each of which has halved it."""
 PATIENCE = 60.0
 """The longest that one request of a worker waits for its turn."""
@@ -110,7 +110,7 @@ class Governor:
         self._guessed = Window(HOUR, 0)
         self._rng = rng
         self._blocked_until = -math.inf
-        self._strikes = 0
+        self._strikes = 0.0
         self._factor = 1.0
         self._tokens: float | None = None
         self._filled_at = -math.inf
@@ -175,7 +175,7 @@ class Governor:
             if not is_billing(outcome.status, error_text(outcome.body)):
                 self._refused(retry_after_seconds(outcome.headers, date), now)
             return
-        self._strikes = 0
+        self._strikes *= 0.8
         self._read_headers(outcome.headers, now, date)
 
     def _refused(self, asked: float | None, now: float) -> None:
@@ -183,10 +183,10 @@ class Governor:
         if now >= self._blocked_until:  # else it was under way with the one that was refused before
             self._strikes += 1
             self._refill(now)
-            self._factor = max(1 / 16, self._factor / 2)
+            self._factor = max(1 / 64, self._factor / 2)
             if self._tokens is not None:
-                self._tokens = max(1.0, self._tokens / 2)  # one to find out with
-        wait = max(min(asked or 0.0, HOUR), min(BACKOFF_CAP, BACKOFF * 2.0 ** (self._strikes - 1)))
+                self._tokens /= 2
+        wait = max(min(asked or 0.0, HOUR), min(BACKOFF_CAP, BACKOFF * 2.0 ** int(self._strikes - 1)))
         # Later than asked for, by chance: many processes were told the same.
         self._blocked_until = max(self._blocked_until, now + wait * (1 + 0.25 * self._rng()))
 
@@ -247,7 +247,7 @@ class Governor:
             if window.limit:
                 work = max(window.work + self._guessed_work(window), window.limit * WORK_SHARE)
                 share = max(window.limit * POLL_SHARE, window.limit * (1 - STOP_SHARE) - work)
-                rates.append(share / window.seconds)
+                rates.append(share * (1 - BURST_SHARE) / window.seconds)
         return min(rates, default=math.inf) * self._factor
 
     def _depth(self, rate: float) -> float:
