@@ -94,6 +94,7 @@ __all__ = [
     "persons_answer",
     "run_tracer",
     "stats",
+    "triggerer_stats",
     "xcom_of",
 ]
 
@@ -156,6 +157,22 @@ def object_storage_path(url: str) -> Any:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     return ObjectStoragePath(url)
+
+
+def triggerer_stats() -> Any:
+    """
+    Return Airflow's ``Stats``, as a triggerer has set it up.
+
+    Airflow 3.2 and later have two: that of the task SDK, which common.compat gives, is set up in workers
+    only and drops what a triggerer counts.
+    """
+    from importlib import import_module
+
+    try:
+        module = import_module("airflow.observability.stats")
+    except ImportError:
+        module = import_module("airflow.stats")
+    return module.Stats
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

@@ -45,7 +45,7 @@ class XpanderConcludingOperator(XpanderObservedOperator):
             if over.task.status is not TaskStatus.PAUSED:
                 self.log.info("The run has gone on meanwhile")
                 agent_id = custody.held.target_id
-                self._defer(self._trigger(over.task.id, agent_id, deadline, watch.newer_than))
+                self._defer(self._trigger(over.task, agent_id, deadline, watch.newer_than))
             return self._paused(context, custody, watch, over.task, deadline)
         return self._finish(context, over.task, custody, deadline)
 
@@ -130,7 +130,7 @@ class XpanderConcludingOperator(XpanderObservedOperator):
 
     def _trigger(
         self,
-        task_id: str,
+        task: Task,
         agent_id: str | None,
         deadline: float | None,
         newer_than: float | None,
@@ -139,7 +139,7 @@ class XpanderConcludingOperator(XpanderObservedOperator):
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         return XpanderTaskTrigger(
-            xpander_task_id=task_id,
+            xpander_task_id=task.id,
             agent_id=agent_id,
             xpander_conn_id=self.xpander_conn_id,
             poll_interval=self.poll_interval,
@@ -147,5 +147,6 @@ class XpanderConcludingOperator(XpanderObservedOperator):
             on_paused=self.on_paused,
             on_kill_action=self.on_kill_action,
             newer_than=newer_than,
+            created=task.created_at.timestamp() if task.created_at else None,
             asked=asked,
         )

@@ -57,7 +57,7 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
             starter = self._starter(context, custody, target, deadline)
             held.sign, held.search = str(starter.mark), partial(starter.going_on, lag=KILL_LAG)
             # What cannot be stored would lose the run when deferring.
-            json.dumps(self._trigger("", target.id, deadline, None).serialize()[1])
+            json.dumps(self._trigger(Task(id="none yet"), target.id, deadline, None).serialize()[1])
             self.log.info("Starting %s", target)
             stream = Streaming(hook, held, self.log, report, masked) if self.mode == "stream" else None
             with custody.while_starting(starter):
@@ -90,7 +90,7 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
         if isinstance(over, Again) and stream is not None:
             over = stream.follow(watch)
         if isinstance(over, Again) and self.deferrable:
-            self._defer(self._trigger(task.id, custody.held.target_id, deadline, newer_than))
+            self._defer(self._trigger(task, custody.held.target_id, deadline, newer_than))
         if isinstance(over, Again):
             steps = follow(watch, report=self._report, waiting=self._report.waiting)
             over = custody.hook.run(steps)

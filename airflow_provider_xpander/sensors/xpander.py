@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +21,7 @@ from airflow_provider_xpander._compat import (
     default_deferrable,
 )
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
@@ -39,6 +40,7 @@ from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.runs.answer import OnInvalid
 from airflow_provider_xpander.runs.consequence import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
+from airflow_provider_xpander.runs.interval import look_interval
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.progress import recap
@@ -73,6 +75,7 @@ class XpanderTaskSensor(BaseSensorOperator):
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"output_schema": "json"}
     operator_extra_links = (XpanderRunLink(),)
+    _looked: Task | None = None
     ui_color = "#e6e0ff"
 
     _linked = False
@@ -125,7 +128,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             check_id("xpander_task_id", self.xpander_task_id)
             try:
-                task = hook.look(self.xpander_task_id)
+                task = self._looked = hook.look(self.xpander_task_id, poll=self._looked is not None)
             except PASSING as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
@@ -137,6 +140,15 @@ class XpanderTaskSensor(BaseSensorOperator):
             if not task.status.is_terminal:
                 return False
             return PokeReturnValue(is_done=True, xcom_value=self._answer(context, hook.settings, task))
+
+    def _get_next_poke_interval(
+        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Poke a young run more often where a worker waits anyway, by the rule of all waits."""
+        seconds = float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
+        if self.reschedule or self.exponential_backoff:
+            return seconds
+        return jittered(look_interval(run_duration(), seconds))
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Take up the task again when the trigger has fired."""
@@ -184,13 +196,16 @@ class XpanderTaskSensor(BaseSensorOperator):
     def _defer(self) -> Any:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
+        task = self._looked
         return self.defer(
             trigger=XpanderTaskTrigger(
                 xpander_task_id=self.xpander_task_id,
+                agent_id=task.agent_id if task else None,
                 xpander_conn_id=self.xpander_conn_id,
                 poll_interval=self.poke_interval,
                 deadline=time.time() + self.timeout,
                 on_paused=self.on_paused,
+                created=task.created_at.timestamp() if task and task.created_at else None,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout + BACKSTOP),

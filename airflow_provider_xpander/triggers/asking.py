@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_xpander._compat import close_question, persons_answer
@@ -64,15 +63,10 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
                 return found
             await asyncio.sleep(ANSWER_INTERVAL)
 
-    def _reporter(self, settings: Settings) -> Callable[[Task], None]:
-        report = super()._reporter(settings)
-
-        def note(task: Task) -> None:
-            report(task)
-            if pause_of(task) != self.asked and self._closing is None:
-                self._closing = asyncio.create_task(self._close())
-
-        return note
+    def _note(self, task: Task, settings: Settings) -> None:
+        super()._note(task, settings)
+        if pause_of(task) != self.asked and self._closing is None:
+            self._closing = asyncio.create_task(self._close())
 
     async def _close(self) -> None:
         self.log.info("The run went on by itself; nothing has to be answered")

@@ -19,9 +19,11 @@ import pytest
 from airflow_side import LIMIT, Service, running_server, service
 
 from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL
+from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api.governor import Governor
+from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.runs.pace import Pace
 from airflow_provider_xpander.triggers import stops as stops_module
 from airflow_provider_xpander.triggers import xpander as trigger_module
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
@@ -31,7 +33,6 @@ __all__ = ["running_server", "service"]
 
 LONG = "take 600"
 LOG = logging.getLogger("airflow_provider_xpander.tests")
-NO_LIMITS = {"requests_per_minute": 0, "requests_per_hour": 0}
 TASK_INSTANCE: Any = SimpleNamespace(dag_id="nightly", task_id="ask", run_id="r", map_index=-1, task=None)
 
 Deferred = Callable[[str | None, str | None], None]
@@ -294,6 +295,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, *, budget: float = 30.0) -> None:
     policy = stops_module.RetryPolicy(attempts=1000, base=0.02, cap=0.05, patience=budget)
     monkeypatch.setattr(stops_module, "_POLICY", policy)
     monkeypatch.setattr(stops_module, "BUDGET", budget)
+    monkeypatch.setattr(governor_module, "BACKOFF_CAP", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +391,6 @@ async def kill_all(task_ids: list[str], each: Callable[[str], Awaitable[None]] =
 
 @pytest.mark.usefixtures("deferred")
 async def test_a_mass_kill_whose_triggers_are_cut_off_stops_all_runs(service: Service) -> None:
-    service.connect(extra=NO_LIMITS)
     task_ids = [start(service) for _ in range(100)]
     killing = [asyncio.create_task(kill(task_id)) for task_id in task_ids]
     await asyncio.sleep(0.01)
@@ -404,17 +405,6 @@ SCALE = 0.005
 """What stands for a second, so that a minute takes a third of one."""
 
 
-class ScaledPace(Pace):
-    """The same limits in shorter minutes and hours."""
-
-    def _until(self, limit: int, window: float, now: float) -> float:
-        return super()._until(limit, window * SCALE, now)
-
-    def note(self, now: float) -> None:
-        sent.append(now)
-        super().note(now)
-
-
 sent: list[float] = []
 """When requests were sent: at the service they arrive a little sooner or later after each other."""
 
@@ -422,8 +412,16 @@ sent: list[float] = []
 @pytest.fixture
 def short_minutes(monkeypatch: pytest.MonkeyPatch) -> float:
     """Return how many seconds a minute has."""
+    note = Governor.sent
+
+    def noted(self: Governor, priority: Priority, now: float) -> None:
+        sent.append(now)
+        note(self, priority, now)
+
     sent.clear()
-    monkeypatch.setattr(stops_module, "Pace", ScaledPace)
+    monkeypatch.setattr(Governor, "sent", noted)
+    monkeypatch.setattr(governor_module, "MINUTE", 60 * SCALE)
+    monkeypatch.setattr(governor_module, "HOUR", 3600 * SCALE)
     return 60 * SCALE
 
 
@@ -474,7 +472,6 @@ async def test_a_mass_kill_keeps_the_limits(
 @pytest.mark.usefixtures("deferred")
 async def test_a_refusal_holds_back_all_that_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
-    service.connect(extra=NO_LIMITS)
     first, *others = [start(service) for _ in range(20)]
     fault = service.add_fault(Fault.throttled(path="/stop$", retry_after=0.5))
     killing = asyncio.create_task(kill(first))
@@ -489,7 +486,6 @@ async def test_a_refusal_holds_back_all_that_wait(service: Service, monkeypatch:
 
 @pytest.mark.usefixtures("deferred")
 async def test_those_who_wait_are_told(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    service.connect(extra=NO_LIMITS)
     task_ids = [start(service) for _ in range(3)]
 
     async def stop(task_id: str) -> None:
@@ -508,7 +504,6 @@ async def test_those_who_wait_are_told(service: Service, caplog: pytest.LogCaptu
 async def test_limits_that_were_changed_in_the_connection_hold_from_then_on(
     service: Service, short_minutes: float
 ) -> None:
-    service.connect(extra=NO_LIMITS)
     await kill_all([start(service) for _ in range(4)])
     service.connect(extra={"requests_per_minute": 2, "requests_per_hour": 0})
     started = time.monotonic()
@@ -519,7 +514,6 @@ async def test_limits_that_were_changed_in_the_connection_hold_from_then_on(
 @pytest.mark.usefixtures("deferred")
 async def test_connections_do_not_wait_for_each_other(service: Service, short_minutes: float) -> None:
     service.connect("slow_one", extra={"requests_per_minute": 1, "requests_per_hour": 1})
-    service.connect(extra=NO_LIMITS)
     slow = [start(service) for _ in range(2)]
     killing = asyncio.create_task(kill_all(slow, lambda task_id: kill(task_id, xpander_conn_id="slow_one")))
     await asyncio.sleep(0.05)
