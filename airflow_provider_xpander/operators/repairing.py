@@ -23,6 +23,7 @@ from airflow_provider_xpander.runs.repair import (
     mark_of,
     repair_text,
 )
+from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.task_instance import identity_of, note_run, retries_left
 from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY, earlier_turns
 
@@ -170,7 +171,9 @@ class XpanderRepairingOperator(XpanderAskingOperator):
         except XpanderError:
             held.settled = True
             raise
-        held.task_id = turn.id
+        held.task_id, self._seen = turn.id, turn
+        # A wait of its own: what the log told of the turn before is not what this one begins with.
+        self._report = StatusReport(self.log, custody.hook.settings)
         if held.killed:
             self.on_kill()
         return turn

@@ -42,6 +42,7 @@ WAYS = pytest.mark.parametrize(
         pytest.param({"deferrable": False}, id="worker"),
         pytest.param({"deferrable": True}, id="deferred"),
         pytest.param({"mode": "sync"}, id="sync"),
+        pytest.param({"mode": "stream"}, id="stream"),
     ],
 )
 RIGHT = {"category": "billing", "summary": "I was charged twice."}
