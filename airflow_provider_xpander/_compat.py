@@ -78,7 +78,7 @@ __all__ = [
     "mask_secret",
     "persons_answer",
     "run_tracer",
-    "stats",
+    "worker_stats",
     "xcom_of",
 ]
 
@@ -100,8 +100,8 @@ def xcom_of(ti_key: Any, key: str) -> Any:
     return XCom.get_value(ti_key=ti_key, key=key)
 
 
-def stats() -> Any:
-    """Return Airflow's metrics, which go to StatsD, OpenTelemetry or nowhere, as ``[metrics]`` says."""
+def worker_stats() -> Any:
+    """Return Airflow's ``Stats``, as a worker has set it up by ``[metrics]``."""
     from airflow.providers.common.compat.sdk import Stats
 
     return Stats
