@@ -93,8 +93,8 @@ __all__ = [
     "object_storage_path",
     "persons_answer",
     "run_tracer",
-    "stats",
     "triggerer_stats",
+    "worker_stats",
     "xcom_of",
 ]
 
@@ -121,8 +121,8 @@ def xcom_of(ti_key: Any, key: str) -> Any:
     return XCom.get_value(ti_key=ti_key, key=key)
 
 
-def stats() -> Any:
-    """Return Airflow's metrics, which go to StatsD, OpenTelemetry or nowhere, as ``[metrics]`` says."""
+def worker_stats() -> Any:
+    """Return Airflow's ``Stats``, as a worker has set it up by ``[metrics]``."""
     from airflow.providers.common.compat.sdk import Stats
 
     return Stats

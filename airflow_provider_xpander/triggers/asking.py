@@ -53,12 +53,14 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
                 wait.cancel()
 
     async def _answer(self) -> dict[str, Any]:
+        told = False
         while True:
             try:
                 found = await persons_answer(self.ti_id)
             except Exception as error:  # whatever Airflow's API dies of, the run is still watched
-                self.log.warning("Whether somebody has answered could not be read: %s", error)
-                found = None
+                if not told:
+                    self.log.warning("Whether somebody has answered could not be read: %s", error)
+                told, found = True, None
             if found is not None and answer_of(found) is not None:
                 return found
             await asyncio.sleep(ANSWER_INTERVAL)
