@@ -85,6 +85,12 @@ class Scenario:
         assert self.xcom("xpander_task_id") == runs[0]
         assert self.xcom(), "the answer is missing"
 
+    def is_stopped(self, task_id: str | None = None) -> None:
+        """Wait until the run was stopped, once."""
+        run = task_id or self.runs()[0]
+        wait_for(lambda: self.stops(run), limit=60, what="the stop", interval=0.2)
+        assert self.stops(run) == 1
+
     @contextmanager
     def another_triggerer(self) -> Iterator[None]:
         """Give the trigger to a triggerer that exists in the database only, and take it back."""
