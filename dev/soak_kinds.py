@@ -15,7 +15,7 @@ from dev.local_airflow import MAJOR, LocalAirflow
 from dev.scenario import Scenario
 from dev.waiting import wait_for
 
-INVOKE = "/invoke(/async)?$"
+INVOKE = "/invoke(/async|/stream)?$"
 SHORT, ENDLESS = (5, 12), (600, 600)
 """Seconds that a run takes, from and to: it ends by itself, or only when somebody ends it."""
 
@@ -158,10 +158,12 @@ KEPT: dict[str, Kind] = {
     "sync answered 504": Kind("sync", fault=_504),
     "sync's connection broken": Kind("sync", fault=_BROKEN),
     "sync's answer cut off": Kind("sync", fault=_CUT_OFF),
+    "stream's connection broken": Kind("stream", fault=_BROKEN),
     "worker killed in the submit": Kind("deferred", _kill_when(STARTED), _SLOW, tries=2),
     "worker killed before deferral": Kind("slow_to_defer", _kill_when(STARTED), tries=2),
     "worker killed in its wait": Kind("worker", _kill_when(STARTED), tries=2),
     "worker killed in a sync call": Kind("sync", _kill_when(STARTED), tries=2),
+    "worker killed in a stream": Kind("stream", _kill_when(STARTED), tries=2),
     "worker killed at the resume": Kind("slow_to_resume", _kill_when(RESUMED), tries=2),
 }
 """One run, whose answer arrives."""
@@ -181,6 +183,7 @@ STOPPED: dict[str, Kind] = {
     "marked failed while deferred": Kind("deferred", _mark_when(DEFERRED, "failed")),
     "marked failed while running": Kind("worker", _mark_when(STARTED, "failed")),
     "marked failed in a sync call": Kind("sync", _mark_when(STARTED, "failed")),
+    "marked failed in a stream": Kind("stream", _mark_when(STARTED, "failed")),
     "marked success while deferred": Kind("deferred", _mark_when(DEFERRED, "success")),
     "marked success while running": Kind("worker", _mark_when(STARTED, "success")),
     "DAG run failed while deferred": Kind("deferred", _mark_run_when(DEFERRED)),
@@ -188,6 +191,7 @@ STOPPED: dict[str, Kind] = {
     "timed out while deferred": Kind("deferred_timeout"),
     "timed out while running": Kind("worker_timeout"),
     "timed out in a sync call": Kind("sync_timeout"),
+    "timed out in a stream": Kind("stream_timeout"),
 }
 """The run is stopped."""
 

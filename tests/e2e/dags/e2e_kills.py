@@ -48,11 +48,16 @@ KINDS: dict[str, tuple[type[XpanderInvokeAgentOperator], dict[str, Any]]] = {
     "deferred": (XpanderInvokeAgentOperator, {"deferrable": True}),
     "worker": (XpanderInvokeAgentOperator, {"deferrable": False}),
     "sync": (XpanderInvokeAgentOperator, {"mode": "sync"}),
+    "stream": (XpanderInvokeAgentOperator, {"mode": "stream", "deferrable": False}),
     "slow_to_defer": (SlowToDefer, {"deferrable": True}),
     "slow_to_resume": (SlowToResume, {"deferrable": True}),
     "deferred_timeout": (XpanderInvokeAgentOperator, {"deferrable": True, "timeout": 5, "retries": 0}),
     "worker_timeout": (XpanderInvokeAgentOperator, {"deferrable": False, "timeout": 5, "retries": 0}),
     "sync_timeout": (XpanderInvokeAgentOperator, {"mode": "sync", "timeout": 5, "retries": 0}),
+    "stream_timeout": (
+        XpanderInvokeAgentOperator,
+        {"mode": "stream", "deferrable": False, "timeout": 5, "retries": 0},
+    ),
     "leave": (XpanderInvokeAgentOperator, {"deferrable": True, "on_kill_action": "leave"}),
     "no_retries": (XpanderInvokeAgentOperator, {"deferrable": False, "retries": 0}),
 }
