@@ -206,8 +206,8 @@ KINDS: dict[str, Kind] = {
 
 
 if MAJOR == 2:
-    # What is to end the worker of such a task, Airflow 2.11.2 swallows for up to five minutes ("Heartbeat
-    # failed with Exception: Job shut down externally."); a run that ends before answers as if not cleared.
+    # The REST API of 2.11.2 leaves a running task as it is: it changes the state of an object that its session
+    # does not know.
     del KINDS["cleared while running"]
 
 
