@@ -206,8 +206,8 @@ KINDS: dict[str, Kind] = {
 
 
 if MAJOR == 2:
-    # The REST API of 2.11.2 leaves a running task as it is: it changes the state of an object that its session
-    # does not know.
+    # The REST API of 2.11.2 leaves a running task as it is: it changes an object that its session does not
+    # know.
     del KINDS["cleared while running"]
 
 
