@@ -47,7 +47,7 @@ Answer:
 asks: Which loads failed last night?
 ::endgroup::
     analyst: xpander task <sub> is pending
-::group::    analyst: Tool call 2: run_sql
+::group::> analyst: Tool call 2: run_sql
     arguments:
         sql:
             SELECT status, count(*)
@@ -55,12 +55,12 @@ asks: Which loads failed last night?
             WHERE day = '2026-11-21'
             GROUP BY status
 ::endgroup::
-::group::    analyst: Tool call 2: run_sql failed
+::group::> analyst: Tool call 2: run_sql failed
     relation loads does not exist
 ::endgroup::
     analyst says:
     | The table is missing: somebody has dropped it.
-::group::    analyst: xpander task <sub> ended completed
+::group::> analyst: xpander task <sub> ended completed
     The table loads is missing.
 ::endgroup::
 ::group::Reasoning 2: The cause is known
@@ -69,8 +69,7 @@ confidence: 0.9
 ::endgroup::
 30 % of the agent's memory is used
 The agent sums up what was said so far, because its memory is full
-Plan: 3 of 3 steps done: Ask the warehouse
-Plan: 3 of 3 steps done: Write the report
+Plan: 3 of 3 steps done: Ask the warehouse, Write the report
 Answer:
 | The loads failed because the table `loads` was dropped.
 | Restore it, then run them again.
