@@ -3,7 +3,8 @@
 #   make demo         the enrichment example on a real local Airflow, with the emulator
 #   make ui           a local Airflow with the examples, until Ctrl-C
 #   make test         lint, and all tests on both Airflow versions; AIRFLOW=3.3.2 for one of them
-#   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes
+#   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes.
+#                     AIRFLOW=2.11.2 for the oldest one, SOAK_ARGS="--runs 0 --mass 200" for a mass clear
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
 #   make lock         newer versions into requirements/*.txt
@@ -47,8 +48,8 @@ test-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: DAGs in real processes"
 	.venv/airflow-$*/bin/python -m pytest tests/e2e $(PYTEST_ARGS)
 
-soak: $(ENV)/.ready
-	@$(ENV)/bin/python -m dev.soak $(SOAK_ARGS)
+soak: .venv/airflow-$(lastword $(AIRFLOW))/.ready
+	@$(<D)/bin/python -m dev.soak $(SOAK_ARGS)
 
 lint: $(ENV)/.ready
 	$(ENV)/bin/ruff format --check

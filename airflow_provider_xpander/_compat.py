@@ -90,9 +90,11 @@ __all__ = [
     "is_deferral_timeout",
     "mask_secret",
     "masked",
+    "object_storage_path",
     "persons_answer",
     "run_tracer",
-    "stats",
+    "triggerer_stats",
+    "worker_stats",
     "xcom_of",
 ]
 
@@ -119,8 +121,8 @@ def xcom_of(ti_key: Any, key: str) -> Any:
     return XCom.get_value(ti_key=ti_key, key=key)
 
 
-def stats() -> Any:
-    """Return Airflow's metrics, which go to StatsD, OpenTelemetry or nowhere, as ``[metrics]`` says."""
+def worker_stats() -> Any:
+    """Return Airflow's ``Stats``, as a worker has set it up by ``[metrics]``."""
     from airflow.providers.common.compat.sdk import Stats
 
     return Stats
@@ -148,6 +150,29 @@ def run_tracer(ti: Any) -> tuple[Any, Any, Callable[[], object]] | None:
         parent = trace.set_span_in_context(trace.NonRecordingSpan(task_span))
         return Trace.get_tracer(component=TRACER), parent, Trace.span_processor.force_flush
     return trace.get_tracer(TRACER), None, lambda: None
+
+
+def object_storage_path(url: str) -> Any:
+    """Return Airflow's path to a file wherever fsspec reaches; imported when it is used, for it is heavy."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(url)
+
+
+def triggerer_stats() -> Any:
+    """
+    Return Airflow's ``Stats``, as a triggerer has set it up.
+
+    Airflow 3.2 and later have two: that of the task SDK, which common.compat gives, is set up in workers
+    only and drops what a triggerer counts.
+    """
+    from importlib import import_module
+
+    try:
+        module = import_module("airflow.observability.stats")
+    except ImportError:
+        module = import_module("airflow.stats")
+    return module.Stats
 
 
 def is_deferral_timeout(error: BaseException) -> bool:

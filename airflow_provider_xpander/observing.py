@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_xpander._compat import stats
+from airflow_provider_xpander._compat import worker_stats
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.usage import usage_of
@@ -40,7 +40,7 @@ def observe(task: Task, ti: Any, invocation: Invocation, settings: Settings | No
 
 def count(task: Task) -> None:
     """Add a run that has ended to Airflow's metrics."""
-    metrics, usage = stats(), usage_of(task)
+    metrics, usage = worker_stats(), usage_of(task)
     tags = {"agent_id": task.agent_id or "unknown", "status": task.status.value}
     metrics.incr(ENDED, 1, tags=tags)
     if usage.seconds is not None:

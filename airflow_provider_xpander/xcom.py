@@ -1,39 +1,134 @@
-"""What a run leaves in XCom: its answer, a summary, and the raw answer where it could not be read."""
+"""What a run leaves in XCom: its answer or where it is, a summary, and the raw answer where it is invalid."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
+from airflow_provider_xpander.api.errors import XpanderError, printable
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.answer import XpanderAnswerError, read_answer, summarize, xcom_safe
+from airflow_provider_xpander.runs.answer import (
+    AnswerRules,
+    XpanderAnswerError,
+    XpanderAnswerInvalid,
+    XpanderAnswerTooLarge,
+    encode_answer,
+    read_answer,
+    summarize,
+    summarize_turn,
+)
 from airflow_provider_xpander.runs.outcome import failure
+from airflow_provider_xpander.runs.safe import xcom_restore, xcom_safe
 
 TASK_ID_KEY = "xpander_task_id"
 SUMMARY_KEY = "xpander_task"
 RAW_RESULT_KEY = "xpander_raw_result"
+TURNS_KEY = "xpander_turns"
+"""The turns that repair turns followed, for the sum of what a run has used."""
+
+__all__ = [
+    "RAW_RESULT_KEY",
+    "SUMMARY_KEY",
+    "TASK_ID_KEY",
+    "TURNS_KEY",
+    "earlier_turns",
+    "publish",
+    "publish_summary",
+    "xcom_restore",
+    "xcom_safe",
+]
 
 
-def publish_summary(ti: Any, task: Task) -> None:
-    """Push the summary of a run, whatever its status."""
-    ti.xcom_push(SUMMARY_KEY, summarize(task))
+def publish_summary(ti: Any, task: Task, earlier: Sequence[dict[str, Any]] = ()) -> None:
+    """Push the summary of a run, whatever its status; ``earlier`` are the turns that a repair followed."""
+    ti.xcom_push(SUMMARY_KEY, summarize(task, earlier))
 
 
-def publish(ti: Any, task: Task, *, wants_json: bool) -> Any:
+def earlier_turns(ti: Any, task: Task) -> list[dict[str, Any]]:
+    """Return the turns that this attempt has seen of a run before the one that the record shows."""
+    turns = ti.xcom_pull(task_ids=ti.task_id, key=TURNS_KEY, map_indexes=ti.map_index) or []
+    now = summarize_turn(task)["finished_at"]
+    return [turn for turn in turns if turn["finished_at"] != now]
+
+
+def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:
     """
-    Push what is to be kept of a run that has ended, and return its answer.
+    Push what is to be kept of a run that has ended, and return its answer, or what refers to it.
 
     :param ti: the task instance.
     :param task: the run, in a terminal status.
-    :param wants_json: whether the answer is to be parsed.
+    :param rules: what is wanted of the answer.
+    :param log: where to say what was done.
     :raises XpanderTaskError: the run did not complete.
-    :raises XpanderAnswerError: the answer is not the JSON that was asked for; it is kept in XCom.
+    :raises XpanderAnswerError: the answer is not what was asked for, and is kept in XCom; or is too large.
+    :raises XpanderError: the answer could not be written to ``result_path``.
     """
-    publish_summary(ti, task)
+    publish_summary(ti, task, earlier_turns(ti, task) if rules.on_invalid == "repair" else ())
     error = failure(task)
     if error is not None:
         raise error
     try:
-        return read_answer(task, wants_json=wants_json)
-    except XpanderAnswerError as unreadable:
-        ti.xcom_push(RAW_RESULT_KEY, xcom_safe(unreadable.answer))
-        raise
+        answer = read_answer(task, rules)
+    except XpanderAnswerError as invalid:
+        if rules.on_invalid != "raw" or not isinstance(invalid, XpanderAnswerInvalid):
+            _keep_raw(ti, invalid, rules)
+            raise
+        log.warning('%s It is returned as it is (on_invalid="raw").', invalid)
+        answer = task.result
+    return _carried(task, answer, rules, log)
+
+
+def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
+    """Return the answer for XCom, or write it and return what refers to it."""
+    safe = _shallow(answer)
+    limit, place = rules.max_xcom_bytes, rules.result_path
+    size = 0 if limit is None else len(json.dumps(safe))
+    if limit is not None and size <= limit:
+        return safe
+    if place is None:
+        if limit is None:
+            return safe
+        raise XpanderAnswerTooLarge(
+            f"The answer of xpander task {task.id} has {size} bytes as JSON, more than "
+            f"max_xcom_bytes={limit}. {_still_there(task)}; with a result_path, it would be written there.",
+            task_id=task.id,
+            answer=answer,
+        )
+    from airflow_provider_xpander.storage import write_answer
+
+    content, media_type = encode_answer(answer)
+    try:
+        reference = write_answer(place, content, media_type, task.id)
+    except Exception as error:  # of whatever library reaches the place; the answer is paid for
+        raise XpanderError(
+            f"The answer of xpander task {task.id} ({len(content)} bytes) could not be written to {place}: "
+            f"{type(error).__name__}: {printable(error, 300)}. {_still_there(task)}; a retry takes the run "
+            f"over and writes again, unless reattach=False."
+        ) from error
+    log.info("The answer of xpander task %s (%d bytes) is in %s", task.id, len(content), reference["url"])
+    return reference
+
+
+def _still_there(task: Task) -> str:
+    return (
+        f"It is paid for and stays readable: GET /v1/tasks/{task.id}, or XpanderHook().get_task({task.id!r})"
+    )
+
+
+def _keep_raw(ti: Any, invalid: XpanderAnswerError, rules: AnswerRules) -> None:
+    raw = _shallow(invalid.answer)
+    if rules.max_xcom_bytes is None or len(json.dumps(raw)) <= rules.max_xcom_bytes:
+        ti.xcom_push(RAW_RESULT_KEY, raw)
+
+
+def _shallow(answer: Any) -> Any:
+    """Make an answer safe, as text where it is nested too deeply for XCom."""
+    try:
+        return xcom_safe(answer)
+    except ValueError:
+        pass
+    try:
+        return xcom_safe(json.dumps(answer))
+    except RecursionError:
+        return "(nested too deeply; the service has it)"

@@ -108,6 +108,7 @@ class AirflowClient:
             lambda: self._state_if(self.run_state(dag_id, run_id), RUN_ENDS),
             limit=limit,
             what=f"the end of {dag_id} {run_id}",
+            interval=1,
             explain=lambda: self._explain(dag_id, run_id),
         )
 
@@ -141,6 +142,7 @@ class AirflowClient:
             look,
             limit=limit,
             what=f"{dag_id}.{task_id} to be {' or '.join(sorted(states))}",
+            interval=1,
             explain=lambda: self._explain(dag_id, run_id),
         )
 

@@ -92,4 +92,7 @@ def _airflow_2(home: Path, port: int, database_url: str | None) -> dict[str, str
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
+        # How soon a running task notices that it was marked: failed at the second heartbeat, success later.
+        "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
+        "AIRFLOW__CORE__TASK_SUCCESS_OVERTIME": "5",
     }

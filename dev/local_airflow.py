@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import IO, Self
 from dev.airflow_client import AirflowClient
 from dev.airflow_config import WEBSERVER_CONFIG, airflow_environment
 from dev.component import Component
+from dev.ports import free_port
 from dev.waiting import WaitTimeout, wait_for
 
 AIRFLOW_VERSION = version("apache-airflow")
@@ -75,7 +75,7 @@ class LocalAirflow:
         self._dags = [folder.resolve() for folder in dags]
         self._start_limit = start_limit
         self._lock: IO[str] | None = None
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.client = AirflowClient(self.url, major=MAJOR)
         self.env = airflow_environment(
@@ -220,10 +220,3 @@ class LocalAirflow:
                 )
         health = self.client.health()
         return all(health.get(part) == "healthy" for part in REPORTING)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

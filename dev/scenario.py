@@ -54,16 +54,14 @@ class Scenario:
         wait_for(lambda: self._pids(1), limit=30, what="the worker's process id", interval=0.1)
 
     def wait_until_deferred(self) -> None:
+        # The trigger has to run: before, Airflow tells nobody that the task is ended.
+        wait_for(lambda: self.triggers() > 0, limit=120, what="the trigger", interval=0.2)
         self.client.wait_for_task(self.dag_id, self.run_id, "run", {"deferred"})
-        # The trigger has to be loaded: before, Airflow tells nobody that the task is ended.
-        wait_for(
-            lambda: any(
-                f"/v1/tasks/{task}" in call.path for task in self.runs() for call in self.emulator.calls
-            ),
-            limit=60,
-            what="the trigger's first look",
-            interval=0.2,
-        )
+
+    def triggers(self) -> int:
+        """Count the triggers of the task, mapped ones too, that a triggerer has started: each has a log."""
+        folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        return sum(1 for _ in folder.glob("task_id=run/**/attempt=*.log.trigger.*.log"))
 
     def wait_until_resumed(self) -> None:
         wait_for(lambda: len(self._pids(1)) >= 2, limit=90, what="the resumed task", interval=0.1)

@@ -12,197 +12,185 @@ import argparse
 import random
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass
 
-from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.emulator.server import EmulatorServer
-from dev.local_airflow import AIRFLOW_VERSION, LocalAirflow
-from dev.paths import STATE
+from dev.database import airflow_database
+from dev.local_airflow import AIRFLOW_VERSION, MAJOR, LocalAirflow
+from dev.mass import mass
+from dev.paths import ROOT, STATE
 from dev.scenario import Scenario
 from dev.service import emulator_connection
+from dev.soak_kinds import KINDS, ON_ALL, Kind, add_fault, deal
+from dev.waiting import WaitTimeout, wait_for
 
-INVOKE = "/invoke(/async)?$"
-WAVE = 4
-"""Runs at a time: SQLite locks up under more."""
+LATE_STOPS = 60.0
+"""Seconds for stops that follow the end of the Airflow task."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class Outcome:
     """
-    One kind of kill or fault.
+    What came of one run.
 
-    :param dag: the DAG, without its prefix.
-    :param act: what happens to the run, once it is under way.
-    :param fault: a fault for the next submit.
-    :param runs: how many remote runs are right.
-    :param answer: whether there has to be an answer at the end.
+    :param name: of its kind.
+    :param on_all: what hit its whole wave besides, if anything did.
+    :param run: its DAG and run id.
+    :param ids: of the remote runs.
+    :param stops: how often each was stopped.
+    :param alive: remote runs that go on.
+    :param answer: whether the Airflow task has the answer of the last remote run that is right.
+    :param tries: of the Airflow task.
+    :param problem: why the kill could not be carried out, e.g. because the run was over too soon.
     """
 
-    dag: str
-    act: Callable[[Scenario], None] = lambda scenario: None
-    fault: Callable[[], Fault] | None = None
-    runs: int = 1
-    answer: bool = True
+    name: str
+    on_all: str | None
+    run: str
+    ids: tuple[str, ...]
+    stops: tuple[int, ...]
+    alive: tuple[str, ...]
+    answer: bool
+    tries: int
+    problem: str | None
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind."""
+        return KINDS[self.name]
+
+    @property
+    def duplicates(self) -> int:
+        """How many remote runs there are too many."""
+        return max(0, len(self.ids) - len(self.kind.stops))
+
+    @property
+    def orphans(self) -> int:
+        """How many remote runs go on although nobody waits for them."""
+        return len(self.alive)
+
+    @property
+    def lost(self) -> bool:
+        """Whether an answer has not arrived."""
+        return self.kind.answer and not self.answer
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether money or an answer was lost."""
+        return bool(self.duplicates or self.orphans or self.lost)
 
 
-def _kill_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
-    def act(scenario: Scenario) -> None:
-        ready(scenario)
-        scenario.kill_worker()
-
-    return act
-
-
-def _clear(scenario: Scenario) -> None:
-    scenario.wait_until_deferred()
-    scenario.clear()
-
-
-def _mark(ready: Callable[[Scenario], None], state: str) -> Callable[[Scenario], None]:
-    def act(scenario: Scenario) -> None:
-        ready(scenario)
-        scenario.client.set_task_state(scenario.dag_id, scenario.run_id, "run", state)
-
-    return act
-
-
-TRIALS: dict[str, Trial] = {
-    "nothing": Trial("deferred"),
-    "submit answered 504": Trial("deferred", fault=lambda: Fault.html(504, path=INVOKE, act_first=True)),
-    "submit's connection broken": Trial("worker", fault=lambda: Fault.dropped(path=INVOKE, act_first=True)),
-    "sync answered 504": Trial("sync", fault=lambda: Fault.html(504, path=INVOKE, act_first=True)),
-    "submit refused 503": Trial("deferred", fault=lambda: Fault.html(503, path=INVOKE)),
-    "worker killed before deferral": Trial("slow_to_defer", _kill_when(Scenario.wait_until_started)),
-    "worker killed in its wait": Trial("worker", _kill_when(Scenario.wait_until_started)),
-    "worker killed at the resume": Trial("slow_to_resume", _kill_when(Scenario.wait_until_resumed)),
-    "cleared while deferred": Trial("deferred", _clear, runs=2),
-    "marked failed while deferred": Trial(
-        "deferred", _mark(Scenario.wait_until_deferred, "failed"), answer=False
-    ),
-    "marked failed while running": Trial(
-        "worker", _mark(Scenario.wait_until_started, "failed"), answer=False
-    ),
-    "timed out": Trial("deferred_timeout", answer=False),
-}
-ON_ALL = {"triggerer killed": "triggerer", "service away for 10 s": "service"}
-"""Faults that hit a whole wave at once, on top of what each run has."""
-
-
-@dataclass
-class Row:
-    """What came of one kind."""
-
-    tried: int = 0
-    duplicates: int = 0
-    orphans: int = 0
-    lost: int = 0
-    remarks: list[str] = field(default_factory=list)
-
-
-def soak(airflow: LocalAirflow, emulator: EmulatorServer, *, runs: int, seed: int) -> dict[str, Row]:
+def soak(airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int, wave: int) -> list[Outcome]:
     """
-    Make so many runs, in waves, and return what came of each kind of fault.
+    Make so many runs, in waves, and return what came of each.
 
     :param airflow: a running Airflow with the DAGs of ``tests/e2e/dags``.
-    :param emulator: the service that its connection points to.
+    :param service: what its connection points to.
     :param runs: how many.
     :param seed: of the draw.
+    :param wave: how many runs at a time.
     """
     draw = random.Random(seed)
-    names = [name for _ in range(runs // len(TRIALS) + 1) for name in TRIALS][:runs]
-    draw.shuffle(names)
-    rows = {name: Row() for name in (*TRIALS, *ON_ALL)}
+    deck = draw.sample([name for _ in range(runs // len(KINDS) + 1) for name in KINDS], k=runs)
+    came: list[Outcome] = []
     started = time.monotonic()
-    for first in range(0, runs, WAVE):
-        wave = names[first : first + WAVE]
-        on_all = draw.choices([None, *ON_ALL], weights=[6, 1, 1])[0]
-        _wave(airflow, emulator, wave, on_all, draw, rows)
-        bad = sum(row.duplicates + row.orphans + row.lost for row in rows.values())
+    while deck:
+        names, on_all = deal(deck, wave, draw)
+        came += run_wave(airflow, service, names, on_all, draw)
+        bad = sum(one.is_bad for one in came)
         print(
-            f"{time.monotonic() - started:5.0f} s  {first + len(wave)} of {runs} runs, {bad} bad", flush=True
+            f"{time.monotonic() - started:5.0f} s  {len(came)} of {runs} runs, {bad} bad  {on_all or ''}",
+            flush=True,
         )
-    return rows
+    return came
 
 
-def _wave(
+def run_wave(
     airflow: LocalAirflow,
-    emulator: EmulatorServer,
-    names: list[str],
+    service: EmulatorServer,
+    names: Sequence[str],
     on_all: str | None,
     draw: random.Random,
-    rows: dict[str, Row],
-) -> None:
-    # A triggerer that dies with a kill would leave the stop to nobody, as docs/guarantees.md says.
-    if on_all and any(not TRIALS[name].answer or TRIALS[name].runs > 1 for name in names):
-        on_all = None
-    for name in names:
-        fault = TRIALS[name].fault
-        if fault is not None:
-            emulator.emulator.add_fault(fault())
+) -> list[Outcome]:
+    """
+    Make one run of each of these kinds at the same time, and return what came of each.
+
+    :param airflow: as above.
+    :param service: as above.
+    :param names: of the kinds.
+    :param on_all: what hits all of them besides, or None.
+    :param draw: for lengths and moments.
+    """
+    scenarios = [_start(airflow, service, KINDS[name], draw) for name in names]
     with ThreadPoolExecutor(len(names)) as pool:
-        seconds = [draw.randint(4, 10) for _ in names]
-        scenarios = [_start(airflow, emulator, *pair) for pair in zip(names, seconds, strict=True)]
-        acting = [pool.submit(TRIALS[name].act, one) for name, one in zip(names, scenarios, strict=True)]
-        if on_all == "triggerer killed":
-            time.sleep(draw.uniform(1, 8))
-            airflow.kill("triggerer")
-            airflow.start("triggerer")
-        elif on_all:
-            time.sleep(draw.uniform(1, 8))
-            emulator.stop()
-            time.sleep(10)
-            emulator.start()
-        for future in acting:
-            future.result()
-    for one in scenarios:
-        one.client.wait_for_run(one.dag_id, one.run_id, limit=240)
-    time.sleep(3)  # stops that follow the end of the Airflow task
-    for name, scenario in zip(names, scenarios, strict=True):
-        _judge(rows[name], TRIALS[name], scenario)
+        acting = [pool.submit(KINDS[name].act, one) for name, one in zip(names, scenarios, strict=True)]
         if on_all:
-            _judge(rows[on_all], TRIALS[name], scenario)
-    emulator.emulator.faults.clear()
-
-
-def _start(airflow: LocalAirflow, emulator: EmulatorServer, name: str, seconds: int) -> Scenario:
-    trial = TRIALS[name]
-    return Scenario(airflow, emulator, f"kill_{trial.dag}", f"take {seconds if trial.answer else 600}")
-
-
-def _judge(row: Row, trial: Trial, scenario: Scenario) -> None:
-    ids = scenario.runs()
-    alive = [one for one in ids if not scenario.emulator.status(one).is_terminal]
-    row.tried += 1
-    row.duplicates += max(0, len(ids) - trial.runs)
-    row.orphans += len(alive)
-    if trial.answer and not scenario.xcom():
-        row.lost += 1
-        row.remarks.append(f"{scenario.dag_id} {scenario.run_id}: no answer, runs {ids}")
-    if alive or len(ids) > trial.runs:
-        row.remarks.append(f"{scenario.dag_id} {scenario.run_id}: runs {ids}, alive {alive}")
-
-
-def table(rows: dict[str, Row]) -> str:
-    """Return the table for people."""
-    lines = [f"{'fault':32} {'tried':>6} {'duplicates':>11} {'orphans':>8} {'lost answers':>13}"]
-    lines += [
-        f"{name:32} {row.tried:6} {row.duplicates:11} {row.orphans:8} {row.lost:13}"
-        for name, row in rows.items()
-        if row.tried
+            time.sleep(draw.uniform(2, 12))
+            ON_ALL[on_all](airflow, service)
+    # What goes wrong here shows in what is counted.
+    with suppress(WaitTimeout):
+        for one in scenarios:
+            one.client.wait_for_run(one.dag_id, one.run_id, limit=300)
+    with suppress(WaitTimeout):
+        wait_for(lambda: not any(_alive(one) for one in scenarios), limit=LATE_STOPS, what="the last stops")
+    time.sleep(2)  # what must not come comes late too
+    service.emulator.faults.clear()
+    return [
+        _outcome(name, on_all, one, future.exception())
+        for name, one, future in zip(names, scenarios, acting, strict=True)
     ]
-    return "\n".join([*lines, *(remark for row in rows.values() for remark in row.remarks)])
 
 
-def bad(rows: dict[str, Row]) -> Counter[str]:
-    """Return the sums of what must not be."""
-    total: Counter[str] = Counter()
-    for row in rows.values():
-        total.update(duplicates=row.duplicates, orphans=row.orphans, lost=row.lost)
-    return total
+def _start(airflow: LocalAirflow, service: EmulatorServer, kind: Kind, draw: random.Random) -> Scenario:
+    scenario = Scenario(airflow, service, f"kill_{kind.dag}", f"take {draw.randint(*kind.seconds)}")
+    if kind.fault:
+        add_fault(scenario, kind.fault)
+    return scenario
+
+
+def _alive(scenario: Scenario) -> tuple[str, ...]:
+    return tuple(one for one in scenario.runs() if not scenario.emulator.status(one).is_terminal)
+
+
+def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseException | None) -> Outcome:
+    ids = tuple(scenario.runs())
+    # The answer of the last run that was meant to be: a cleared task must not have that of the run before.
+    right = ids[len(KINDS[name].stops) - 1 :][:1]
+    return Outcome(
+        name=name,
+        on_all=on_all,
+        run=f"{scenario.dag_id} {scenario.run_id}",
+        ids=ids,
+        stops=tuple(map(scenario.stops, ids)),
+        alive=_alive(scenario),
+        answer=bool(scenario.xcom()) and (scenario.xcom("xpander_task_id"),) == right,
+        tries=scenario.tries,
+        problem=None if problem is None else repr(problem),
+    )
+
+
+def table(came: Sequence[Outcome]) -> str:
+    """Return the table for people: each kind; then, counted again, what hit whole waves; remarks."""
+    heads = ("tried", "missed", "duplicates", "orphans", "lost answers")
+    groups = {name: [one for one in came if one.name == name] for name in KINDS}
+    groups |= {f"+ {name}": [one for one in came if one.on_all == name] for name in ON_ALL}
+    groups["all"] = list(came)
+    lines = [f"{'fault':32}" + "".join(f" {head:>12}" for head in heads)]
+    for name, ones in groups.items():
+        figures = (
+            len(ones),
+            sum(one.problem is not None for one in ones),
+            sum(one.duplicates for one in ones),
+            sum(one.orphans for one in ones),
+            sum(one.lost for one in ones),
+        )
+        if ones:
+            lines.append(f"{name:32}" + "".join(f" {figure:12}" for figure in figures))
+    odd = [one for one in came if one.is_bad or one.problem or one.stops != one.kind.stops]
+    return "\n".join([*lines, *map(str, odd)])
 
 
 def main() -> int:
@@ -210,17 +198,40 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mass", type=int, default=0, help="end so many deferred tasks at once, too")
     options = parser.parse_args()
     pids = STATE / "soak" / "pids"
     pids.mkdir(parents=True, exist_ok=True)
-    env = {"E2E_PIDS": str(pids), "E2E_DAWDLE": "6", "E2E_MAPPED": "1"}
-    with EmulatorServer() as emulator:
-        env["AIRFLOW_CONN_XPANDER_DEFAULT"] = emulator_connection(emulator)
-        dags = Path(__file__).parents[1] / "tests" / "e2e" / "dags"
-        with LocalAirflow(STATE / "soak" / "airflow", dags=[dags], env=env) as airflow:
-            rows = soak(airflow, emulator, runs=options.runs, seed=options.seed)
-    print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(rows)}")
-    return 1 if any(bad(rows).values()) else 0
+    good = True
+    with EmulatorServer() as service, airflow_database() as database:
+        if MAJOR == 2 and database.url is None:
+            sys.exit(f"Airflow 2 needs PostgreSQL for this: {database.why_sqlite}")
+        env = {
+            "E2E_PIDS": str(pids),
+            "E2E_DAWDLE": "6",
+            "E2E_MAPPED": "1",
+            "E2E_MANY": str(options.mass or 1),
+            "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(service),
+            "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(service, requests_per_minute=100),
+        }
+        # SQLite locks up under more.
+        parallelism, wave = (8, 12) if database.url else (4, 4)
+        with LocalAirflow(
+            STATE / "soak" / "airflow",
+            dags=[ROOT / "tests" / "e2e" / "dags"],
+            env=env,
+            parallelism=parallelism,
+            database_url=database.url,
+        ) as airflow:
+            if options.runs:
+                outcomes = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave)
+                print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(outcomes)}\n", flush=True)
+                good = good and not any(one.is_bad for one in outcomes)
+            if options.mass:
+                came = mass(Scenario(airflow, service, "kill_many", ""), options.mass, limit=1200)
+                print(f"Airflow {AIRFLOW_VERSION}: {came}", flush=True)
+                good = good and came.is_right
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

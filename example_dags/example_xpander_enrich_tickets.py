@@ -3,7 +3,8 @@ Enrich a table: let an agent classify each support ticket, every night.
 
 1. ``read_tickets`` reads the rows of ``data/support_tickets.csv``, next to this file.
 2. ``classify`` is mapped over them: one run of the agent for each ticket. ``output_schema`` makes each answer
-   a dict with the fields that the table needs. All forty wait at the same time and occupy no worker.
+   a dict with the fields that the table needs, and is what it is checked by. All forty wait at the same time
+   and occupy no worker.
 3. ``write_table`` joins rows and answers, writes them as CSV, and returns the path of that file.
 
 Needs the connection ``xpander_default``. What can be set from outside:
@@ -92,6 +93,8 @@ with DAG(
         agent_id=os.environ.get("XPANDER_AGENT_ID") or "classifier",
         additional_context="The input is a support ticket. Classify it for the people who will work on it.",
         output_schema=TICKET_SCHEMA,
+        # An answer that does not match is sent back to the agent once, to be corrected.
+        on_invalid="repair",
         deferrable=True,
         poll_interval=float(os.environ.get("XPANDER_EXAMPLE_POLL_INTERVAL") or "2"),
         # A retry finds the run that its first try has started, so nothing is paid for twice.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Steps, exchange
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
@@ -89,9 +90,14 @@ class AsyncClient:
             if isinstance(step, Send):
                 outcome = await self._send(step.call)
             elif isinstance(step, Sleep):
-                await asyncio.sleep(step.seconds)
-            elif self._refresh is not None:
-                self.settings = await self._refresh()
+                await asyncio.sleep(clock.CLOCK.real(step.seconds))
+            else:
+                await self.refresh()
+
+    async def refresh(self) -> None:
+        """Read the settings again, if there is a way: the credentials in use were refused."""
+        if self._refresh is not None:
+            self.settings = await self._refresh()
 
     async def _send(self, call: Call[Any]) -> Reply | NoReply:
         token = _own_request.set(True)

@@ -13,6 +13,7 @@ import sseclient
 from requests import exceptions as rex
 from urllib3 import exceptions as uex
 
+from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import XpanderConnectionError, printable
 from airflow_provider_xpander.api.exchange import (
     NoReply,
@@ -24,6 +25,7 @@ from airflow_provider_xpander.api.exchange import (
     exchange,
     read,
 )
+from airflow_provider_xpander.api.governor import Governor, governed
 from airflow_provider_xpander.api.models import StreamEvent
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
@@ -47,6 +49,7 @@ class Client:
     :param settings: where to and with which credentials.
     :param policy: how often a call is repeated.
     :param refresh: gives new settings when the credentials are refused, or None if there is no such way.
+    :param governor: the budget that requests keep, or None for none.
     """
 
     def __init__(
@@ -55,8 +58,10 @@ class Client:
         *,
         policy: RetryPolicy | None = None,
         refresh: Callable[[], Settings] | None = None,
+        governor: Governor | None = None,
     ) -> None:
         self.settings = settings
+        self.governor = governor
         self.policy = policy or RetryPolicy()
         self._refresh = refresh
         self._session = requests.Session()
@@ -109,6 +114,8 @@ class Client:
         return _events(call, self._drive(exchange(call, self.policy), self._open))
 
     def _drive(self, steps: Steps[T], send: Callable[[Call[Any]], Outcome]) -> T:
+        if self.governor is not None:
+            steps = governed(steps, self.governor)
         outcome: Outcome = None
         while True:
             try:
@@ -119,7 +126,7 @@ class Client:
             if isinstance(step, Send):
                 outcome = send(step.call)
             elif isinstance(step, Sleep):
-                time.sleep(step.seconds)
+                time.sleep(clock.CLOCK.real(step.seconds))
             elif self._refresh is not None:
                 self.settings = self._refresh()
 

@@ -78,6 +78,20 @@ class InvokeInput(BaseModel):
     files: list[str] | None = None
     user: User | None = None
 
+    @field_validator("files")
+    @classmethod
+    def _files_are_urls(cls, value: list[str] | None) -> list[str] | None:
+        for url in value or ():
+            scheme, _, rest = url.partition("://")
+            if scheme.lower() not in ("http", "https") or not rest.strip("/"):
+                # Without the query: that of a presigned URL is a secret.
+                raise ValueError(
+                    f"the service fetches each file itself, so it has to be an http or https URL that it can "
+                    f"reach; for a local file or an object in a bucket, give a presigned URL or put its text "
+                    f"into the input. Got {printable(repr(url.partition('?')[0]), 100)}"
+                )
+        return value
+
 
 class InvokeRequest(BaseModel):
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
@@ -24,6 +25,18 @@ from airflow_provider_xpander.api.status import TaskStatus
 T = TypeVar("T")
 MAX_PER_PAGE = 50
 """The most items of a page that the service gives; more is answered with 422 (contract 2.5)."""
+
+
+class Priority(IntEnum):
+    """What comes first where the limits of the service do not allow all at once."""
+
+    STOP = 0
+    READ = 1
+    """An answer that was paid for, and whatever a person asks for."""
+    SUBMIT = 2
+    POLL = 3
+    CHECK = 4
+    """A look that only makes sure that nothing was overlooked."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class Call(Generic[T]):
     :param retry: what a repetition would do.
     :param submission: set for an invoke.
     :param authenticated: whether the key is sent along.
+    :param priority: its place where the limits do not allow all at once.
     """
 
     what: str
@@ -60,6 +74,25 @@ class Call(Generic[T]):
     retry: RetryClass = RetryClass.SAFE
     submission: Submission | None = None
     authenticated: bool = True
+    priority: Priority = Priority.READ
+
+
+@dataclass(frozen=True)
+class RawPage:
+    """
+    A page of a list as it came: who polls needs a few fields of a few items.
+
+    :param items: those that have an id.
+    :param total_pages: how many pages there are, or None if the service did not say.
+    """
+
+    items: Sequence[Mapping[str, Any]]
+    total_pages: int | None = None
+
+
+def as_poll(call: Call[T], priority: Priority = Priority.POLL) -> Call[T]:
+    """Return the call as one that only looks whether something has changed."""
+    return replace(call, priority=priority)
 
 
 def _id(value: str) -> str:
@@ -76,6 +109,7 @@ def _invoke(target: Target, request: InvokeRequest, flavour: str) -> Call[Task]:
         json=request.body(),
         retry=RetryClass.SUBMIT,
         submission=Submission(target.id, request.title, request.id),
+        priority=Priority.SUBMIT,
     )
 
 
@@ -142,6 +176,19 @@ def list_tasks(
     )
 
 
+def poll_tasks(agent_id: str, *, from_date: datetime | None, page: int) -> Call[RawPage]:
+    """Read one page of an agent's tasks, to see which have changed; the parameters are as above."""
+    listed = list_tasks(agent_id=agent_id, from_date=from_date, page=page)
+    return Call(
+        f"list tasks of agent {agent_id}",
+        "GET",
+        listed.path,
+        _raw_page,
+        params=listed.params,
+        priority=Priority.POLL,
+    )
+
+
 def list_agent_tasks(
     agent_id: str,
     *,
@@ -163,7 +210,13 @@ def list_agent_tasks(
 
 def stop_task(task_id: str) -> Call[Task]:
     """Cancel a run (route 10); one that has ended is answered unchanged."""
-    return Call(f"stop task {task_id}", "POST", f"/v1/tasks/{_id(task_id)}/stop", Task.model_validate)
+    return Call(
+        f"stop task {task_id}",
+        "POST",
+        f"/v1/tasks/{_id(task_id)}/stop",
+        Task.model_validate,
+        priority=Priority.STOP,
+    )
 
 
 def get_thread(task_id: str) -> Call[list[ThreadMessage]]:
@@ -223,6 +276,14 @@ def _utc(moment: datetime | None) -> str | None:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _raw_page(body: Any) -> RawPage:
+    if not isinstance(body, Mapping) or not isinstance(body.get("items"), list):
+        raise ValueError("a page was expected")
+    items = [item for item in body["items"] if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    pages = body.get("total_pages")
+    return RawPage(items, pages if isinstance(pages, int) else None)
 
 
 def _objects(body: Any) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,19 @@ from airflow_provider_xpander.emulator.story import STORY
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an agent is asked: the text, whether the answer is to be JSON, and by which schema."""
+    """
+    What an agent is asked: the text, whether the answer is to be JSON, and by which schema.
+
+    :param earlier: the texts of the thread's earlier turns, oldest first.
+    """
 
     text: str
     wants_json: bool = False
     schema: Mapping[str, Any] | None = None
+    earlier: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Prompt:
+    def of(cls, body: Mapping[str, Any], earlier: Iterable[str] = ()) -> Prompt:
         """Read the prompt out of the body of an invoke request."""
         asked = body.get("input") or {}
         schema = body.get("output_schema")
@@ -32,6 +37,7 @@ class Prompt:
             text=asked.get("text") or " ".join(asked.get("files") or ()),
             wants_json=body.get("output_format") == "json" or bool(schema),
             schema=schema or None,
+            earlier=tuple(earlier),
         )
 
 
@@ -115,6 +121,25 @@ def storyteller(prompt: Prompt) -> Behaviour:
     return Behaviour(text or f"Told {len(story)} events.", story=story)
 
 
+def sloppy(prompt: Prompt) -> Behaviour:
+    """
+    Answer JSON that is wrong, once, or as often as the text says (``wrong 2``); further turns get it right.
+
+    The text may choose how it is wrong: ``prose``, ``truncated``, else values that the schema does not have.
+    """
+    text = prompt.earlier[0] if prompt.earlier else prompt.text
+    wrong = re.search(r"wrong (\d+)", text)
+    right = conform(text, prompt.schema or DEFAULT_SCHEMA)
+    if len(prompt.earlier) >= int(wrong[1] if wrong else 1):
+        return Behaviour(right)
+    if "prose" in text:
+        return Behaviour(f"Let me think. This is {classify(text).category}, I would say.")
+    if "truncated" in text:
+        written = json.dumps(right)
+        return Behaviour(written[: len(written) // 2])
+    return Behaviour({name: {"value": value} for name, value in right.items()})
+
+
 def triage(prompt: Prompt) -> Behaviour:
     """Classify a ticket, then say where it goes."""
     ticket = classify(prompt.text)
@@ -143,6 +168,7 @@ AGENTS: dict[str, Agent] = {
     "failing": failing,
     "paused": paused,
     "not-json": not_json,
+    "sloppy": sloppy,
     "storyteller": storyteller,
 }
 WORKFLOWS: dict[str, Agent] = {"triage": triage, "broken": broken, "echo-flow": echo_flow}

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse, Response
 
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import agents
-from airflow_provider_xpander.emulator.bodies import page_body
 from airflow_provider_xpander.emulator.dependencies import PageNumber, PageSize, Service
 from airflow_provider_xpander.emulator.state import NotFoundError
 
@@ -50,8 +49,10 @@ async def list_tasks(
     per_page: PageSize = 20,
 ) -> Response:
     """List tasks, latest update first."""
-    items = emulator.list_tasks({**common, "agent_id": agent_id}, _aware(from_date), _aware(to_date))
-    return JSONResponse(page_body(items, page, per_page))
+    equal = {**common, "agent_id": agent_id}
+    return JSONResponse(
+        emulator.list_tasks(equal, _aware(from_date), _aware(to_date), page=page, per_page=per_page)
+    )
 
 
 @router.get("/agents/{agent_id}/tasks")
@@ -61,8 +62,7 @@ async def list_agent_tasks(
     """List the tasks of one agent or workflow; without dates, as the service has it."""
     if agents.find("workflow", agent_id) is None:
         raise NotFoundError(f"Agent {agent_id} not found")
-    items = emulator.list_tasks({**common, "agent_id": agent_id})
-    return JSONResponse(page_body(items, page, per_page))
+    return JSONResponse(emulator.list_tasks({**common, "agent_id": agent_id}, page=page, per_page=per_page))
 
 
 @router.get("/tasks/{task_id}")

@@ -29,6 +29,11 @@ class Settings(BaseModel):
     :param stale_turn_seconds: seconds for which a follow-up still shows the turn before it (2.3).
     :param not_found_lag_seconds: seconds for which a new task is unknown to Get Task and the thread.
     :param list_lag_seconds: seconds for which a new task is missing in lists.
+    :param list_order: what lists show first: the latest update, the latest creation, or one of
+        no meaning.
+    :param list_stale_seconds: seconds by which lists lag behind: they show what was true then.
+    :param list_hidden_share: share of the tasks (0 to 1, by their ids) that lists never show.
+    :param list_frozen_share: share of the tasks that lists show as they were at their submit, for ever.
     :param stop_delay_seconds: seconds from a stop to ``stopped``; a run may complete in between (2.6).
     :param gateway_timeout_seconds: sync invoke answers 504 with an HTML page after so many seconds, while
         the run goes on; None is no limit (section 8).
@@ -62,6 +67,10 @@ class Settings(BaseModel):
     stale_turn_seconds: float = Field(default=0, ge=0)
     not_found_lag_seconds: float = Field(default=0, ge=0)
     list_lag_seconds: float = Field(default=0, ge=0)
+    list_order: Literal["updated", "created", "none"] = "updated"
+    list_stale_seconds: float = Field(default=0, ge=0)
+    list_hidden_share: float = Field(default=0, ge=0, le=1)
+    list_frozen_share: float = Field(default=0, ge=0, le=1)
     stop_delay_seconds: float = Field(default=0, ge=0)
     gateway_timeout_seconds: float | None = Field(default=None, ge=0)
     slim_bodies: bool = False

@@ -12,10 +12,11 @@ from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import agents
-from airflow_provider_xpander.emulator.bodies import Body, end_fields, list_item, task_body, thread_body
+from airflow_provider_xpander.emulator.bodies import Body, end_fields, page_body, task_body, thread_body
 from airflow_provider_xpander.emulator.calls import Call
 from airflow_provider_xpander.emulator.clock import Clock
 from airflow_provider_xpander.emulator.fault import Fault
+from airflow_provider_xpander.emulator.lists import listed
 from airflow_provider_xpander.emulator.schedule import Behaviour, ended, plan_run, resumed
 from airflow_provider_xpander.emulator.settings import Settings
 from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
@@ -104,7 +105,7 @@ class Emulator:
                 task = EmulatedTask(id=body["id"] or str(uuid.uuid4()), created=now)
             elif settings.busy_thread == "cancel":
                 task.last.plan = ended(task.last.plan, now, TaskStatus.STOPPED, {"is_manually_stopped": True})
-            prompt = agents.Prompt.of(body)
+            prompt = agents.Prompt.of(body, [turn.text for turn in task.turns])
             behaviour = self._timed(act(prompt))
             end = end_fields(prompt.text, behaviour.result, prompt.wants_json, settings.json_results)
             seconds = behaviour.seconds or 0.0
@@ -166,26 +167,29 @@ class Emulator:
         equal: Mapping[str, str | None],
         from_date: datetime | None = None,
         to_date: datetime | None = None,
-    ) -> list[Body]:
+        *,
+        page: int = 1,
+        per_page: int = 50,
+    ) -> Body:
         """
-        Return the items of a task list, latest update first.
+        Return one page of the list of tasks.
 
         :param equal: fields of the task and the value they must have; None is no condition.
         :param from_date: earliest creation, inclusive; with a time zone.
         :param to_date: latest creation, inclusive; with a time zone.
+        :param page: from 1.
+        :param per_page: items on a page.
         """
-        now, settings = self.now(), self.settings
-        earliest = from_date.timestamp() if from_date else 0.0
-        latest = min(to_date.timestamp() if to_date else now, now - settings.list_lag_seconds)
-        found: list[tuple[float, Body]] = []
-        for task in list(self.tasks.values()):
-            if not earliest <= task.created <= latest:
-                continue
-            turn = task.visible(now, settings.stale_turn_seconds)
-            full = task_body(task, turn, now, settings.model_copy(update={"slim_bodies": False}))
-            if all(wanted is None or full.get(key) == wanted for key, wanted in equal.items()):
-                found.append((turn.at(now).updated_at, list_item(task, turn, now, settings)))
-        return [item for _, item in sorted(found, key=lambda pair: pair[0], reverse=True)]
+        with self._lock:
+            shown = listed(
+                self.tasks.values(),
+                self.now(),
+                self.settings,
+                equal,
+                from_date.timestamp() if from_date else 0.0,
+                to_date.timestamp() if to_date else float("inf"),
+            )
+        return page_body(shown, page, per_page)
 
     def stop(self, task_id: str) -> EmulatedTask:
         """Stop a task; one that is over, or is being stopped, is left as it is (contract 2.6)."""

@@ -27,6 +27,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
 )
 from airflow_provider_xpander.api.exchange import Steps
+from airflow_provider_xpander.api.governor import governor_of
 from airflow_provider_xpander.api.models import (
     Agent,
     InvokeRequest,
@@ -130,7 +131,7 @@ class XpanderHook(BaseHook):
 
     @cached_property
     def _client(self) -> Client:
-        return Client(self.settings, refresh=self._read_connection)
+        return Client(self.settings, refresh=self._read_connection, governor=governor_of(self.settings))
 
     def close(self) -> None:
         """Close the HTTP session; the next call opens another."""
@@ -190,9 +191,9 @@ class XpanderHook(BaseHook):
         """Read a task."""
         return self._client.call(routes.get_task(task_id))
 
-    def look(self, task_id: str) -> Task:
+    def look(self, task_id: str, *, poll: bool = False) -> Task:
         """Read a task like :meth:`get_task`, but wait up to a minute for one that is not visible yet."""
-        return self._client.run(look(task_id))
+        return self._client.run(look(task_id, poll=poll))
 
     def list_tasks(
         self,
@@ -312,10 +313,8 @@ class XpanderHook(BaseHook):
             return False, f"{str(error).removeprefix('list agents: ').rstrip('.')}: {hint}."
         except (XpanderNotFoundError, XpanderServiceError) as error:
             if error.status_code is not None and error.status_code >= 500:
-                return (
-                    False,
-                    f"{url} answers with a server error (HTTP {error.status_code}): try again later.",
-                )
+                problem = f"answers with a server error (HTTP {error.status_code})"
+                return False, f"{url} {problem}: try again later."
             return False, f"{url} answers, but not as the xpander.ai API does: check the host. {error}"
         except XpanderError as error:
             return False, str(error)

@@ -80,22 +80,22 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     :raises XpanderValidationError: names each wrong field, its value and what is allowed.
     """
     given = {name: value for name, value in fields["input"].items() if value is not None}
-    known: dict[str, Any] = {name: value for name, value in fields.items() if _is_literal(value)}
-    known["input"] = {name: value for name, value in given.items() if _is_literal(value)}
+    known: dict[str, Any] = {name: value for name, value in fields.items() if is_literal(value)}
+    known["input"] = {name: value for name, value in given.items() if is_literal(value)}
     unrendered = [name for name in ("text", "files") if name in given and name not in known["input"]]
     if unrendered and not known["input"].get("text"):
         known["input"]["text"] = "not rendered yet"
     parse_request(known)
 
 
-def _is_literal(value: Any) -> bool:
+def is_literal(value: Any) -> bool:
     """Whether a value is what it will be when the task runs: neither a template nor another task's output."""
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
     if isinstance(value, Mapping):
-        return all(_is_literal(item) for item in value.values())
+        return all(is_literal(item) for item in value.values())
     if isinstance(value, list | tuple):
-        return all(_is_literal(item) for item in value)
+        return all(is_literal(item) for item in value)
     return value is None or isinstance(value, bool | int | float)
 
 

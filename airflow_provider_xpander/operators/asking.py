@@ -48,9 +48,10 @@ class XpanderAskingOperator(XpanderInvokeOperator):
             if answer.stop:
                 return self._stop_as_answered(context, custody, watch, answer)
             self.log.info("%s has answered to keep waiting", answer.by or "Somebody")
-            over = watch.after_task(hook.look(xpander_task_id), time.time())
+            task = hook.look(xpander_task_id)
+            over = watch.after_task(task, time.time())
             if isinstance(over, Again):
-                self._defer(self._trigger(xpander_task_id, agent_id, deadline, newer_than, watch.asked))
+                self._defer(self._trigger(task, agent_id, deadline, newer_than, watch.asked))
             return self._conclude(context, custody, watch, over, deadline)
 
     def _paused(
@@ -59,7 +60,7 @@ class XpanderAskingOperator(XpanderInvokeOperator):
         if self.on_paused != "ask":
             return super()._paused(context, custody, watch, task, deadline)
         agent_id, asked = custody.held.target_id, pause_of(task)
-        wait = self._trigger(task.id, agent_id, deadline, watch.newer_than, asked)
+        wait = self._trigger(task, agent_id, deadline, watch.newer_than, asked)
         link = task_link(custody.hook.settings, task_id=task.id, agent_id=agent_id)
         if not self._ask(context, task, link):
             return self._defer(wait)

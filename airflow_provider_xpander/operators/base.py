@@ -7,10 +7,21 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from airflow_provider_xpander._compat import BaseOperator, Context, default_deferrable
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
+from airflow_provider_xpander.operators.answering import (
+    MAX_REPAIRS,
+    AnswerArguments,
+    answer_rules,
+    as_field,
+    check_count,
+    check_on_invalid,
+    check_result_path,
+)
 from airflow_provider_xpander.operators.arguments import (
     MODES,
     ON_KILL,
@@ -25,6 +36,7 @@ from airflow_provider_xpander.operators.arguments import (
 )
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.masking import mask_request_secrets
+from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.exit import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
 
@@ -38,13 +50,15 @@ class XpanderRequestOperator(BaseOperator):
     end.
 
     :param input: the text, or a mapping with ``text``, ``files`` and ``user``.
-    :param files: URLs of files for the run, which the service fetches.
+    :param files: http or https URLs of files for the run, which the service fetches.
     :param user: on whose behalf the run is made: a mapping with ``email`` and more (seed 000,
         ``User-Input``); by default that of the connection.
     :param version: version of the agent or workflow; the latest deployed one by default.
     :param thread_id: id of a task whose thread is continued (the API's ``id``).
     :param output_format: ``text``, ``markdown``, ``json`` or ``voice``; by default the agent's own setting.
-    :param output_schema: JSON Schema of the answer; implies ``output_format="json"``.
+    :param output_schema: what the answer has to look like: a JSON Schema, a pydantic model class, or the
+        import path of one, ``"package.module.Model"``, which is imported when the task runs. Implies
+        ``output_format="json"``; the answer is checked, and is plain JSON data.
     :param expected_output: a description of the wanted answer.
     :param instructions_override: instructions added for this run.
     :param additional_context: facts added for this run.
@@ -75,6 +89,15 @@ class XpanderRequestOperator(BaseOperator):
     :param on_paused: ``wait`` while the run waits for a person, ``fail``, or ``ask`` in Airflow (3.1 and
         newer) whether to keep waiting or to stop the run.
     :param on_stopped: ``fail`` or ``skip`` the Airflow task when the run was stopped.
+    :param on_invalid: what becomes of an answer that is not JSON although that was asked for, or does not
+        match ``output_schema``: ``fail``; ``raw`` returns it as it came; ``repair`` tells the agent what is
+        wrong and asks again, in the same thread.
+    :param repair_attempts: how many repair turns a run gets at the most, 1 to 10; each is paid for.
+    :param result_path: ObjectStoragePath URL of a file that the answer is written to, such as
+        ``s3://aws_conn@bucket/{{ ds }}.json``; XCom then has its ``url``, ``size``, ``content_type`` and
+        ``xpander_task_id``. One that ends with ``/`` is a folder, and the file is named after the run.
+    :param max_xcom_bytes: bytes of JSON above which an answer does not go into XCom: it is written to
+        ``result_path``, which is then used for such answers only, or else the task fails.
     :param reattach: whether a retry takes over the run of an earlier attempt: ``True`` (one that is alive or
         completed), ``"same_request"`` (only if the request is the same), ``False`` (starts a new run). A
         cleared task always starts a new run.
@@ -84,7 +107,7 @@ class XpanderRequestOperator(BaseOperator):
     template_fields: Sequence[str] = (
         "input", "files", "user", "version", "thread_id", "output_format", "output_schema", "expected_output",
         "instructions_override", "additional_context", "think_mode", "llm_model_provider", "llm_model_name",
-        "llm_reasoning_effort", "title", "payload_extension", "extra_body", "xpander_conn_id",
+        "llm_reasoning_effort", "title", "payload_extension", "extra_body", "xpander_conn_id", "result_path",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "output_schema": "json",
@@ -106,7 +129,7 @@ class XpanderRequestOperator(BaseOperator):
         version: str | None = None,
         thread_id: str | None = None,
         output_format: str | None = None,
-        output_schema: Mapping[str, Any] | None = None,
+        output_schema: Mapping[str, Any] | type[BaseModel] | str | None = None,
         expected_output: str | None = None,
         instructions_override: str | None = None,
         additional_context: str | None = None,
@@ -132,6 +155,10 @@ class XpanderRequestOperator(BaseOperator):
         on_kill_action: str = "stop",
         on_paused: str = "wait",
         on_stopped: str = "fail",
+        on_invalid: str = "fail",
+        repair_attempts: int = 1,
+        result_path: str | None = None,
+        max_xcom_bytes: int | None = None,
         reattach: bool | str = True,
         **kwargs: Any,
     ) -> None:
@@ -142,7 +169,8 @@ class XpanderRequestOperator(BaseOperator):
         self.version = version
         self.thread_id = thread_id
         self.output_format = output_format
-        self.output_schema = output_schema
+        self.answers = AnswerArguments(output_schema)
+        self.output_schema = as_field(output_schema)
         self.expected_output = expected_output
         self.instructions_override = instructions_override
         self.additional_context = additional_context
@@ -168,6 +196,12 @@ class XpanderRequestOperator(BaseOperator):
         self.on_kill_action: OnKill = check_choice("on_kill_action", on_kill_action, ON_KILL)
         self.on_paused: OnPaused = check_on_paused(on_paused)
         self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
+        self.on_invalid: OnInvalid = check_on_invalid(on_invalid)
+        self.repair_attempts = check_count("repair_attempts", repair_attempts, MAX_REPAIRS)
+        self.result_path = result_path
+        self.max_xcom_bytes = (
+            None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
+        )
         self.reattach = check_reattach(reattach)
         if mode != "async" and not wait_for_completion:
             raise XpanderValidationError(
@@ -175,7 +209,8 @@ class XpanderRequestOperator(BaseOperator):
             )
         for name in self.secret_template_fields:
             check_secret(name, getattr(self, name))
-        check_fields(self._request_fields())
+        check_result_path(result_path)
+        check_fields(self._request_fields() | {"output_schema": {} if self.answers.asked else None})
 
     @abstractmethod
     def target(self) -> Target:
@@ -200,4 +235,8 @@ class XpanderRequestOperator(BaseOperator):
         for name in self.secret_template_fields:
             fields[name] = self.render_template(fields[name], context)
             mask_request_secrets(fields[name])
-        return parse_request(fields)
+        schema = self.answers.schema(self.output_schema)
+        return parse_request(fields | {"output_schema": schema.body if schema else None})
+
+    def _answer_rules(self) -> AnswerRules:
+        return answer_rules(self, on_invalid=self.on_invalid)

@@ -6,57 +6,42 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
-    AirflowSkipException,
     Context,
     context_of_late_resumption,
     is_deferral_timeout,
     masked,
 )
-from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
+from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
+from airflow_provider_xpander.operators.answering import check_result_path
+from airflow_provider_xpander.operators.concluding import XpanderConcludingOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.links import LINK_KEY
-from airflow_provider_xpander.operators.observed import XpanderObservedOperator
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.outcome import account, paused, timed_out
 from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
-from airflow_provider_xpander.runs.watch import (
-    BACKSTOP,
-    RESUME_INTERVAL,
-    RESUME_PATIENCE,
-    Again,
-    End,
-    Over,
-    Watch,
-    follow,
-)
+from airflow_provider_xpander.runs.watch import RESUME_INTERVAL, RESUME_PATIENCE, Again, End, Over, follow
 from airflow_provider_xpander.task_instance import identity_of, note_run, noted_run, retries_left
-from airflow_provider_xpander.xcom import TASK_ID_KEY, publish, publish_summary
+from airflow_provider_xpander.xcom import TASK_ID_KEY
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
-    from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
-class XpanderInvokeOperator(XpanderObservedOperator):
+class XpanderInvokeOperator(XpanderConcludingOperator):
     """Base of the operators that run an agent or a workflow and return its answer."""
-
-    _report: StatusReport
-    """The log of the wait, of this process."""
 
     def execute(self, context: Context) -> Any:
         """Start a run, or take over an earlier attempt's; wait for it here, or defer, or return its id."""
@@ -65,13 +50,14 @@ class XpanderInvokeOperator(XpanderObservedOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
             deadline = self._deadline(context)
             target = self.target()
+            self._check_result_path()
             self._held = held = Held(hook.settings, target.id)
             self._report = report = StatusReport(self.log, hook.settings)
             custody = self._custody(context, hook, held)
             starter = self._starter(context, custody, target, deadline)
             held.sign, held.search = str(starter.mark), partial(starter.going_on, lag=KILL_LAG)
             # What cannot be stored would lose the run when deferring.
-            json.dumps(self._trigger("", target.id, deadline, None).serialize()[1])
+            json.dumps(self._trigger(Task(id="none yet"), target.id, deadline, None).serialize()[1])
             self.log.info("Starting %s", target)
             stream = Streaming(hook, held, self.log, report, masked) if self.mode == "stream" else None
             with custody.while_starting(starter):
@@ -87,15 +73,28 @@ class XpanderInvokeOperator(XpanderObservedOperator):
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
                     return task.id
-                watch = self._watch(task.id, self.poll_interval, deadline, starter.newer_than)
-                over = watch.after_task(task, time.time())
-                if isinstance(over, Again) and stream:
-                    over = stream.follow(watch)
-                if isinstance(over, Again) and self.deferrable:
-                    self._defer(self._trigger(task.id, target.id, deadline, starter.newer_than))
-                if isinstance(over, Again):
-                    over = hook.run(follow(watch, report=report, waiting=report.waiting))
-                return self._conclude(context, custody, watch, over, deadline)
+                return self._wait(context, custody, task, deadline, starter.newer_than, stream)
+
+    def _wait(
+        self,
+        context: Context,
+        custody: Custody,
+        task: Task,
+        deadline: float | None,
+        newer_than: float | None,
+        stream: Streaming | None = None,
+    ) -> Any:
+        """Wait for the end of a turn, by its stream, here, or deferred, and return its answer."""
+        watch = self._watch(task.id, self.poll_interval, deadline, newer_than)
+        over = watch.after_task(task, time.time())
+        if isinstance(over, Again) and stream is not None:
+            over = stream.follow(watch)
+        if isinstance(over, Again) and self.deferrable:
+            self._defer(self._trigger(task, custody.held.target_id, deadline, newer_than))
+        if isinstance(over, Again):
+            steps = follow(watch, report=self._report, waiting=self._report.waiting)
+            over = custody.hook.run(steps)
+        return self._conclude(context, custody, watch, over, deadline)
 
     def execute_complete(
         self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
@@ -179,62 +178,13 @@ class XpanderInvokeOperator(XpanderObservedOperator):
             last = custody.see_to_late([task_id]) if late else custody.see_to(task_id)
         return last[0] if last and last[0].status is TaskStatus.COMPLETED else None
 
-    def _conclude(
-        self, context: Context, custody: Custody, watch: Watch, over: Over, deadline: float | None
-    ) -> Any:
-        self._seen = over.task or self._seen
-        if over.end is End.TIMEOUT:
-            return self._late(context, custody, watch, over.task)
-        if over.task is None or over.end is End.ERROR:
-            raise over.error or XpanderError(
-                f"The wait for xpander task {watch.task_id} ended without a reason"
-            )
-        if over.end is End.PAUSED:
-            self._report(over.task)
-            publish_summary(context["ti"], over.task)
-            if over.task.status is not TaskStatus.PAUSED:
-                self.log.info("The run has gone on meanwhile")
-                agent_id = custody.held.target_id
-                self._defer(self._trigger(over.task.id, agent_id, deadline, watch.newer_than))
-            return self._paused(context, custody, watch, over.task, deadline)
-        return self._finish(context, over.task)
+    def _check_result_path(self) -> None:
+        """See that an answer has a place to go to, before it is paid for."""
+        check_result_path(self.result_path)
+        if self.result_path is not None and self.wait_for_completion:
+            from airflow_provider_xpander.storage import check_place
 
-    def _paused(
-        self, context: Context, custody: Custody, watch: Watch, task: Task, deadline: float | None
-    ) -> Any:
-        """Decide what becomes of the task of a run that is paused and not to be waited for."""
-        raise paused(task)
-
-    def _late(self, context: Context, custody: Custody, watch: Watch, seen: Task | None) -> Any:
-        stopped: bool | None = None
-        if self.on_timeout == "stop":
-            last = custody.stop_late(watch)
-            stopped = last is not None
-            seen = last or seen
-        custody.held.settled = True
-        if seen is not None and watch.has_ended(seen) and seen.status is TaskStatus.COMPLETED:
-            self.log.info("xpander task %s completed just before it was to be stopped", seen.id)
-            return self._finish(context, seen)
-        if seen is not None:
-            self._seen = seen
-            self.log.info("xpander task %s %s", seen.id, recap(seen))
-            publish_summary(context["ti"], seen)
-            if watch.has_ended(seen):
-                self._observe(context, seen)
-        raise timed_out(watch.task_id, seen.status.value if seen else None, self.timeout, stopped)
-
-    def _finish(self, context: Context, task: Task) -> Any:
-        if self._held is not None:
-            self._held.settled = True
-        wants_json = self.output_format == "json" or self.output_schema is not None
-        self.log.info(account(task))
-        self._observe(context, task)
-        try:
-            return publish(context["ti"], task, wants_json=wants_json)
-        except XpanderTaskStopped as error:
-            if self.on_stopped == "skip":
-                raise AirflowSkipException(str(error)) from error
-            raise
+            check_place(self.result_path)
 
     def _custody(self, context: Context, hook: XpanderHook, held: Held) -> Custody:
         return Custody(
@@ -276,16 +226,6 @@ class XpanderInvokeOperator(XpanderObservedOperator):
 
         return invoke
 
-    def _watch(
-        self,
-        task_id: str,
-        poll_interval: float,
-        deadline: float | None,
-        newer_than: float | None,
-        asked: str | None = None,
-    ) -> Watch:
-        return Watch(task_id, poll_interval, deadline, self.on_paused, newer_than, asked=asked)
-
     def _deadline(self, context: Context) -> float | None:
         started = getattr(context["ti"], "start_date", None)
         return deadline_of(
@@ -293,38 +233,4 @@ class XpanderInvokeOperator(XpanderObservedOperator):
             timeout=self.timeout,
             execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
             started=started.timestamp() if started else None,
-        )
-
-    def _defer(
-        self, trigger: XpanderTaskTrigger, method: str = "execute_complete", **kwargs: Any
-    ) -> NoReturn:
-        """Wait in the triggerer; Airflow's own limit lies behind the deadline, because it asks nobody."""
-        left = None if trigger.deadline is None else trigger.deadline - time.time() + BACKSTOP
-        self.defer(
-            trigger=trigger,
-            method_name=method,
-            kwargs={"newer_than": trigger.newer_than, "deadline": trigger.deadline, **kwargs},
-            timeout=None if left is None else timedelta(seconds=max(1.0, left)),
-        )
-
-    def _trigger(
-        self,
-        task_id: str,
-        agent_id: str | None,
-        deadline: float | None,
-        newer_than: float | None,
-        asked: str | None = None,
-    ) -> XpanderTaskTrigger:
-        from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
-
-        return XpanderTaskTrigger(
-            xpander_task_id=task_id,
-            agent_id=agent_id,
-            xpander_conn_id=self.xpander_conn_id,
-            poll_interval=self.poll_interval,
-            deadline=deadline,
-            on_paused=self.on_paused,
-            on_kill_action=self.on_kill_action,
-            newer_than=newer_than,
-            asked=asked,
         )

@@ -7,10 +7,10 @@ from typing import Any
 
 from airflow_provider_xpander.api.models import Target
 from airflow_provider_xpander.operators.arguments import check_id
-from airflow_provider_xpander.operators.asking import XpanderAskingOperator
+from airflow_provider_xpander.operators.repairing import XpanderRepairingOperator
 
 
-class XpanderInvokeAgentOperator(XpanderAskingOperator):
+class XpanderInvokeAgentOperator(XpanderRepairingOperator):
     """
     Run an agent and return its answer.
 
@@ -20,7 +20,7 @@ class XpanderInvokeAgentOperator(XpanderAskingOperator):
     :param agent_id: id of the agent.
     """
 
-    template_fields: Sequence[str] = ("agent_id", *XpanderAskingOperator.template_fields)
+    template_fields: Sequence[str] = ("agent_id", *XpanderRepairingOperator.template_fields)
 
     def __init__(self, *, agent_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -33,7 +33,7 @@ class XpanderInvokeAgentOperator(XpanderAskingOperator):
         return Target.agent(self.agent_id, self.version)
 
 
-class XpanderInvokeWorkflowOperator(XpanderAskingOperator):
+class XpanderInvokeWorkflowOperator(XpanderRepairingOperator):
     """
     Run a workflow and return its answer.
 
@@ -43,7 +43,7 @@ class XpanderInvokeWorkflowOperator(XpanderAskingOperator):
     :param workflow_id: id of the workflow.
     """
 
-    template_fields: Sequence[str] = ("workflow_id", *XpanderAskingOperator.template_fields)
+    template_fields: Sequence[str] = ("workflow_id", *XpanderRepairingOperator.template_fields)
 
     def __init__(self, *, workflow_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

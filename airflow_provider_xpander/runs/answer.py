@@ -1,27 +1,32 @@
-"""The answer of a run as data that XCom can carry: parsed if JSON was asked for, and harmless."""
+"""The answer of a run: parsed if JSON was asked for, checked if there is a schema; and what is kept of it."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from airflow_provider_xpander.api.errors import TEXT_LIMIT, XpanderError, printable
+from airflow_provider_xpander.api.errors import (
+    TEXT_LIMIT,
+    XpanderError,
+    XpanderValidationError,
+    printable,
+)
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.safe import xcom_safe
+from airflow_provider_xpander.runs.schema import AnswerSchema, NotConforming
 from airflow_provider_xpander.runs.usage import seconds_of
 
-# Airflow's serialisation gives these keys a meaning of its own: it refuses them or turns the value that holds
-# them into an object. A "~" before such a key takes that meaning away; taking one "~" off restores it.
-_RESERVED = re.compile(r"~*__(?:type|var|classname|version|data|id|cause)(?:__)?")
-_FENCE = re.compile(r"^\s*```[\w-]*[ \t]*\r?\n(.*?)\r?\n?\s*```\s*$", re.DOTALL)
-_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+OnInvalid = Literal["fail", "raw", "repair"]
+
+_FENCE = re.compile(r"```[\w-]*[ \t]*\r?")
 
 
 class XpanderAnswerError(XpanderError):
     """
-    The run completed, but its answer is not the JSON that was asked for.
+    The run completed, but its answer cannot be handed on.
 
     :param task_id: the remote task.
     :param answer: the answer as it came.
@@ -33,26 +38,95 @@ class XpanderAnswerError(XpanderError):
         self.answer = answer
 
 
-def read_answer(task: Task, *, wants_json: bool) -> Any:
+class XpanderAnswerInvalid(XpanderAnswerError):
     """
-    Return the answer of a completed run, safe for XCom (:func:`xcom_safe`).
+    The answer is not the JSON that was asked for, or does not match ``output_schema``.
+
+    :param problems: where, what was expected and what came, each fit for a log line.
+    """
+
+    def __init__(self, message: str, *, task_id: str, answer: Any, problems: Sequence[str]) -> None:
+        super().__init__(message, task_id=task_id, answer=answer)
+        self.problems = tuple(problems)
+
+    def but(self, more: str) -> XpanderAnswerInvalid:
+        """Return the same error with a further sentence."""
+        return XpanderAnswerInvalid(
+            f"{str(self).rstrip('.')}. {more}",
+            task_id=self.task_id,
+            answer=self.answer,
+            problems=self.problems,
+        )
+
+
+class XpanderAnswerTooLarge(XpanderAnswerError):
+    """The answer is larger than ``max_xcom_bytes``, and there is no ``result_path``."""
+
+
+def _no_schema() -> AnswerSchema | None:
+    return None
+
+
+@dataclass(frozen=True)
+class AnswerRules:
+    """
+    What the author wants of an answer.
+
+    :param wants_json: whether it is to be parsed.
+    :param schema: gives what it has to match, or None; called when it is needed, because it may import.
+    :param on_invalid: what becomes of an answer that is not what was asked for.
+    :param result_path: URL of the file that it is written to, or None.
+    :param max_xcom_bytes: bytes of JSON above which it is not put into XCom, or None for no limit.
+    """
+
+    wants_json: bool = False
+    schema: Callable[[], AnswerSchema | None] = _no_schema
+    on_invalid: OnInvalid = "fail"
+    result_path: str | None = None
+    max_xcom_bytes: int | None = None
+
+
+def read_answer(task: Task, rules: AnswerRules) -> Any:
+    """
+    Return the answer of a completed run: JSON data, as untrusted as the agent is.
 
     :param task: the completed task.
-    :param wants_json: whether the answer is to be parsed.
-    :raises XpanderAnswerError: JSON was asked for, and the answer is none.
+    :param rules: what is wanted of it.
+    :raises XpanderAnswerInvalid: it is not what was asked for.
+    :raises XpanderAnswerError: it cannot be checked, or is nested too deeply.
     """
-    if not wants_json:
-        return xcom_safe(task.result)
-    if task.result is not None and not isinstance(task.result, str):
-        return xcom_safe(task.result)  # seen from one live service (contract 4.1)
+    answer = task.result
     try:
-        return xcom_safe(parse_json(task.result or ""))
-    except (ValueError, RecursionError):
-        raise XpanderAnswerError(
-            f"xpander task {task.id} completed, but its answer is not the JSON that was asked for. "
-            f"It begins: {printable(task.result or '(empty)', TEXT_LIMIT)}",
+        if not rules.wants_json:
+            xcom_safe(answer)
+            return answer
+        # An object instead of a string was seen from one live service (contract 4.1).
+        data = parse_json(answer or "") if isinstance(answer, str | None) else answer
+        xcom_safe(data)
+    except (ValueError, RecursionError) as error:
+        said = printable(error, 200) or "nested too deeply"
+        raise XpanderAnswerInvalid(
+            f"xpander task {task.id} completed, but its answer is not the JSON that was asked for ({said}). "
+            f"It begins: {printable(answer or '(empty)', TEXT_LIMIT)}",
             task_id=task.id,
-            answer=task.result,
+            answer=answer,
+            problems=[f"$: expected JSON, got something else ({said})"],
+        ) from None
+    try:
+        schema = rules.schema()
+        return data if schema is None else schema.conform(data)
+    except XpanderValidationError as error:
+        raise XpanderAnswerError(
+            f"xpander task {task.id} completed, but its answer cannot be checked. {error}",
+            task_id=task.id,
+            answer=answer,
+        ) from error
+    except NotConforming as error:
+        raise XpanderAnswerInvalid(
+            f"xpander task {task.id} completed, but its answer does not match output_schema: {error}",
+            task_id=task.id,
+            answer=answer,
+            problems=error.problems,
         ) from None
 
 
@@ -65,10 +139,17 @@ def parse_json(text: str) -> Any:
     """
     try:
         return _strict(text)
-    except ValueError:
-        body = text.rpartition("</think>")[2]
-        fenced = _FENCE.match(body)
-        return _strict(fenced[1] if fenced else body)
+    except ValueError as error:
+        body = _unfenced(text.rpartition("</think>")[2].strip())
+        if body == text:
+            raise error
+        return _strict(body)
+
+
+def _unfenced(text: str) -> str:
+    # No expression for the whole: on a hostile text it could take for ever.
+    first, newline, rest = text.partition("\n")
+    return rest.removesuffix("```") if newline and text.endswith("```") and _FENCE.fullmatch(first) else text
 
 
 def _strict(text: str) -> Any:
@@ -78,42 +159,58 @@ def _strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def xcom_safe(value: Any) -> Any:
+def encode_answer(answer: Any) -> tuple[bytes, str]:
     """
-    Make untrusted data safe to store: the reader of the XCom gets data, never an object or a failure.
+    Return the content of the file that an answer is written to, and its media type.
 
-    Keys with a meaning for Airflow get a ``~`` in front; integers beyond 64 bits, and numbers that are not
-    finite, become strings; NUL characters and lone surrogates, which databases refuse, become U+FFFD.
-
-    :param value: JSON data: None, bool, number, str, list or dict.
+    :param answer: as it was read: a text, or JSON data.
     """
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, Mapping):
-        return {_safe_key(str(key)): xcom_safe(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [xcom_safe(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and not _INT_MIN <= value <= _INT_MAX:
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+    if isinstance(answer, str):
+        return answer.encode("utf-8", "replace"), "text/plain; charset=utf-8"
+    try:
+        text = json.dumps(answer, ensure_ascii=False, allow_nan=False)
+        return text.encode(), "application/json"
+    except UnicodeEncodeError:  # lone surrogates, which only escapes can carry
+        return json.dumps(answer, allow_nan=False).encode(), "application/json"
+    except ValueError:  # numbers that are not finite
+        return json.dumps(xcom_safe(answer)).encode(), "application/json"
 
 
-def _safe_key(key: str) -> str:
-    safe: str = xcom_safe(key)
-    return f"~{safe}" if _RESERVED.fullmatch(safe) else safe
-
-
-def summarize(task: Task) -> dict[str, Any]:
+def summarize(task: Task, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """
     Return what XCom ``xpander_task`` holds: a fixed list of fields, none of which can carry a secret.
 
-    Times are ISO 8601 texts, ``duration`` is in seconds.
+    Times are ISO 8601 texts, ``duration`` is in seconds. After a repair, ``tokens`` is the sum over
+    ``turns``, which lists each.
+
+    :param task: the run.
+    :param earlier: the turns before, as :func:`summarize_turn` describes them.
     """
     fields = {
         "id", "agent_id", "status", "title", "created_at", "started_at", "finished_at", "tokens",
         "is_manually_stopped", "used_mutating_tools", "agent_version", "llm_model_provider", "llm_model_name",
     }  # fmt: skip
     summary: dict[str, Any] = xcom_safe(task.model_dump(mode="json", include=fields))
-    return {**summary, "duration": seconds_of(task)}
+    summary["duration"] = seconds_of(task)
+    if earlier:
+        turns = [*earlier, summarize_turn(task)]
+        summary |= {"turns": turns, "tokens": _added_up([turn["tokens"] for turn in turns])}
+    return summary
+
+
+def summarize_turn(task: Task) -> dict[str, Any]:
+    """Return what is told of one turn of a thread in the summary: plain JSON, nothing secret, no content."""
+    turn: dict[str, Any] = xcom_safe(
+        task.model_dump(mode="json", include={"status", "finished_at", "tokens", "llm_model_name"})
+    )
+    return turn
+
+
+def _added_up(tokens: Sequence[dict[str, Any] | None]) -> dict[str, int] | None:
+    known = [one for one in tokens if one]
+    total: dict[str, int] = {}
+    for one in known:
+        for name, count in one.items():
+            if isinstance(count, int):
+                total[name] = total.get(name, 0) + count
+    return {name: total.get(name) for name in known[0]} if known else None  # type: ignore[misc]

@@ -19,7 +19,7 @@ from uuid import UUID, uuid5
 TITLE_LIMIT = 200
 """The longest title that is sent, in characters; the service's own limit is unknown."""
 
-_MARKER = re.compile(r"\[airflow ([0-9a-f]{20})(?: ([0-9a-f]{12}))?\]")
+_MARKER = re.compile(r"\[airflow ([0-9a-f]{20})(?: ([0-9a-f]{12}))?(?: repair ([1-9]\d?))?\]")
 _NOT_ASKED = frozenset({"title", "source", "id", "user_tokens", "user_oidc_token"})
 _NAMESPACE = UUID("5e0b0a36-8d5c-5d0e-9c43-4b9c6f6f7a10")
 
@@ -66,13 +66,16 @@ class Mark:
 
     :param digest: of the identity.
     :param fingerprint: of the request; None if only the identity is known.
+    :param turn: which repair turn of the run it is; 0 for the run's first turn.
     """
 
     digest: str
     fingerprint: str | None = None
+    turn: int = 0
 
     def __str__(self) -> str:
-        return f"[airflow {self.digest}{f' {self.fingerprint}' if self.fingerprint else ''}]"
+        asked = f" {self.fingerprint}" if self.fingerprint else ""
+        return f"[airflow {self.digest}{asked}{f' repair {self.turn}' if self.turn else ''}]"
 
 
 def fingerprint(target: str, body: Mapping[str, Any]) -> str:
@@ -104,4 +107,7 @@ def mark_title(title: str | None, identity: Identity, mark: Mark) -> str:
 def read_mark(text: str | None) -> Mark | None:
     """Find the mark in a title or source, the last one if there are several; None if there is none."""
     found = _MARKER.findall(text or "")
-    return Mark(found[-1][0], found[-1][1] or None) if found else None
+    if not found:
+        return None
+    digest, asked, turn = found[-1]
+    return Mark(digest, asked or None, int(turn or 0))

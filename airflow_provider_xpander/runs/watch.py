@@ -18,8 +18,9 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchange
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
-from airflow_provider_xpander.api.routes import get_task
+from airflow_provider_xpander.api.routes import as_poll, get_task
 from airflow_provider_xpander.runs.consequence import PASSING
+from airflow_provider_xpander.runs.interval import look_interval
 from airflow_provider_xpander.runs.pausing import pause_of
 
 log = logging.getLogger(__name__)
@@ -73,19 +74,21 @@ class Over:
     error: XpanderError | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Watch:
     """
     The wait for one run. It decides; it neither sleeps nor asks.
 
     :param task_id: the remote task.
-    :param poll_interval: seconds between two looks, spread by a fifth either way.
+    :param poll_interval: seconds between two looks, spread by a fifth either way; a run that has just begun
+        is looked at more often (``runs/interval.py``).
     :param deadline: Unix seconds at which the wait ends, or None.
     :param on_paused: whether a paused run ends the wait.
     :param newer_than: Unix seconds; an end as old as that is of the thread's previous turn, which reads may
         still show after the next one was posted (contract 2.3).
     :param asked: the pause that a person was asked about already (``runs/pausing.py``); only another one ends
         the wait.
+    :param since: Unix seconds at which the run was started; the first look if unknown.
     """
 
     task_id: str
@@ -94,6 +97,7 @@ class Watch:
     on_paused: OnPaused = "wait"
     newer_than: float | None = None
     asked: str | None = None
+    since: float | None = None
     _seen: Task | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
@@ -116,7 +120,35 @@ class Watch:
             self.asked = None
         elif self.on_paused != "wait" and pause != self.asked:
             return Over(End.PAUSED, task)
-        return self._again(self.poll_interval, now)
+        return self._again(self.interval(now), now)
+
+    def interval(self, now: float) -> float:
+        """Return the seconds to the next look at a run that goes on, before jitter."""
+        if self.since is None:
+            self.since = now
+        return look_interval(max(0.0, now - self.since), self.poll_interval)
+
+    def without_news(self, now: float) -> Over | None:
+        """Decide where the deadline may have come and nothing new is known; None means to go on."""
+        late = self.deadline is not None and now >= self.deadline
+        return Over(End.TIMEOUT, self._seen) if late else None
+
+    def in_outage(self, error: XpanderError, since: float, now: float) -> Over | None:
+        """
+        Decide while nothing answers, whoever asks; None means to go on.
+
+        :param error: of the last look.
+        :param since: Unix seconds of the first one that failed.
+        :param now: Unix seconds.
+        """
+        if self.deadline is None and now - since >= OUTAGE_BUDGET:
+            return Over(End.ERROR, self._seen, error)
+        return self.without_news(now)
+
+    @property
+    def seen(self) -> Task | None:
+        """The task as last seen."""
+        return self._seen
 
     def after_error(self, error: XpanderError, now: float) -> Again | Over:
         """
@@ -158,18 +190,20 @@ class Watch:
         return Again(min(jittered(seconds), self.deadline - now))
 
 
-def look(task_id: str, *, clock: Callable[[], float] = time.time) -> Steps[Task]:
+def look(task_id: str, *, poll: bool = False, clock: Callable[[], float] = time.time) -> Steps[Task]:
     """
     Read a task once, patient with one that is not visible yet and with credentials that have changed.
 
     :param task_id: the remote task.
+    :param poll: whether it is only to see if something has changed, so that all else comes first.
     :param clock: gives Unix seconds.
     :raises XpanderError: it cannot be read.
     """
     watch = Watch(task_id)
+    call = as_poll(get_task(task_id)) if poll else get_task(task_id)
     while True:
         try:
-            return (yield from exchange(get_task(task_id), RetryPolicy()))
+            return (yield from exchange(call, RetryPolicy()))
         except (XpanderNotFoundError, XpanderAuthError) as error:
             verdict = watch.after_error(error, clock())
             if isinstance(verdict, Over):
@@ -187,17 +221,19 @@ def follow(
     clock: Callable[[], float] = time.time,
 ) -> Steps[Over]:
     """
-    Look at a run with Get Task until the wait is over.
+    Look at a run with Get Task until the wait is over: at once, then as the limits of the service allow.
 
     :param watch: the wait.
     :param report: is given each answer.
     :param waiting: is told the seconds to the next look.
     :param clock: gives Unix seconds.
     """
+    poll = False
     while True:
-        verdict = yield from glance(watch, report=report, clock=clock)
+        verdict = yield from glance(watch, poll=poll, report=report, clock=clock)
         if isinstance(verdict, Over):
             return verdict
+        poll = True
         waiting(verdict.seconds)
         yield Sleep(verdict.seconds)
 
@@ -205,12 +241,14 @@ def follow(
 def glance(
     watch: Watch,
     *,
+    poll: bool = True,
     report: Callable[[Task], None] = lambda task: None,
     clock: Callable[[], float] = time.time,
 ) -> Steps[Again | Over]:
-    """Look at a run once and decide; the parameters are those of :func:`follow`."""
+    """Look at a run once and decide; the parameters are those of :func:`look` and :func:`follow`."""
+    call = get_task(watch.task_id)
     try:
-        task = yield from exchange(get_task(watch.task_id), ONCE)
+        task = yield from exchange(as_poll(call) if poll else call, ONCE)
     except XpanderError as error:
         verdict = watch.after_error(error, clock())
         if isinstance(verdict, Again):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
 
 from airflow_provider_xpander._compat import (
     AirflowFailException,
@@ -18,15 +21,26 @@ from airflow_provider_xpander._compat import (
     default_deferrable,
 )
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.observing import observe
+from airflow_provider_xpander.operators.answering import (
+    AnswerArguments,
+    answer_rules,
+    as_field,
+    check_count,
+    check_on_invalid,
+    check_result_path,
+)
 from airflow_provider_xpander.operators.arguments import check_choice, check_id
 from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
+from airflow_provider_xpander.runs.answer import OnInvalid
 from airflow_provider_xpander.runs.consequence import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
+from airflow_provider_xpander.runs.interval import look_interval
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.progress import recap
@@ -48,12 +62,20 @@ class XpanderTaskSensor(BaseSensorOperator):
         ``wait_for_completion=False``.
     :param xpander_conn_id: id of a connection of type ``xpander``.
     :param output_format: ``json`` to parse the answer; by default as the task itself says.
+    :param output_schema: what the answer has to look like, as for the operators; implies ``json``.
+    :param on_invalid: ``fail``, or ``raw`` to return an answer that is not what was asked for as it came.
+    :param result_path: ObjectStoragePath URL that the answer is written to, as for the operators.
+    :param max_xcom_bytes: bytes of JSON above which an answer does not go into XCom, as for the operators.
     :param on_paused: ``wait`` while the run waits for a person, or ``fail``.
     :param deferrable: wait in the triggerer; ``poke_interval`` is then the seconds between two looks.
     """
 
-    template_fields: Sequence[str] = ("xpander_task_id", "xpander_conn_id")
+    template_fields: Sequence[str] = (
+        "xpander_task_id", "xpander_conn_id", "output_schema", "result_path",
+    )  # fmt: skip
+    template_fields_renderers: ClassVar[dict[str, str]] = {"output_schema": "json"}
     operator_extra_links = (XpanderRunLink(),)
+    _looked: Task | None = None
     ui_color = "#e6e0ff"
 
     _linked = False
@@ -65,6 +87,10 @@ class XpanderTaskSensor(BaseSensorOperator):
         xpander_task_id: str,
         xpander_conn_id: str = DEFAULT_CONN_ID,
         output_format: str | None = None,
+        output_schema: Mapping[str, Any] | type[BaseModel] | str | None = None,
+        on_invalid: str = "fail",
+        result_path: str | None = None,
+        max_xcom_bytes: int | None = None,
         on_paused: str = "wait",
         deferrable: bool | None = None,
         **kwargs: Any,
@@ -73,6 +99,14 @@ class XpanderTaskSensor(BaseSensorOperator):
         self.xpander_task_id = xpander_task_id
         self.xpander_conn_id = xpander_conn_id
         self.output_format = output_format
+        self.answers = AnswerArguments(output_schema)
+        self.output_schema = as_field(output_schema)
+        self.on_invalid: OnInvalid = check_on_invalid(on_invalid, ("fail", "raw"))
+        self.result_path = result_path
+        self.max_xcom_bytes = (
+            None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
+        )
+        check_result_path(result_path)
         self.on_paused = check_choice("on_paused", on_paused, ("wait", "fail"))
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         if output_format is not None:
@@ -94,7 +128,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             check_id("xpander_task_id", self.xpander_task_id)
             try:
-                task = hook.look(self.xpander_task_id)
+                task = self._looked = hook.look(self.xpander_task_id, poll=self._looked is not None)
             except PASSING as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
@@ -106,6 +140,15 @@ class XpanderTaskSensor(BaseSensorOperator):
             if not task.status.is_terminal:
                 return False
             return PokeReturnValue(is_done=True, xcom_value=self._answer(context, hook.settings, task))
+
+    def _get_next_poke_interval(
+        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        """Poke a young run more often where a worker waits anyway, by the rule of all waits."""
+        seconds = float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
+        if self.reschedule or self.exponential_backoff:
+            return seconds
+        return jittered(look_interval(run_duration(), seconds))
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Take up the task again when the trigger has fired."""
@@ -153,13 +196,16 @@ class XpanderTaskSensor(BaseSensorOperator):
     def _defer(self) -> Any:
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
+        task = self._looked
         return self.defer(
             trigger=XpanderTaskTrigger(
                 xpander_task_id=self.xpander_task_id,
+                agent_id=task.agent_id if task else None,
                 xpander_conn_id=self.xpander_conn_id,
                 poll_interval=self.poke_interval,
                 deadline=time.time() + self.timeout,
                 on_paused=self.on_paused,
+                created=task.created_at.timestamp() if task and task.created_at else None,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout + BACKSTOP),
@@ -176,8 +222,10 @@ class XpanderTaskSensor(BaseSensorOperator):
         self.log.info(account(task))
         invocation = Invocation("workflow" if task.is_orchestration else "agent")
         observe(task, context["ti"], invocation, settings, self.log)
-        wants_json = (self.output_format or task.output_format) == "json"
-        return publish(context["ti"], task, wants_json=wants_json)
+        rules = answer_rules(self, on_invalid=self.on_invalid)
+        if self.output_format is None and task.output_format == "json":
+            rules = replace(rules, wants_json=True)
+        return publish(context["ti"], task, rules, log=self.log)
 
     def _report(self, settings: Settings) -> StatusReport:
         if self._reporter is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_xpander._compat import close_question, persons_answer
@@ -54,25 +53,22 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
                 wait.cancel()
 
     async def _answer(self) -> dict[str, Any]:
+        told = False
         while True:
             try:
                 found = await persons_answer(self.ti_id)
             except Exception as error:  # whatever Airflow's API dies of, the run is still watched
-                self.log.warning("Whether somebody has answered could not be read: %s", error)
-                found = None
+                if not told:
+                    self.log.warning("Whether somebody has answered could not be read: %s", error)
+                told, found = True, None
             if found is not None and answer_of(found) is not None:
                 return found
             await asyncio.sleep(ANSWER_INTERVAL)
 
-    def _reporter(self, settings: Settings) -> Callable[[Task], None]:
-        report = super()._reporter(settings)
-
-        def note(task: Task) -> None:
-            report(task)
-            if pause_of(task) != self.asked and self._closing is None:
-                self._closing = asyncio.create_task(self._close())
-
-        return note
+    def _note(self, task: Task, settings: Settings) -> None:
+        super()._note(task, settings)
+        if pause_of(task) != self.asked and self._closing is None:
+            self._closing = asyncio.create_task(self._close())
 
     async def _close(self) -> None:
         self.log.info("The run went on by itself; nothing has to be answered")

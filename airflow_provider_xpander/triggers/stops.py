@@ -2,28 +2,28 @@
 Stopping runs from the triggerer.
 
 A mass clear ends a thousand triggers at once, and the service takes a hundred requests a minute. So stops are
-queued for each connection and sent as fast as its limits allow, by tasks of their own that outlive the
-triggers, which Airflow gives a second or thirty.
+queued for each connection and sent as fast as its limits allow, before all polls (``api/governor.py``), by
+tasks of their own that outlive the triggers, which Airflow gives a second or thirty.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_xpander._compat import deferred_state
+from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.aclient import AsyncClient
-from airflow_provider_xpander.api.errors import XpanderError, XpanderRateLimitError
-from airflow_provider_xpander.api.exchange import may_repeat
+from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.api.exchange import exchange, may_repeat
+from airflow_provider_xpander.api.governor import Governor, governor_of, listening
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.retry import RetryPolicy
-from airflow_provider_xpander.api.routes import stop_task
+from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
+from airflow_provider_xpander.api.routes import Priority, stop_task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.exit import Fate, OnKill, fate_after_cancel, not_stopped
-from airflow_provider_xpander.runs.pace import Pace
 from airflow_provider_xpander.triggers.shared_client import shared_client
 from airflow_provider_xpander.xcom import TASK_ID_KEY
 
@@ -113,14 +113,10 @@ class StopQueue:
     The stops of one connection, none sent before the limits allow it.
 
     :param conn_id: id of the Airflow connection.
-    :param clock: gives seconds, steadily.
     """
 
     conn_id: str
-    clock: Callable[[], float] = time.monotonic
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _pace: Pace = field(default_factory=lambda: Pace(0, 0))
-    _refused_until: float = 0.0
     _waiting: int = 0
 
     async def stop(self, task_id: str, log: Any) -> None:
@@ -150,42 +146,43 @@ class StopQueue:
 
     async def _send(self, client: AsyncClient, task_id: str) -> Task:
         call = stop_task(task_id)
+        governor = governor_of(client.settings)
         give_up_at: float | None = None
         attempt = 0
         while True:
             attempt += 1
-            async with self._turn:
-                await self._wait_for_turn(client.settings)
+            governor.pressing += 1
+            try:
+                async with self._turn:
+                    await self._wait_for_turn(governor)
+            finally:
+                governor.pressing -= 1
             if give_up_at is None:
-                give_up_at = self.clock() + BUDGET
+                give_up_at = clock.CLOCK.steady() + BUDGET
             # From here the request is on its way; others need not wait for its answer.
             try:
-                return await client.call(call)
+                return await client.run(listening(exchange(call, ONCE), governor))
             except XpanderError as error:
                 asked = getattr(error, "retry_after", None)
                 delay = _POLICY.delay(attempt, asked) if may_repeat(call.retry, error) else None
-                if delay is None or self.clock() + delay > give_up_at:
+                if delay is None or clock.CLOCK.steady() + delay > give_up_at:
                     raise
-                if isinstance(error, XpanderRateLimitError):
-                    # It holds for all: what is sent before is refused too.
-                    self._refused_until = max(self._refused_until, self.clock() + delay)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(clock.CLOCK.real(delay))
 
-    async def _wait_for_turn(self, settings: Settings) -> None:
-        self._pace.per_minute, self._pace.per_hour = settings.requests_per_minute, settings.requests_per_hour
+    async def _wait_for_turn(self, governor: Governor) -> None:
         while True:
-            now = self.clock()
-            delay = max(self._pace.delay(now), self._refused_until - now)
+            delay = governor.delay(Priority.STOP, clock.CLOCK.steady())
             if delay <= 0:
                 break
-            await asyncio.sleep(delay)
-        self._pace.note(now)
+            await asyncio.sleep(clock.CLOCK.real(delay))
+        governor.sent(Priority.STOP, clock.CLOCK.steady())
 
 
-# For ever: what was sent counts for an hour.
 _queues: dict[tuple[asyncio.AbstractEventLoop, str], StopQueue] = {}
 
 
 def _queue(conn_id: str) -> StopQueue:
     key = (asyncio.get_running_loop(), conn_id)
+    for old in [old for old in _queues if old[0].is_closed()]:
+        del _queues[old]
     return _queues.setdefault(key, StopQueue(conn_id))

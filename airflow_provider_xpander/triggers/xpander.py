@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -17,8 +17,8 @@ from airflow_provider_xpander.runs.event import event_of
 from airflow_provider_xpander.runs.exit import OnKill
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.report import StatusReport
-from airflow_provider_xpander.runs.watch import OnPaused, Over, Watch, follow
-from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.runs.watch import OnPaused, Watch
+from airflow_provider_xpander.triggers.poller import wait_for
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
 
 
@@ -30,7 +30,7 @@ class XpanderTaskTrigger(BaseTrigger):
     parameters: Airflow 3 stores them in clear.
 
     :param xpander_task_id: the remote task. (Not ``task_id``: the triggerer sets an attribute of that name.)
-    :param agent_id: the agent or workflow that runs it, for the event.
+    :param agent_id: the agent or workflow that runs it: where many wait for it, its list is read.
     :param xpander_conn_id: id of a connection of type ``xpander``.
     :param poll_interval: seconds between two looks.
     :param deadline: Unix seconds at which the wait ends, or None.
@@ -38,6 +38,7 @@ class XpanderTaskTrigger(BaseTrigger):
     :param on_kill_action: ``stop`` the run when somebody ends the Airflow task while it is deferred, or
         ``leave`` it, as a sensor does.
     :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
+    :param created: Unix seconds at which the run was created, if known: how far back lists are read.
     :param asked: the pause that a person was asked about already; it does not make the trigger fire.
     """
 
@@ -51,6 +52,7 @@ class XpanderTaskTrigger(BaseTrigger):
         on_paused: OnPaused = "wait",
         on_kill_action: OnKill = "leave",
         newer_than: float | None = None,
+        created: float | None = None,
         asked: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -62,7 +64,9 @@ class XpanderTaskTrigger(BaseTrigger):
         self.on_paused: OnPaused = on_paused
         self.on_kill_action: OnKill = on_kill_action
         self.newer_than = newer_than
+        self.created = created
         self.asked = asked
+        self._report: StatusReport | None = None
         self._link = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -78,12 +82,13 @@ class XpanderTaskTrigger(BaseTrigger):
                 "on_paused": self.on_paused,
                 "on_kill_action": self.on_kill_action,
                 "newer_than": self.newer_than,
+                "created": self.created,
                 "asked": self.asked,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll Get Task until the wait is over, then fire once."""
+        """Wait with all others of the process (``triggers/poller.py``), then fire once."""
         try:
             event = await self._wait()
         except asyncio.CancelledError:
@@ -118,18 +123,28 @@ class XpanderTaskTrigger(BaseTrigger):
             self.on_paused,
             self.newer_than,
             asked=self.asked,
+            since=self.created,
         )
         try:
-            async with shared_client(self.xpander_conn_id) as client:
-                self._link = task_link(client.settings, task_id=self.xpander_task_id, agent_id=self.agent_id)
-                over: Over = await client.run(follow(watch, report=self._reporter(client.settings)))
+            over = await wait_for(
+                self.xpander_conn_id,
+                watch,
+                agent_id=self.agent_id,
+                created=self.created,
+                report=self._note,
+                log=self.log,
+            )
         except (AirflowNotFoundException, ValueError) as error:
             # The connection was changed or removed while the task waited.
             return event_of(self.xpander_task_id, self.agent_id, message=printable(error))
         return event_of(self.xpander_task_id, self.agent_id, over)
 
-    def _reporter(self, settings: Settings) -> Callable[[Task], None]:
-        return StatusReport(self.log, settings, self.asked)
+    def _note(self, task: Task, settings: Settings) -> None:
+        """Write into the log what is new about the run."""
+        if self._report is None:
+            self._report = StatusReport(self.log, settings, self.asked)
+            self._link = task_link(settings, task_id=self.xpander_task_id, agent_id=self.agent_id)
+        self._report(task)
 
     async def _taken_up(self) -> bool:
         """Whether a worker has the run in its hands, although this trigger has not fired."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dev.airflow_client import AirflowClient
-from dev.local_airflow import MAJOR
 from dev.paths import EXAMPLE_DAGS
 from dev.waiting import wait_for
 
@@ -66,7 +65,7 @@ def test_workflow_takes_the_branch_of_its_outcome(
     assert {one.task_id: one.state for one in client.task_instances(dag_id, run_id)} == expected
 
 
-@pytest.mark.skipif(MAJOR == 2, reason="forty tickets, one process each and one at a time, take minutes")
+@pytest.mark.usefixtures("parallel")
 def test_enrichment_writes_a_row_for_each_ticket(client: AirflowClient, enriched_table: Path) -> None:
     dag_id = "xpander_enrich_tickets"
     client.unpause(dag_id)

@@ -16,6 +16,7 @@ from airflow_provider_xpander.emulator.agents import (
     find,
     not_json,
     paused,
+    sloppy,
     slow,
     triage,
 )
@@ -195,6 +196,26 @@ def test_paused_waits_for_what_the_text_says(text: str, fields: set[str], resume
 def test_not_json_is_not_json() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
         json.loads(not_json(Prompt("x", wants_json=True)).result)
+
+
+@pytest.mark.parametrize(
+    ("text", "earlier", "right"),
+    [
+        ("charged twice", [], False),
+        ("Correct it", ["charged twice"], True),
+        ("Correct it", ["charged twice, wrong 2"], False),
+        ("Correct it", ["charged twice, wrong 2", "Correct it"], True),
+        ("charged twice, prose", [], False),
+        ("Correct it", ["charged twice, prose"], True),
+        ("charged twice, truncated", [], False),
+    ],
+)
+def test_sloppy_gets_it_right_when_it_was_told_often_enough(
+    text: str, earlier: list[str], right: bool
+) -> None:
+    schema = {"type": "object", "properties": {"category": {"enum": ["billing", "bug"]}}}
+    result = sloppy(Prompt(text, True, schema, tuple(earlier))).result
+    assert (result == {"category": "billing"}) is right
 
 
 def test_workflows_may_be_agents_but_agents_are_not_workflows() -> None:

@@ -262,7 +262,7 @@ def test_agents_and_workflows_can_be_browsed(api: Api) -> None:
     assert len(page["items"]) == 1
     assert page["items"][0]["organization_id"]
     ids = {agent["id"] for agent in api("GET", "/v1/agents").json()["items"]}
-    assert ids == {"echo", "classifier", "slow", "failing", "paused", "not-json", "storyteller"}
+    assert ids == {"echo", "classifier", "slow", "failing", "paused", "not-json", "storyteller", "sloppy"}
     assert "version" in api("GET", "/v1/agents/full").json()["items"][0]
     assert api("GET", "/v1/agents/echo").json()["name"] == "Echo"
     workflows = api("GET", "/v1/workflows").json()["items"]

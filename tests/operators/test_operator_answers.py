@@ -118,7 +118,7 @@ def test_keys_and_numbers_that_airflow_reads_as_something_else_are_made_harmless
         "~__classname__": "os.system",
         "~__version__": 1,
         "deep": [{"~__type": "datetime", "~__var": 5}],
-        "big": str(2**70),
+        "big": f"~{2**70}",
         "nul": "a\ufffdb",
     }
 

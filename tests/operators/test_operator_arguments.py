@@ -37,6 +37,28 @@ def agent(**kwargs: Any) -> XpanderInvokeAgentOperator:
         pytest.param({"input": {"txt": "hello"}}, ["input.txt", "no such field"], id="typo in input"),
         pytest.param({"input": {"text": 5}}, ["input.text", "5", "string"], id="input is no text"),
         pytest.param({"files": "a.pdf"}, ["input.files", "'a.pdf'", "list"], id="files is no list"),
+        pytest.param({"files": ["/data/a.pdf"]}, ["input.files", "'/data/a.pdf'", "http"], id="local file"),
+        pytest.param(
+            {"input": {"text": "x", "files": ["file:///data/a.pdf"]}},
+            ["input.files", "'file:///data/a.pdf'", "presigned"],
+            id="local file as URL",
+        ),
+        pytest.param({"output_schema": {"type": "text"}}, ["output_schema", "$.type", "'text'"], id="schema"),
+        pytest.param({"output_schema": dict}, ["output_schema", "dict", "pydantic"], id="another class"),
+        pytest.param({"output_schema": 7}, ["output_schema", "7", "pydantic"], id="schema is a number"),
+        pytest.param(
+            {"on_invalid": "fix"}, ["on_invalid", "'fix'", "fail", "raw", "repair"], id="on_invalid"
+        ),
+        pytest.param({"repair_attempts": 0}, ["repair_attempts", "0", "1 to 10"], id="no repair"),
+        pytest.param({"repair_attempts": 11}, ["repair_attempts", "11", "1 to 10"], id="too many repairs"),
+        pytest.param({"max_xcom_bytes": True}, ["max_xcom_bytes", "True", "at least 1"], id="max_xcom_bytes"),
+        pytest.param(
+            {"result_path": "/tmp/a"}, ["result_path", "'/tmp/a'", "file:///"], id="path without URL"
+        ),
+        pytest.param({"result_path": 7}, ["result_path", "7", "s3://"], id="path is a number"),
+        pytest.param(
+            {"result_path": "ftp://me:pw@host/a"}, ["result_path", "no password", "connection"], id="password"
+        ),
         pytest.param({"user": {"mail": "a@example.com"}}, ["input.user.mail", "no such"], id="typo in user"),
         pytest.param({"user": {"id": "7"}}, ["input.user.email", "required"], id="user without e-mail"),
         pytest.param(
@@ -140,6 +162,9 @@ def test_a_typo_in_a_keyword_is_refused(make: Any) -> None:
         pytest.param({"input": None, "files": "{{ params.files }}"}, id="files as one template"),
         pytest.param({"output_format": "{{ params.format }}"}, id="a choice"),
         pytest.param({"output_schema": "{{ params.schema }}"}, id="a mapping"),
+        pytest.param({"output_schema": {"type": "{{ params.type }}"}}, id="a part of a schema"),
+        pytest.param({"output_schema": "not.imported.yet.Model"}, id="an import path"),
+        pytest.param({"result_path": "{{ params.place }}"}, id="a place"),
         pytest.param({"agent_id": "{{ params.agent }}"}, id="the id"),
         pytest.param({"user_tokens": "{{ params.tokens }}"}, id="a secret mapping"),
         pytest.param({"user": "{{ params.user }}"}, id="the user"),

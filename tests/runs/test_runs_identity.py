@@ -169,6 +169,9 @@ def test_the_name_of_a_deep_task_is_cut_too() -> None:
         (f"[airflow {DIGEST[:-1]}]", None),
         (f"[airflow {DIGEST}", None),
         (f"[airflow {DIGEST}]", Mark(DIGEST)),
+        (f"x {Mark(DIGEST, 'abcdef012345', 1)}", Mark(DIGEST, "abcdef012345", 1)),
+        (f"[airflow {DIGEST} abcdef012345 repair 10]", Mark(DIGEST, "abcdef012345", 10)),
+        (f"[airflow {DIGEST} abcdef012345 repair 0]", None),
         (f"airflow {MARK}", MARK),
         (f"{MARK} and more", MARK),
         # The last one counts: a title that was copied from another run begins with that one's mark.

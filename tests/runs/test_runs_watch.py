@@ -51,7 +51,25 @@ def is_about(verdict: Any, seconds: float) -> bool:
 
 @pytest.mark.parametrize("status", ["pending", "executing", "paused", "napping"])
 def test_a_run_that_goes_on_is_looked_at_again(status: str) -> None:
-    assert is_about(Watch("t-1", POLL).after_task(task(status), 1000.0), POLL)
+    assert is_about(Watch("t-1", POLL, since=0.0).after_task(task(status), 1000.0), POLL)
+
+
+@pytest.mark.parametrize(
+    ("age", "seconds"), [(0.0, 5.0), (10.0, 5.0), (40.0, 10.0), (100.0, 25.0), (120.0, POLL), (1e5, POLL)]
+)
+def test_a_young_run_is_looked_at_more_often(age: float, seconds: float) -> None:
+    assert is_about(Watch("t-1", POLL, since=1000.0).after_task(task(), 1000.0 + age), seconds)
+
+
+def test_a_run_of_unknown_age_is_young_at_the_first_look() -> None:
+    watch = Watch("t-1", POLL)
+    assert is_about(watch.after_task(task(), 1000.0), 5.0)
+    assert is_about(watch.after_task(task(), 1200.0), POLL)
+
+
+@pytest.mark.parametrize("since", [0.0, 2000.0], ids=["old", "of a clock that is ahead"])
+def test_no_look_comes_sooner_than_the_author_wants_it_or_five_seconds(since: float) -> None:
+    assert is_about(Watch("t-1", 2.0, since=since).after_task(task(), 1000.0), 2.0)
 
 
 def test_looks_drift_apart() -> None:
@@ -113,7 +131,7 @@ def test_a_pause_ends_the_wait_only_if_asked_for(status: str, end: End | None) -
 )
 def test_the_deadline_is_met_to_the_second(now: float, expected: float | None) -> None:
     seen = task()
-    verdict = Watch("t-1", POLL, deadline=1000.0).after_task(seen, now)
+    verdict = Watch("t-1", POLL, deadline=1000.0, since=0.0).after_task(seen, now)
     assert verdict == (Over(End.TIMEOUT, seen) if expected is None else Again(expected))
 
 

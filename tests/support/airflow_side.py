@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_xpander.api import client as client_module
+from airflow_provider_xpander.api import governor as governor_module
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
 from airflow_provider_xpander.emulator.calls import Call
@@ -44,6 +45,9 @@ __all__ = [
     "server_connections",
     "service",
 ]  # fmt: skip
+
+
+NO_LIMITS = {"requests_per_minute": 0, "requests_per_hour": 0}
 
 
 @dataclass
@@ -82,10 +86,16 @@ class Service:
 
 
 def connection_json(server: EmulatorServer, **changes: Any) -> str:
-    """Return a connection to the emulator as the value of an environment variable."""
-    return json.dumps(
-        {"conn_type": "xpander", "host": server.url, "password": server.api_key, "extra": {}} | changes
-    )
+    """Return a connection to the emulator as an environment variable, without limits but for those given."""
+    connection = {
+        "conn_type": "xpander",
+        "host": server.url,
+        "password": server.api_key,
+        "extra": {},
+    } | changes
+    if isinstance(connection["extra"], dict):
+        connection["extra"] = NO_LIMITS | connection["extra"]
+    return json.dumps(connection)
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +112,8 @@ def running_server() -> Iterator[EmulatorServer]:
 @pytest.fixture
 def service(running_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Service:
     running_server.emulator.reset(Settings(run_seconds=RUN_SECONDS))
+    monkeypatch.setattr(governor_module, "BACKOFF", 0.05)
+    governor_module._governors.clear()  # what other tests have sent is not to count
     service = Service(running_server, monkeypatch.setenv)
     service.connect()
     return service
@@ -199,7 +211,11 @@ def resume(operator: Any, deferred: TaskDeferred, context: Any) -> Any:
     """Do what Airflow does with a deferred task: store the trigger, run it, call the operator back."""
     kwargs = json.loads(json.dumps(deferred.trigger.serialize()[1]))
     payload = json.loads(json.dumps(asyncio.run(fire(XpanderTaskTrigger(**kwargs)))))
-    return operator.resume_execution(deferred.method_name, {"event": payload}, context)
+    carried = json.loads(json.dumps(deferred.kwargs or {}))
+    try:
+        return operator.resume_execution(deferred.method_name, {"event": payload, **carried}, context)
+    except TaskDeferred as again:
+        return resume(operator, again, context)
 
 
 def run_through(operator: Any, context: Any) -> Any:

@@ -30,6 +30,7 @@ def test_it_is_rebuilt_from_plain_json() -> None:
         "on_kill_action": "stop",
         "newer_than": 1e8,
         "asked": "paused",
+        "created": 2e8,
     }
     path, stored = XpanderTaskTrigger(**kwargs).serialize()
     assert json.loads(json.dumps(stored)) == kwargs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import SimpleNamespace
@@ -17,9 +18,12 @@ from typing import Any
 import pytest
 from airflow_side import LIMIT, Service, running_server, service
 
+from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL
+from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api.governor import Governor
+from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.runs.pace import Pace
 from airflow_provider_xpander.triggers import stops as stops_module
 from airflow_provider_xpander.triggers import xpander as trigger_module
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
@@ -29,7 +33,6 @@ __all__ = ["running_server", "service"]
 
 LONG = "take 600"
 LOG = logging.getLogger("airflow_provider_xpander.tests")
-NO_LIMITS = {"requests_per_minute": 0, "requests_per_hour": 0}
 TASK_INSTANCE: Any = SimpleNamespace(dag_id="nightly", task_id="ask", run_id="r", map_index=-1, task=None)
 
 Deferred = Callable[[str | None, str | None], None]
@@ -58,16 +61,16 @@ async def background() -> AsyncIterator[None]:
     stops_module._queues.clear()
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LIMIT):
+async def until(condition: Callable[[], Any], limit: float = LIMIT) -> None:
+    async with asyncio.timeout(limit):
         while True:
             if condition():
                 return
             await asyncio.sleep(0.005)
 
 
-async def drained() -> None:
-    await until(lambda: not stops_module._background)
+async def drained(limit: float = LIMIT) -> None:
+    await until(lambda: not stops_module._background, limit)
 
 
 def trigger(task_id: str, **kwargs: Any) -> XpanderTaskTrigger:
@@ -292,6 +295,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, *, budget: float = 30.0) -> None:
     policy = stops_module.RetryPolicy(attempts=1000, base=0.02, cap=0.05, patience=budget)
     monkeypatch.setattr(stops_module, "_POLICY", policy)
     monkeypatch.setattr(stops_module, "BUDGET", budget)
+    monkeypatch.setattr(governor_module, "BACKOFF_CAP", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -386,17 +390,7 @@ async def kill_all(task_ids: list[str], each: Callable[[str], Awaitable[None]] =
 
 
 @pytest.mark.usefixtures("deferred")
-async def test_a_mass_kill_stops_all_runs(service: Service) -> None:
-    service.connect(extra=NO_LIMITS)
-    task_ids = [start(service) for _ in range(300)]
-    await kill_all(task_ids)
-    assert is_over(service, task_ids)
-    assert len(stop_calls(service)) == 300
-
-
-@pytest.mark.usefixtures("deferred")
 async def test_a_mass_kill_whose_triggers_are_cut_off_stops_all_runs(service: Service) -> None:
-    service.connect(extra=NO_LIMITS)
     task_ids = [start(service) for _ in range(100)]
     killing = [asyncio.create_task(kill(task_id)) for task_id in task_ids]
     await asyncio.sleep(0.01)
@@ -411,17 +405,6 @@ SCALE = 0.005
 """What stands for a second, so that a minute takes a third of one."""
 
 
-class ScaledPace(Pace):
-    """The same limits in shorter minutes and hours."""
-
-    def _until(self, limit: int, window: float, now: float) -> float:
-        return super()._until(limit, window * SCALE, now)
-
-    def note(self, now: float) -> None:
-        sent.append(now)
-        super().note(now)
-
-
 sent: list[float] = []
 """When requests were sent: at the service they arrive a little sooner or later after each other."""
 
@@ -429,13 +412,44 @@ sent: list[float] = []
 @pytest.fixture
 def short_minutes(monkeypatch: pytest.MonkeyPatch) -> float:
     """Return how many seconds a minute has."""
+    note = Governor.sent
+
+    def noted(self: Governor, priority: Priority, now: float) -> None:
+        sent.append(now)
+        note(self, priority, now)
+
     sent.clear()
-    monkeypatch.setattr(stops_module, "Pace", ScaledPace)
+    monkeypatch.setattr(Governor, "sent", noted)
+    monkeypatch.setattr(governor_module, "MINUTE", 60 * SCALE)
+    monkeypatch.setattr(governor_module, "HOUR", 3600 * SCALE)
     return 60 * SCALE
 
 
 def most_at_once(moments: list[float], window: float) -> int:
     return max(sum(1 for other in moments if 0 <= other - start < window) for start in moments)
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_thousand_waiting_triggers_that_are_cancelled_at_once_stop_all_runs(
+    service: Service, short_minutes: float
+) -> None:
+    """With the limits that the service has published: nothing above them, nothing lost, nothing twice."""
+    service.connect(extra={"requests_per_minute": 100, "requests_per_hour": 1000})
+    task_ids = [start(service) for _ in range(1000)]
+    triggers = [trigger(task_id, poll_interval=600) for task_id in task_ids]
+    waiting = [asyncio.create_task(anext(aiter(one.run()))) for one in triggers]
+    await until(lambda: len({call.path for call in service.requests("GET")}) == 1000, limit=60)
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    if HAS_TRIGGER_ON_KILL:  # Airflow's part, from 3.3 on
+        await asyncio.gather(*(one.on_kill() for one in triggers))
+    await drained(limit=60)
+    assert is_over(service, task_ids)
+    assert Counter(call.path for call in stop_calls(service)) == dict.fromkeys(
+        (f"/v1/tasks/{task_id}/stop" for task_id in task_ids), 1
+    )
+    assert most_at_once(sent, short_minutes - 1e-6) <= 100
 
 
 @pytest.mark.parametrize("throttled", [0, 9], ids=["", "some are refused"])
@@ -458,7 +472,6 @@ async def test_a_mass_kill_keeps_the_limits(
 @pytest.mark.usefixtures("deferred")
 async def test_a_refusal_holds_back_all_that_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
-    service.connect(extra=NO_LIMITS)
     first, *others = [start(service) for _ in range(20)]
     fault = service.add_fault(Fault.throttled(path="/stop$", retry_after=0.5))
     killing = asyncio.create_task(kill(first))
@@ -473,7 +486,6 @@ async def test_a_refusal_holds_back_all_that_wait(service: Service, monkeypatch:
 
 @pytest.mark.usefixtures("deferred")
 async def test_those_who_wait_are_told(service: Service, caplog: pytest.LogCaptureFixture) -> None:
-    service.connect(extra=NO_LIMITS)
     task_ids = [start(service) for _ in range(3)]
 
     async def stop(task_id: str) -> None:
@@ -492,7 +504,6 @@ async def test_those_who_wait_are_told(service: Service, caplog: pytest.LogCaptu
 async def test_limits_that_were_changed_in_the_connection_hold_from_then_on(
     service: Service, short_minutes: float
 ) -> None:
-    service.connect(extra=NO_LIMITS)
     await kill_all([start(service) for _ in range(4)])
     service.connect(extra={"requests_per_minute": 2, "requests_per_hour": 0})
     started = time.monotonic()
@@ -503,7 +514,6 @@ async def test_limits_that_were_changed_in_the_connection_hold_from_then_on(
 @pytest.mark.usefixtures("deferred")
 async def test_connections_do_not_wait_for_each_other(service: Service, short_minutes: float) -> None:
     service.connect("slow_one", extra={"requests_per_minute": 1, "requests_per_hour": 1})
-    service.connect(extra=NO_LIMITS)
     slow = [start(service) for _ in range(2)]
     killing = asyncio.create_task(kill_all(slow, lambda task_id: kill(task_id, xpander_conn_id="slow_one")))
     await asyncio.sleep(0.05)

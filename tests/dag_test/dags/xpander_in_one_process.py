@@ -93,7 +93,7 @@ with DAG("xpander_all_ways", schedule=None) as all_ways:
         expected={
             "~__classname__": "os.system",
             "deep": {"~__type": "datetime", "~__var": 5},
-            "big": str(2**70),
+            "big": f"~{2**70}",
         },
     )
 

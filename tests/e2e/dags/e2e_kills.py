@@ -38,20 +38,26 @@ class SlowToDefer(XpanderInvokeAgentOperator):
 class SlowToResume(XpanderInvokeAgentOperator):
     """Stays a while before it fetches the answer."""
 
-    def execute_complete(self, context: Any, event: Any) -> Any:
+    def execute_complete(self, context: Any, event: Any, **kwargs: Any) -> Any:
         """Dawdle, then resume."""
         dawdle()
-        return super().execute_complete(context, event)
+        return super().execute_complete(context, event, **kwargs)
 
 
 KINDS: dict[str, tuple[type[XpanderInvokeAgentOperator], dict[str, Any]]] = {
     "deferred": (XpanderInvokeAgentOperator, {"deferrable": True}),
     "worker": (XpanderInvokeAgentOperator, {"deferrable": False}),
     "sync": (XpanderInvokeAgentOperator, {"mode": "sync"}),
+    "stream": (XpanderInvokeAgentOperator, {"mode": "stream", "deferrable": False}),
     "slow_to_defer": (SlowToDefer, {"deferrable": True}),
     "slow_to_resume": (SlowToResume, {"deferrable": True}),
     "deferred_timeout": (XpanderInvokeAgentOperator, {"deferrable": True, "timeout": 5, "retries": 0}),
     "worker_timeout": (XpanderInvokeAgentOperator, {"deferrable": False, "timeout": 5, "retries": 0}),
+    "sync_timeout": (XpanderInvokeAgentOperator, {"mode": "sync", "timeout": 5, "retries": 0}),
+    "stream_timeout": (
+        XpanderInvokeAgentOperator,
+        {"mode": "stream", "deferrable": False, "timeout": 5, "retries": 0},
+    ),
     "leave": (XpanderInvokeAgentOperator, {"deferrable": True, "on_kill_action": "leave"}),
     "no_retries": (XpanderInvokeAgentOperator, {"deferrable": False, "retries": 0}),
 }
@@ -77,3 +83,13 @@ for kind, (operator, options) in KINDS.items():
             }
         )
     globals()[dag.dag_id] = dag
+
+with DAG("kill_many", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False):
+    # Its connection has the service's own limit: the stops of a mass clear must not pass it.
+    XpanderInvokeAgentOperator.partial(
+        task_id="run",
+        agent_id="slow",
+        xpander_conn_id="xpander_limited",
+        deferrable=True,
+        poll_interval=30,
+    ).expand(input=["take 6000"] * int(os.environ.get("E2E_MANY", "1")))

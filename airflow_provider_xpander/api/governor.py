@@ -1,0 +1,322 @@
+"""
+The request budget of one connection: what may be sent when, so that nothing is refused.
+
+The service allows so many requests a minute and an hour for all that an organisation does (contract section
+7). Nobody counts them for us: this process knows what it sends itself, guesses what the workers of its runs
+send, and hears the rest from ``X-RateLimit-*`` headers and refusals.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from airflow_provider_xpander.api import clock
+from airflow_provider_xpander.api.errors import error_text, is_billing
+from airflow_provider_xpander.api.exchange import Outcome, Reply, Send, Sleep, Steps
+from airflow_provider_xpander.api.retry import retry_after_seconds
+from airflow_provider_xpander.api.routes import Priority
+from airflow_provider_xpander.api.settings import Settings
+
+T = TypeVar("T")
+
+MINUTE = 60.0
+HOUR = 3600.0
+
+WORK_SHARE = 0.2
+"""Share of a limit that polls leave to stops, submits and answers, even while there are none."""
+POLL_SHARE = 0.1
+"""Share of a limit that submits and answers leave to polls: a run whose end nobody notices is no use."""
+STOP_SHARE = 0.02
+"""Share of a limit that all others leave to stops."""
+BURST_SHARE = 0.05
+"""Share of an hour's polls that may be sent in one go; the rest is spread over the hour."""
+
+BACKOFF = 1.0
+"""Seconds without requests after a refusal that does not say how long; doubled for each further one."""
+BACKOFF_CAP = 60.0
+RECOVERY = 7200.0
+"""Seconds in which polls come back to their full rate after refusals, each of which has halved it."""
+PATIENCE = 60.0
+"""The longest that one request of a worker waits for its turn."""
+
+
+class Window:
+    """What was sent in the last so many seconds, by priority."""
+
+    def __init__(self, seconds: float, limit: int) -> None:
+        self.seconds = seconds
+        self.limit = limit
+        self.counts = [0] * len(Priority)
+        self._sent: deque[tuple[float, Priority]] = deque()
+
+    def note(self, priority: Priority, now: float) -> None:
+        """Count a request."""
+        self._sent.append((now, priority))
+        self.counts[priority] += 1
+
+    def trim(self, now: float) -> None:
+        """Forget what has left the window."""
+        while self._sent and now - self._sent[0][0] >= self.seconds:
+            self.counts[self._sent.popleft()[1]] -= 1
+
+    def until_fewer(self, number: int, now: float) -> float:
+        """Return the seconds until so many requests have left the window."""
+        if number > len(self._sent):
+            return self.seconds
+        return max(0.0, self._sent[number - 1][0] + self.seconds - now)
+
+    @property
+    def total(self) -> int:
+        """All that was sent in the window."""
+        return len(self._sent)
+
+    @property
+    def work(self) -> int:
+        """What was sent in the window besides polls."""
+        return self.counts[Priority.STOP] + self.counts[Priority.READ] + self.counts[Priority.SUBMIT]
+
+    @property
+    def polls(self) -> int:
+        """Polls and checks that were sent in the window."""
+        return self.counts[Priority.POLL] + self.counts[Priority.CHECK]
+
+
+class Governor:
+    """
+    Tell when a request may be sent. It neither waits nor sends; times are seconds of any steady clock.
+
+    In no window of a minute or an hour more is sent than the limits say. Within that, part of each limit is
+    kept for stops, part for the work (submits, answers), part for polls, so that none can starve another;
+    and polls are spread over the hour.
+
+    :param per_minute: requests allowed in a minute; 0 for no limit.
+    :param per_hour: requests allowed in an hour; 0 for no limit.
+    :param rng: gives a float in [0, 1) for the jitter.
+    """
+
+    def __init__(
+        self, per_minute: int = 0, per_hour: int = 0, rng: Callable[[], float] = random.random
+    ) -> None:
+        self.minute = Window(MINUTE, per_minute)
+        self.hour = Window(HOUR, per_hour)
+        self.refusals = 0
+        self.pressing = 0
+        """Stops that wait for their turn: polls go behind them."""
+        self._guessed = Window(HOUR, 0)
+        self._rng = rng
+        self._blocked_until = -math.inf
+        self._strikes = 0.0
+        self._factor = 1.0
+        self._tokens: float | None = None
+        self._filled_at = -math.inf
+        self._told: tuple[int, int, float] | None = None  # left, limit, until
+
+    def limit(self, per_minute: int, per_hour: int) -> None:
+        """Change the limits; what was sent before counts."""
+        self.minute.limit, self.hour.limit = per_minute, per_hour
+
+    def sent(self, priority: Priority, now: float) -> None:
+        """Note that a request is sent now."""
+        self.minute.note(priority, now)
+        self.hour.note(priority, now)
+        if priority >= Priority.POLL:
+            self._refill(now)
+            self._tokens = (self._tokens or 0.0) - 1
+        if self._told:
+            left, limit, until = self._told
+            self._told = (left - 1, limit, until)
+
+    def guess(self, priority: Priority, now: float) -> None:
+        """
+        Note a request that another process has surely sent: the submit of a run, the reading of its answer.
+
+        Polls make room for it; where this process sends the same itself, it is not counted twice.
+        """
+        self._guessed.note(priority, now)
+
+    def delay(self, priority: Priority, now: float) -> float:
+        """
+        Return the seconds after which to ask again, 0 if the request may be sent now.
+
+        :param priority: of the request.
+        :param now: the present time.
+        """
+        for window in (self.minute, self.hour, self._guessed):
+            window.trim(now)
+        delays = [self._blocked_until - now, self._told_delay(priority, now)]
+        delays += [self._window_delay(window, priority, now) for window in (self.minute, self.hour)]
+        if priority >= Priority.POLL:
+            delays.append(self._spread_delay(now))
+        return max(0.0, *delays)
+
+    def has_spare(self, now: float) -> bool:
+        """Whether there is budget for looks that could wait."""
+        if self._blocked_until > now or self._factor < 0.5:
+            return False
+        rate = self._refill(now)
+        return math.isinf(rate) or (self._tokens or 0.0) >= self._depth(rate) / 2
+
+    def heard(self, outcome: Outcome, now: float, date: datetime) -> None:
+        """
+        Take note of what an answer says about the limits.
+
+        :param outcome: the answer.
+        :param now: the present time of the steady clock.
+        :param date: the present time of the wall clock, aware; headers may speak of it.
+        """
+        if not isinstance(outcome, Reply):
+            return
+        if outcome.status == 429:
+            if not is_billing(outcome.status, error_text(outcome.body)):
+                self._refused(retry_after_seconds(outcome.headers, date), now)
+            return
+        self._strikes *= 0.8
+        self._read_headers(outcome.headers, now, date)
+
+    def _refused(self, asked: float | None, now: float) -> None:
+        self.refusals += 1
+        if now >= self._blocked_until:  # else it was under way with the one that was refused before
+            self._strikes += 1
+            self._refill(now)
+            self._factor = max(1 / 64, self._factor / 2)
+            if self._tokens is not None:
+                self._tokens /= 2
+        wait = max(min(asked or 0.0, HOUR), min(BACKOFF_CAP, BACKOFF * 2.0 ** int(self._strikes - 1)))
+        # Later than asked for, by chance: many processes were told the same.
+        self._blocked_until = max(self._blocked_until, now + wait * (1 + 0.25 * self._rng()))
+
+    def _read_headers(self, headers: Mapping[str, str], now: float, date: datetime) -> None:
+        lower = {name.lower(): value for name, value in headers.items()}
+        try:
+            left = int(lower["x-ratelimit-remaining"])
+            seconds = float(lower["x-ratelimit-reset"]) - date.timestamp()
+            limit = int(lower.get("x-ratelimit-limit", "0"))
+        except (KeyError, ValueError):
+            return
+        if 0 < seconds <= HOUR:
+            self._told = (left, limit, now + seconds * (1 + 0.05 * self._rng()))
+
+    def _told_delay(self, priority: Priority, now: float) -> float:
+        if self._told is None:
+            return 0.0
+        left, limit, until = self._told
+        if now >= until:
+            self._told = None
+            return 0.0
+        kept = int(limit * WORK_SHARE) if priority >= Priority.POLL else 0
+        return until - now if left <= kept else 0.0
+
+    def _guessed_work(self, window: Window) -> int:
+        """Work of other processes in the last hour, as far as it can be concluded."""
+        if window is not self.hour:
+            return 0
+        guessed, own = self._guessed.counts, window.counts
+        return sum(max(0, guessed[kind] - own[kind]) for kind in (Priority.SUBMIT, Priority.READ))
+
+    def _window_delay(self, window: Window, priority: Priority, now: float) -> float:
+        limit = window.limit
+        if not limit:
+            return 0.0
+        kept = 0
+        if priority is not Priority.STOP:
+            kept += max(0, int(limit * STOP_SHARE) - window.counts[Priority.STOP])
+        if priority >= Priority.POLL:
+            work = window.work + self._guessed_work(window)
+            floor = max(0, int(limit * POLL_SHARE) - window.polls)
+            # What others need, but the least that polls are promised.
+            kept = min(
+                kept + self.pressing + self._guessed_work(window) + max(0, int(limit * WORK_SHARE) - work),
+                max(kept, limit - window.total - floor),
+            )
+        elif priority is not Priority.STOP:
+            kept += max(0, int(limit * POLL_SHARE) - window.polls)
+        over = window.total + min(kept, limit - 1) - limit + 1
+        if over <= 0:
+            return 0.0
+        return max(1e-3, window.until_fewer(min(over, max(1, window.total)), now))
+
+    def _rate(self) -> float:
+        """Polls a second that there is room for in the long run."""
+        rates = []
+        for window in (self.hour, self.minute):
+            if window.limit:
+                work = max(window.work + self._guessed_work(window), window.limit * WORK_SHARE)
+                share = max(window.limit * POLL_SHARE, window.limit * (1 - STOP_SHARE) - work)
+                rates.append(share * (1 - BURST_SHARE) / window.seconds)
+        return min(rates, default=math.inf) * self._factor
+
+    def _depth(self, rate: float) -> float:
+        longest = self.hour.seconds if self.hour.limit else self.minute.seconds
+        return max(2.0, rate * longest * BURST_SHARE)
+
+    def _refill(self, now: float) -> float:
+        passed = max(0.0, now - self._filled_at)
+        self._factor = min(1.0, self._factor + passed / RECOVERY)
+        rate = self._rate()
+        self._filled_at = now
+        if math.isinf(rate):
+            self._tokens = None
+        else:
+            depth = self._depth(rate)
+            self._tokens = min(depth, math.inf if self._tokens is None else self._tokens + passed * rate)
+        return rate
+
+    def _spread_delay(self, now: float) -> float:
+        rate = self._refill(now)
+        if self._tokens is None or self._tokens >= 1:
+            return 0.0
+        return max(1e-3, (1 - self._tokens) / rate)
+
+
+def listening(steps: Steps[T], governor: Governor) -> Steps[T]:
+    """Carry out a conversation whose requests were counted already, and let the governor hear the answers."""
+    outcome: Outcome = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        outcome = yield step
+        if isinstance(step, Send):
+            date = datetime.fromtimestamp(clock.CLOCK.time(), UTC)
+            governor.heard(outcome, clock.CLOCK.steady(), date)
+
+
+def governed(steps: Steps[T], governor: Governor, *, patience: float = PATIENCE) -> Steps[T]:
+    """
+    Carry out a conversation within the budget: each request waits for its turn, and each answer is heard.
+
+    :param steps: the conversation.
+    :param governor: the budget.
+    :param patience: seconds that one request waits at the most; then the service may decide.
+    """
+    heard = listening(steps, governor)
+    outcome: Outcome = None
+    while True:
+        try:
+            step = heard.send(outcome)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if isinstance(step, Send):
+            left = patience
+            while left > 0 and (delay := governor.delay(step.call.priority, clock.CLOCK.steady())) > 0:
+                yield Sleep(min(delay, left))
+                left -= delay
+            governor.sent(step.call.priority, clock.CLOCK.steady())
+        outcome = yield step
+
+
+# For ever: what was sent counts for an hour.
+_governors: dict[tuple[str, str], Governor] = {}
+
+
+def governor_of(settings: Settings) -> Governor:
+    """Return the one governor of this process for a service and key, with the limits of the settings."""
+    governor = _governors.setdefault((settings.base_url, settings.api_key), Governor())
+    governor.limit(settings.requests_per_minute, settings.requests_per_hour)
+    return governor

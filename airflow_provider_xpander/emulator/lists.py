@@ -1,0 +1,89 @@
+"""What the list of tasks shows, with all that lists get wrong (contract 2.5)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import overload
+
+from airflow_provider_xpander.emulator.bodies import Body, list_item, task_body
+from airflow_provider_xpander.emulator.settings import Settings
+from airflow_provider_xpander.emulator.tasks import EmulatedTask, Turn
+
+_Entry = tuple[EmulatedTask, Turn, float]
+"""A task, its turn that is shown, and the time whose state is shown."""
+
+
+class Listed(Sequence[Body]):
+    """The items of a list, each made when it is asked for: most are on pages that nobody reads."""
+
+    def __init__(self, entries: Sequence[_Entry], settings: Settings) -> None:
+        self._entries = entries
+        self._settings = settings
+
+    @overload
+    def __getitem__(self, index: int) -> Body: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Body]: ...
+    def __getitem__(self, index: int | slice) -> Body | Sequence[Body]:
+        """Return an item, or some."""
+        if isinstance(index, slice):
+            return [self._item(entry) for entry in self._entries[index]]
+        return self._item(self._entries[index])
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._entries)
+
+    def _item(self, entry: _Entry) -> Body:
+        task, turn, at = entry
+        return list_item(task, turn, at, self._settings)
+
+
+def listed(
+    tasks: Iterable[EmulatedTask],
+    now: float,
+    settings: Settings,
+    equal: Mapping[str, str | None],
+    earliest: float,
+    latest: float,
+) -> Listed:
+    """
+    Return the list.
+
+    :param now: epoch seconds.
+    :param settings: order, lag and lies.
+    :param equal: fields of the task and the value they must have; None is no condition.
+    :param earliest: epoch seconds of the earliest creation.
+    :param latest: epoch seconds of the latest creation.
+    """
+    wanted = {key: value for key, value in equal.items() if value is not None}
+    full = settings.model_copy(update={"slim_bodies": False})
+    entries = []
+    for task, turn, at in _shown(tasks, now, settings):
+        if not earliest <= task.created <= min(latest, now - settings.list_lag_seconds):
+            continue
+        if wanted.keys() == {"agent_id"} and "agent_id" not in task.overrides:
+            fits = turn.target_id == wanted["agent_id"]
+        else:
+            body = task_body(task, turn, at, full) if wanted else {}
+            fits = all(body.get(key) == value for key, value in wanted.items())
+        if fits:
+            entries.append((task, turn, at))
+    if settings.list_order == "none":
+        entries.sort(key=lambda entry: zlib.crc32(entry[0].id[::-1].encode()))
+    elif settings.list_order == "created":
+        entries.sort(key=lambda entry: entry[0].created, reverse=True)
+    else:
+        entries.sort(key=lambda entry: entry[1].at(entry[2]).updated_at, reverse=True)
+    return Listed(entries, settings)
+
+
+def _shown(tasks: Iterable[EmulatedTask], now: float, settings: Settings) -> Iterator[_Entry]:
+    for task in tasks:
+        luck = zlib.crc32(task.id.encode()) / 2**32
+        if luck < settings.list_hidden_share:
+            continue
+        turn = task.visible(now, settings.stale_turn_seconds)
+        at = max(turn.started, now - settings.list_stale_seconds)
+        yield task, turn, turn.started if 1 - luck <= settings.list_frozen_share else at

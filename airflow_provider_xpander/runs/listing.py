@@ -1,0 +1,265 @@
+"""
+Following many runs of one agent through its list: which pages to read, and when they have told enough.
+
+The order of the list is undocumented (contract 2.5), so it is learned from the answers. Where it shows newest
+changes first, the pages down to the last known change tell all; where it shows newest tasks first, those down
+to the oldest run that is waited for; else all pages are read, until each run was seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+PAGE_SIZE = 50
+LAG = 10.0
+"""Seconds by which a change may show later than others that happened after it."""
+CREATED_MARGIN = 600.0
+"""Seconds before the oldest run's creation from which on tasks are asked for."""
+VERIFY_EVERY = 20
+"""Every so many rounds the whole list is read although its order says that a part would do."""
+DECIDE_EVERY = 4
+"""The same while the answers fit both orders, newest change and newest task first."""
+TRUST_AFTER = 5
+"""Pages in a row that have to show an order which an earlier page has broken."""
+
+
+class Order(StrEnum):
+    """What the list shows first."""
+
+    UNKNOWN = "unknown"
+    UPDATED = "newest changes"
+    CREATED = "newest tasks"
+    NONE = "no order"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    A task of a list, as far as a poll looks at it.
+
+    :param id: the task.
+    :param status: as the service spells it.
+    :param created: Unix seconds, None if unknown.
+    :param updated: Unix seconds, None if unknown.
+    :param item: the whole item.
+    """
+
+    id: str
+    status: str | None
+    created: float | None
+    updated: float | None
+    item: Mapping[str, Any] = field(repr=False)
+
+
+def row_of(item: Mapping[str, Any]) -> Row:
+    """Make a row out of an item; what cannot be read counts as unknown."""
+    status = item.get("status")
+    return Row(
+        item["id"],
+        None if status is None else str(status),
+        unix(item.get("created_at")),
+        unix(item.get("updated_at")),
+        item,
+    )
+
+
+def unix(value: Any) -> float | None:
+    """Read a time stamp as Unix seconds; naive is UTC, what is none is None."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class _Evidence:
+    """Whether the pages so far have shown one order."""
+
+    def __init__(self) -> None:
+        self.streak = 0
+        self.broken = False
+
+    def take(self, times: Sequence[float | None]) -> bool | None:
+        """Return whether a page shows the order; None if it cannot tell."""
+        known = [time for time in times if time is not None]
+        if len(known) != len(times):
+            return None
+        if any(earlier < later for earlier, later in zip(known, known[1:], strict=False)):
+            self.streak, self.broken = 0, True
+            return False
+        if len(set(known)) < 2:
+            return None
+        self.streak += 1
+        return True
+
+    @property
+    def holds(self) -> bool:
+        return self.streak >= (TRUST_AFTER if self.broken else 1)
+
+
+@dataclass
+class _Round:
+    """One walk through the pages."""
+
+    whole: bool
+    down_to: float | None
+    unseen: set[str]
+    newest: float | None = None
+    pages: int = 0
+    may_cost: int = 2
+
+
+class Listing:
+    """
+    What is known about the list of one agent.
+
+    ``cost`` is what a round is expected to take in requests.
+    """
+
+    def __init__(self) -> None:
+        self.cost = 1
+        self.rounds = 0
+        self.gave_up = False
+        """Whether the last round was ended because looking at each run by itself costs no more."""
+        self.was_whole = False
+        """Whether the last round has read the list to its end, or to the last run that is waited for."""
+        self._updated = _Evidence()
+        self._created = _Evidence()
+        self._decided = False
+        """Whether a page has shown newest changes first and not newest tasks first."""
+        self._known_to: float | None = None
+        """All changes up to this Unix second were seen."""
+        self._since_whole = 0
+        self._round: _Round | None = None
+
+    @property
+    def order(self) -> Order:
+        """The list's order, as far as it is known."""
+        if self._updated.holds and (self._decided or not self._created.holds):
+            return Order.UPDATED
+        if self._created.holds and not self._updated.holds:
+            return Order.CREATED
+        if self._updated.broken and self._created.broken:
+            return Order.NONE
+        return Order.UNKNOWN
+
+    @property
+    def is_walking(self) -> bool:
+        """Whether a round is under way."""
+        return self._round is not None
+
+    def begin(self, waiting: Mapping[str, float | None], new: Sequence[float | None]) -> None:
+        """
+        Begin a round.
+
+        :param waiting: the tasks that are waited for, with their creation in Unix seconds, if known.
+        :param new: the creation of those among them that no round has shown yet.
+        """
+        self.rounds += 1
+        self.gave_up = False
+        whole = self._known_to is None or self.order in (Order.NONE, Order.CREATED)
+        self._since_whole += 1
+        every = VERIFY_EVERY if self.order is Order.UPDATED else DECIDE_EVERY
+        all_pages = -(-len(waiting) // PAGE_SIZE)
+        if self.order is Order.UNKNOWN and all_pages <= 2:
+            whole = True
+        if self._since_whole >= every:
+            whole = True
+        down_to = self._known_to
+        if not whole:
+            if any(moment is None for moment in new):
+                whole = True
+            elif new:
+                down_to = min(down_to or 0.0, *(moment for moment in new if moment is not None))
+        if whole:
+            self._since_whole = 0
+        if self.order is Order.CREATED:
+            down_to = min((moment or 0.0 for moment in waiting.values()), default=None)
+        elif whole:
+            down_to = None
+        self._round = _Round(whole, down_to, set(waiting), may_cost=max(2, len(waiting)))
+
+    @property
+    def page(self) -> int:
+        """The page to read next, from 1."""
+        return self._round.pages + 1 if self._round else 1
+
+    def take(self, rows: Sequence[Row], total_pages: int | None) -> bool:
+        """
+        Take a page, and tell whether the round goes on.
+
+        :param rows: of the page.
+        :param total_pages: how many pages there are, if the service said so.
+        """
+        walk = self._round
+        if walk is None:
+            return False
+        walk.pages += 1
+        self._learn(rows)
+        if walk.pages == 1 and rows:
+            walk.newest = max((row.updated for row in rows if row.updated is not None), default=None)
+        walk.unseen.difference_update(row.id for row in rows)
+        if (
+            not rows
+            or (total_pages is not None and walk.pages >= total_pages)
+            or (walk.whole and not walk.unseen)
+            or self._is_deep_enough(walk, rows)
+        ):
+            self._finish(walk)
+            return False
+        if walk.pages >= walk.may_cost:
+            self.gave_up, self._round = True, None
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """End a round that failed: what it should have shown is still to be seen."""
+        self._round = None
+
+    def unseen(self) -> frozenset[str]:
+        """Return the tasks that the round under way has not shown yet."""
+        return frozenset(self._round.unseen) if self._round else frozenset()
+
+    def distrust(self) -> None:
+        """Take note that a change was not where the order says: it is no order to rely on."""
+        self._updated.streak, self._updated.broken = 0, True
+        self._decided = False
+
+    def is_overlooked(self, row: Row) -> bool:
+        """Whether a row tells of a change that rounds before should have shown."""
+        return (
+            self.order is Order.UPDATED
+            and self._known_to is not None
+            and row.updated is not None
+            and row.updated < self._known_to - LAG
+        )
+
+    def _finish(self, walk: _Round) -> None:
+        self.cost, self.was_whole = walk.pages, walk.whole
+        if walk.newest is not None:
+            self._known_to = max(self._known_to or 0.0, walk.newest)
+        self._round = None
+
+    def _is_deep_enough(self, walk: _Round, rows: Sequence[Row]) -> bool:
+        if walk.down_to is None:
+            return False
+        if self.order is Order.CREATED:
+            times = [row.created for row in rows]
+        elif walk.whole or self.order is Order.NONE:
+            return False
+        else:
+            times = [row.updated for row in rows]
+        known = [time for time in times if time is not None]
+        return len(known) == len(times) and bool(known) and min(known) < walk.down_to - LAG
+
+    def _learn(self, rows: Sequence[Row]) -> None:
+        updated = self._updated.take([row.updated for row in rows])
+        created = self._created.take([row.created for row in rows])
+        if updated and created is False:
+            self._decided = True
+        elif updated is False:
+            self._decided = False

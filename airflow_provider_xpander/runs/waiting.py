@@ -1,0 +1,126 @@
+"""Who waits, gathered by the agent that runs it, and what can be asked for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_xpander.api.routes import Priority
+from airflow_provider_xpander.runs.listing import Listing, Row
+from airflow_provider_xpander.runs.watch import Watch
+
+LIST_FROM = 3
+"""Runs of one agent from which on its list is read instead of each run."""
+MISSES = 2
+"""Rounds that may pass without showing a run; then it is looked at by itself."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """
+    One wait.
+
+    :param watch: decides about it.
+    :param agent_id: of the agent or workflow, if known.
+    :param created: Unix seconds at which the run was created, if known.
+    :param began: Unix seconds at which the wait began.
+    :param tag: whatever the owner of the plan wants to keep with it.
+    """
+
+    watch: Watch
+    agent_id: str | None
+    created: float | None
+    began: float
+    tag: Any = None
+    gone: bool = False
+    queued: bool = False
+    flying: bool = False
+    sighted: bool = False
+    misses: int = 0
+    looked_at: float = 0.0
+    last: tuple[str | None, float | None] | None = None
+    due: float = 0.0
+    token: int = 0
+
+    @property
+    def is_own(self) -> bool:
+        """Whether no list can settle it: a turn of an older thread, or a run that the list does not show."""
+        return self.agent_id is None or self.watch.newer_than is not None or self.misses >= MISSES
+
+    def has_news(self, row: Row) -> bool:
+        """Whether a row tells something, rather than what is known or older than that."""
+        if self.last is None:
+            return True
+        known = self.last[1]
+        stale = known is not None and row.updated is not None and row.updated < known
+        return not stale and (row.status, row.updated) != self.last
+
+
+@dataclass(eq=False)
+class Agent:
+    """The waits for runs of one agent, and its list."""
+
+    id: str | None
+    tasks: dict[str, list[Waiter]] = field(default_factory=dict)
+    listing: Listing = field(default_factory=Listing)
+    ready: deque[Waiter | Agent] = field(default_factory=deque)
+    listed: bool = False
+    list_from: float = float("-inf")
+    failures: int = 0
+    began: float = float("-inf")
+    in_ring: bool = False
+    queued: bool = False
+    flying: bool = False
+    due: float = float("inf")
+    token: int = 0
+
+    @property
+    def waiters(self) -> Iterator[Waiter]:
+        """All waits."""
+        return (waiter for same in self.tasks.values() for waiter in same)
+
+    @property
+    def slowest(self) -> float:
+        """The longest of their intervals."""
+        return max((waiter.watch.poll_interval for waiter in self.waiters), default=0.0)
+
+    @property
+    def in_list(self) -> dict[str, Waiter]:
+        """One wait for each run that the list may settle."""
+        return {task_id: same[0] for task_id, same in self.tasks.items() if not same[0].is_own}
+
+    def should_list(self, now: float) -> bool:
+        """Whether reading the list takes less than looking at each run."""
+        many = len(self.tasks) >= max(LIST_FROM, self.listing.cost + 1)
+        return many and self.id is not None and now >= self.list_from
+
+    def is_listed(self, waiter: Waiter) -> bool:
+        """Whether the list is read for this wait."""
+        return self.listed and not waiter.is_own
+
+
+@dataclass(frozen=True)
+class Look:
+    """Read one task."""
+
+    waiter: Waiter
+    priority: Priority
+
+
+@dataclass(frozen=True)
+class ReadPage:
+    """
+    Read one page of an agent's list.
+
+    :param from_date: Unix seconds; only tasks that were created since are needed.
+    """
+
+    agent: Agent
+    number: int
+    from_date: float
+    priority: Priority = Priority.POLL
+
+
+Action = Look | ReadPage

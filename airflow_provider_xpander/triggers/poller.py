@@ -1,0 +1,183 @@
+"""
+One poller per event loop and connection: triggers tell it what they wait for, and it looks for all of them.
+
+It lives as long as somebody waits. What it asks next is decided in ``runs/plan.py``, what may be sent in
+``api/governor.py``, what an answer means in ``runs/watch.py``; here is the loop that does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_xpander.api import clock
+from airflow_provider_xpander.api.aclient import AsyncClient
+from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError
+from airflow_provider_xpander.api.exchange import exchange
+from airflow_provider_xpander.api.governor import Governor, governed, governor_of, listening
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.retry import ONCE
+from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks
+from airflow_provider_xpander.runs.waiting import Action, Look
+from airflow_provider_xpander.runs.watch import Over, Watch
+from airflow_provider_xpander.triggers.metrics import Metrics
+from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.triggers.waits import Report, Waits
+
+CONCURRENCY = 8
+"""Requests under way at a time; each may need a connection."""
+LONGEST_NAP = 60.0
+"""Real seconds after which the poller looks around although nothing is due."""
+
+
+async def wait_for(
+    conn_id: str,
+    watch: Watch,
+    *,
+    agent_id: str | None,
+    created: float | None,
+    report: Report,
+    log: Any,
+) -> Over:
+    """
+    Wait until the watch is over.
+
+    :param conn_id: id of the Airflow connection.
+    :param watch: the wait.
+    :param agent_id: of the agent or workflow, if known.
+    :param created: Unix seconds at which the run was created, if known.
+    :param report: is given the task whenever something new is known about it.
+    :param log: where signs of life go.
+    :raises AirflowNotFoundException: there is no such connection, or not any more.
+    :raises ValueError: the connection has a wrong value.
+    """
+    loop = asyncio.get_running_loop()
+    for key in [key for key in _pollers if key[0].is_closed()]:
+        del _pollers[key]
+    poller = _pollers.setdefault((loop, conn_id), Poller(conn_id))
+    waiter = poller.waits.add(watch, agent_id=agent_id, created=created, report=report, log=log)
+    over: asyncio.Future[Over] = waiter.tag.over
+    poller.wake()
+    try:
+        return await over
+    finally:
+        poller.waits.forget(waiter)
+        if not poller.waits.plan.waiting:
+            await asyncio.shield(poller.close())
+
+
+class Poller:
+    """
+    Looks at the runs of one connection until nobody waits.
+
+    :param conn_id: id of the Airflow connection.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self.conn_id = conn_id
+        self.metrics = Metrics(conn_id)
+        self.waits = Waits(self.metrics)
+        self._running: asyncio.Task[None] | None = None
+        self._requests: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+        self._refreshing = asyncio.Lock()
+
+    def wake(self) -> None:
+        """Look at once what there is to do."""
+        if self._running is None or self._running.done():
+            # In no trigger's context: what is logged here belongs to none of them.
+            self._running = asyncio.create_task(self._run(), context=contextvars.Context())
+        self._woken.set()
+
+    async def close(self) -> None:
+        """End the poller, its requests and its use of the client."""
+        for key in [key for key, poller in _pollers.items() if poller is self]:
+            del _pollers[key]
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def _run(self) -> None:
+        try:
+            await asyncio.to_thread(self.metrics.open)
+            async with shared_client(self.conn_id) as client:
+                governor = governor_of(client.settings)
+                self.waits.open(client.settings, governor)
+                while True:
+                    self._woken.clear()
+                    self.metrics.waiters(self.waits.plan.waiting)
+                    pause = clock.CLOCK.real(self._send_what_is_due(client, governor))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(min(max(pause, 0.0), LONGEST_NAP)):
+                            await self._woken.wait()
+        except Exception as error:  # whatever it is, nobody may wait for ever
+            self.waits.fail(error)
+        finally:
+            self.waits.shut()
+            self.metrics.waiters(0)
+            requests = list(self._requests)
+            for request in requests:
+                request.cancel()
+            await asyncio.gather(*requests, return_exceptions=True)
+
+    def _send_what_is_due(self, client: AsyncClient, governor: Governor) -> float:
+        """Send what may be sent; return the seconds after which there may be more to do."""
+        plan, now = self.waits.plan, self.waits.now()
+        rest = self.waits.run_timers(now)
+        while plan.flying < CONCURRENCY:
+            delay = governor.delay(Priority.POLL, clock.CLOCK.steady())
+            if delay > 0:
+                return min(delay, rest)
+            action = plan.next(now, governor.has_spare(clock.CLOCK.steady()))
+            if action is None:
+                return min(plan.pause(now), rest)
+            governor.sent(action.priority, clock.CLOCK.steady())
+            request = asyncio.create_task(self._ask(client, governor, action))
+            self._requests.add(request)
+            request.add_done_callback(self._requests.discard)
+        return rest
+
+    async def _ask(self, client: AsyncClient, governor: Governor, action: Action) -> None:
+        answer: Task | RawPage | XpanderError
+        try:
+            try:
+                answer = await self._call(client, governor, action)
+            except XpanderError as error:
+                answer = error
+            except asyncio.CancelledError:
+                self.waits.plan.landed(action)
+                raise
+            self.waits.take(action, answer)
+        except Exception as error:
+            self.waits.fail(error)
+        finally:
+            self._woken.set()
+
+    async def _call(self, client: AsyncClient, governor: Governor, action: Action) -> Task | RawPage:
+        call: Call[Any]
+        if isinstance(action, Look):
+            self.metrics.poll()
+            call = as_poll(get_task(action.waiter.watch.task_id), action.priority)
+        else:
+            self.metrics.list_page()
+            since = datetime.fromtimestamp(max(0.0, action.from_date), UTC)
+            call = poll_tasks(action.agent.id or "", from_date=since, page=action.number)
+        settings = client.settings
+        try:
+            return await client.run(listening(exchange(call, ONCE), governor))  # type: ignore[no-any-return]
+        except XpanderAuthError as error:
+            if error.status_code != 401:
+                raise
+        # The key may have been changed in the connection since it was read: once more, with the new one.
+        async with self._refreshing:
+            if client.settings is settings:
+                await client.refresh()
+        return await client.run(governed(exchange(call, ONCE), governor))  # type: ignore[no-any-return]
+
+
+_pollers: dict[tuple[asyncio.AbstractEventLoop, str], Poller] = {}

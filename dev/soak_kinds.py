@@ -1,0 +1,254 @@
+"""The kinds of kills and faults that the soak draws from."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pydantic import PrivateAttr
+
+from airflow_provider_xpander.emulator import Emulator, Fault
+from airflow_provider_xpander.emulator.server import EmulatorServer
+from dev.local_airflow import MAJOR, LocalAirflow
+from dev.scenario import Scenario
+from dev.waiting import wait_for
+
+INVOKE = "/invoke(/async|/stream)?$"
+SHORT, ENDLESS = (5, 12), (600, 600)
+"""Seconds that a run takes, from and to: it ends by itself, or only when somebody ends it."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    One kind of kill or fault.
+
+    :param dag: the DAG of ``e2e_kills``, without its prefix.
+    :param act: what happens to the run, once it is under way.
+    :param fault: a fault for the run's first submit.
+    :param seconds: how long the remote run takes, from and to.
+    :param stops: how often each remote run is to be stopped; as many runs are right.
+    :param answer: whether the last run's answer has to arrive.
+    :param tries: of the Airflow task; None where a clear counts some, too.
+    """
+
+    dag: str
+    act: Callable[[Scenario], None] = lambda scenario: None
+    fault: Fault | None = None
+    seconds: tuple[int, int] = SHORT
+    stops: tuple[int, ...] = (0,)
+    answer: bool = True
+    tries: int | None = 1
+
+    @property
+    def bears_more(self) -> bool:
+        """Whether the triggerer or the service may go away too: a stop would be left to nobody."""
+        return self.stops == (0,)
+
+
+class FaultOfRun(Fault):
+    """A fault for the requests that have the id of one DAG run in the title."""
+
+    _emulator: Emulator = PrivateAttr()
+    _run_id: str = PrivateAttr()
+
+    def take(self, method: str, path: str) -> bool:
+        """Count a request and tell whether the fault hits it."""
+        # The request that is asked about is the one that was noted last.
+        body = self._emulator.calls[-1].body or {}
+        return f" {self._run_id} [" in str(body.get("title")) and super().take(method, path)
+
+
+def add_fault(scenario: Scenario, fault: Fault) -> None:
+    """Let a run's next request that fits go wrong, and nobody else's."""
+    one = FaultOfRun(**fault.model_dump())
+    one._emulator, one._run_id = scenario.emulator, scenario.run_id
+    scenario.emulator.add_fault(one)
+
+
+def _kill_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        ready(scenario)
+        scenario.kill_worker()
+
+    return act
+
+
+def _mark_when(ready: Callable[[Scenario], None], state: str) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        ready(scenario)
+        scenario.client.set_task_state(scenario.dag_id, scenario.run_id, "run", state)
+
+    return act
+
+
+def _mark_run_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        ready(scenario)
+        scenario.client.set_run_state(scenario.dag_id, scenario.run_id, "failed")
+
+    return act
+
+
+def _fail_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        ready(scenario)
+        scenario.emulator.finish(scenario.runs()[0], "failed")
+
+    return act
+
+
+def _try_again_when(step: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        step(scenario)
+        _finish_second(scenario)
+
+    return act
+
+
+def _clear_when(*steps: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    def act(scenario: Scenario) -> None:
+        for step in steps:
+            step(scenario)
+        scenario.clear()
+        _finish_second(scenario)
+
+    return act
+
+
+def _over(scenario: Scenario) -> None:
+    scenario.client.wait_for_run(scenario.dag_id, scenario.run_id)
+
+
+def _finish_first(scenario: Scenario) -> None:
+    scenario.wait_until_started()
+    scenario.emulator.finish(scenario.runs()[0])
+
+
+def _finish_second(scenario: Scenario) -> None:
+    wait_for(lambda: len(scenario.runs()) >= 2, limit=90, what="the second remote run")
+    # A moment of life: what follows a run that is over at once is another matter.
+    scenario.pause(4)
+    scenario.emulator.finish(scenario.runs()[1])
+
+
+def _leave_and_clear(scenario: Scenario) -> None:
+    _clear_when(_mark_when(DEFERRED, "failed"), _over)(scenario)
+    _finish_first(scenario)
+
+
+DEFERRED, STARTED, RESUMED = (
+    Scenario.wait_until_deferred,
+    Scenario.wait_until_started,
+    Scenario.wait_until_resumed,
+)
+_504 = Fault.html(504, path=INVOKE, act_first=True)
+_BROKEN = Fault.dropped(path=INVOKE, act_first=True)
+_CUT_OFF = Fault.truncated(path=INVOKE)
+_SLOW = Fault.slow(6, path=INVOKE, act_first=True)
+
+KEPT: dict[str, Kind] = {
+    "nothing": Kind("deferred"),
+    "submit answered 504": Kind("deferred", fault=_504),
+    "submit's connection broken": Kind("worker", fault=_BROKEN),
+    "submit's answer cut off": Kind("deferred", fault=_CUT_OFF),
+    "submit refused 503": Kind("deferred", fault=Fault.html(503, path=INVOKE), tries=2),
+    "sync answered 504": Kind("sync", fault=_504),
+    "sync's connection broken": Kind("sync", fault=_BROKEN),
+    "sync's answer cut off": Kind("sync", fault=_CUT_OFF),
+    "stream's connection broken": Kind("stream", fault=_BROKEN),
+    "worker killed in the submit": Kind("deferred", _kill_when(STARTED), _SLOW, tries=2),
+    "worker killed before deferral": Kind("slow_to_defer", _kill_when(STARTED), tries=2),
+    "worker killed in its wait": Kind("worker", _kill_when(STARTED), tries=2),
+    "worker killed in a sync call": Kind("sync", _kill_when(STARTED), tries=2),
+    "worker killed in a stream": Kind("stream", _kill_when(STARTED), tries=2),
+    "worker killed at the resume": Kind("slow_to_resume", _kill_when(RESUMED), tries=2),
+}
+"""One run, whose answer arrives."""
+
+ANEW: dict[str, Kind] = {
+    "run failed, task tried again": Kind("deferred", _try_again_when(_fail_when(DEFERRED)), stops=(0, 0)),
+    "run failed, task cleared": Kind("no_retries", _clear_when(_fail_when(STARTED), _over), stops=(0, 0)),
+    "succeeded, cleared": Kind("deferred", _clear_when(_finish_first, _over), stops=(0, 0)),
+    # The only way in which a failed task has a run that is alive; it is the author's.
+    "failed but left, cleared": Kind("leave", _leave_and_clear, stops=(0, 0)),
+    "cleared while deferred": Kind("deferred", _clear_when(DEFERRED), stops=(1, 0)),
+    "cleared while running": Kind("worker", _clear_when(STARTED), stops=(1, 0)),
+}
+"""Another run is right, and its answer arrives."""
+
+STOPPED: dict[str, Kind] = {
+    "marked failed while deferred": Kind("deferred", _mark_when(DEFERRED, "failed")),
+    "marked failed while running": Kind("worker", _mark_when(STARTED, "failed")),
+    "marked failed in a sync call": Kind("sync", _mark_when(STARTED, "failed")),
+    "marked failed in a stream": Kind("stream", _mark_when(STARTED, "failed")),
+    "marked success while deferred": Kind("deferred", _mark_when(DEFERRED, "success")),
+    "marked success while running": Kind("worker", _mark_when(STARTED, "success")),
+    "DAG run failed while deferred": Kind("deferred", _mark_run_when(DEFERRED)),
+    "DAG run failed while running": Kind("worker", _mark_run_when(STARTED)),
+    "timed out while deferred": Kind("deferred_timeout"),
+    "timed out while running": Kind("worker_timeout"),
+    "timed out in a sync call": Kind("sync_timeout"),
+    "timed out in a stream": Kind("stream_timeout"),
+}
+"""The run is stopped."""
+
+KINDS: dict[str, Kind] = {
+    **KEPT,
+    **{name: replace(kind, seconds=ENDLESS, tries=None) for name, kind in ANEW.items()},
+    **{
+        name: replace(kind, seconds=ENDLESS, stops=(1,), answer=False, tries=None)
+        for name, kind in STOPPED.items()
+    },
+}
+
+
+if MAJOR == 2:
+    # What is to end the worker of such a task, Airflow 2.11.2 swallows for up to five minutes ("Heartbeat
+    # failed with Exception: Job shut down externally."); a run that ends before answers as if not cleared.
+    del KINDS["cleared while running"]
+
+
+def _triggerer_killed(airflow: LocalAirflow, service: EmulatorServer) -> None:
+    airflow.kill("triggerer")
+    airflow.start("triggerer")
+
+
+def _triggerer_stopped(airflow: LocalAirflow, service: EmulatorServer) -> None:
+    airflow.stop("triggerer", limit=30)
+    airflow.start("triggerer")
+
+
+def _service_away(airflow: LocalAirflow, service: EmulatorServer) -> None:
+    service.stop()
+    time.sleep(10)
+    service.start()
+
+
+ON_ALL: dict[str, Callable[[LocalAirflow, EmulatorServer], None]] = {
+    "triggerer killed": _triggerer_killed,
+    "triggerer stopped": _triggerer_stopped,
+    "service away for 10 s": _service_away,
+}
+"""What hits a whole wave at once, on top of what each run has."""
+
+
+def deal(deck: list[str], wave: int, draw: random.Random) -> tuple[list[str], str | None]:
+    """
+    Take the next wave from the deck.
+
+    :param deck: names of kinds, which are removed.
+    :param wave: how many to take at the most.
+    :param draw: decides what hits the whole wave.
+    :return: the kinds, and what hits them all or None.
+    """
+    on_all = draw.choices([None, *ON_ALL], weights=[3, 1, 1, 1])[0]
+    fit = [name for name in deck if KINDS[name].bears_more] if on_all else list(deck)
+    if not fit:
+        fit, on_all = list(deck), None
+    taken = fit[:wave]
+    for name in taken:
+        deck.remove(name)
+    return taken, on_all
