@@ -78,9 +78,13 @@ class Narrator:
             pieces = shown.wrapped(self.mask(line))
             lines += pieces or ([""] if lines and lines[-1] else [])
         while len(text) > 2 * LINE_LIMIT:
-            # Twice the length, so that a secret is not cut before it is known as a whole.
-            head, text = shown.cut_off(self.mask(text))
-            lines += shown.wrapped(head)
+            window = LINE_LIMIT + shown.LONGEST_SECRET
+            known, behind = self.mask(text[:window]), text[window:]
+            at = shown.break_of(known)
+            if not at and not behind:
+                break  # one long word, which may be a secret that is not known before it is whole
+            lines += shown.wrapped(known[: at or LINE_LIMIT])
+            text = known[at or LINE_LIMIT :].removeprefix(" ") + behind
         self._partial[who] = text
         spoken = self._spoken(who, lines)
         if len(self._partial) > SPEAKERS:
@@ -182,10 +186,8 @@ class Narrator:
         done = f"{sum(self._plan.values())} of {len(self._plan)} steps done"
         if list(before) == list(self._plan):
             new = [name for name, is_done in self._plan.items() if is_done and not before[name]]
-            return [
-                *(self._line(who, f"Plan: {done}: {shown.title(name, self.mask)}") for name in new),
-                *asks,
-            ]
+            named = shown.title(", ".join(new), self.mask, 2 * LINE_LIMIT)
+            return [*([self._line(who, f"Plan: {done}: {named}")] if new else []), *asks]
         steps = [
             f"[{'x' if is_done else ' '}] {shown.title(name, self.mask)}"
             for name, is_done in self._plan.items()
@@ -197,7 +199,7 @@ class Narrator:
         inner = about.get("data")
         given = inner if isinstance(inner, Mapping) else {}
         server = shown.title(given.get("server_name") or given.get("server_url") or "a connector", self.mask)
-        said = shown.title(given.get("message") or "", self.mask, LINE_LIMIT)
+        said = shown.title(given.get("message") or "", self.mask, 2 * LINE_LIMIT)
         tail = f": {said}" if said else ""
         match about.get("type"):
             case "login_required":
@@ -238,7 +240,9 @@ class Narrator:
         said = data.get("error") if isinstance(data, Mapping) else data
         return [
             self._line(
-                who, f"The stream reports an error: {shown.title(said, self.mask, LINE_LIMIT)}", warning=True
+                who,
+                f"The stream reports an error: {shown.title(said, self.mask, 2 * LINE_LIMIT)}",
+                warning=True,
             )
         ]
 
@@ -271,7 +275,8 @@ class Narrator:
             return [line]
         indent = self._indent(who)
         body = [Line(f"{indent}{part}") for part in text]
-        return [Line(f"{GROUP}{line.text}"), *body, Line(GROUP_END)]
+        # Airflow 3 shows no blanks at the beginning of a title.
+        return [Line(f"{GROUP}{indent.replace('    ', '> ')}{line.text.strip()}"), *body, Line(GROUP_END)]
 
     def _number(self, kind: str) -> str:
         self._counts[kind] = self._counts.get(kind, 0) + 1

@@ -9,15 +9,16 @@ from typing import Any
 
 from airflow_provider_xpander.api.errors import printable
 
-LINE_LIMIT = 400
-"""Characters of a line; a longer one goes on in the next."""
+LINE_LIMIT = 160
+"""Characters of a line; a longer one goes on in the next, because Airflow's UI breaks none by itself."""
 VALUE_LIMIT = 4_000
 """Characters of one value: a tool's arguments or result, a thought."""
 ITEM_LIMIT = 50
 """Items of a list or mapping."""
 LINES_LIMIT = 60
 """Lines of one value."""
-_LONGEST_SECRET = 4_096
+LONGEST_SECRET = 4_096
+"""Characters of a text that are looked through for a secret as a whole."""
 _DEPTH = 8
 
 _SENSITIVE = re.compile(
@@ -43,7 +44,7 @@ def values(value: Any, mask: Mask) -> list[str]:
         return []
     text = value if isinstance(value, str) else _written(_without_secrets(value, _DEPTH))
     # What would be cut through the middle of a secret is masked before it is cut.
-    known = mask(_IN_TEXT.sub(r"\1 ***", text[: VALUE_LIMIT + _LONGEST_SECRET]))
+    known = mask(_IN_TEXT.sub(r"\1 ***", text[: VALUE_LIMIT + LONGEST_SECRET]))
     lines = wrapped(known[:VALUE_LIMIT])
     if len(text) > VALUE_LIMIT or len(lines) > LINES_LIMIT:
         lines = [*lines[:LINES_LIMIT], f"... (cut; {len(text):,} characters in all)"]
@@ -52,7 +53,7 @@ def values(value: Any, mask: Mask) -> list[str]:
 
 def title(value: Any, mask: Mask, limit: int = 100) -> str:
     """Return the beginning of a text as one harmless line."""
-    known = mask(_IN_TEXT.sub(r"\1 ***", str(value)[: limit + _LONGEST_SECRET]))
+    known = mask(_IN_TEXT.sub(r"\1 ***", str(value)[: limit + LONGEST_SECRET]))
     line = printable(known, len(known))
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
@@ -63,8 +64,9 @@ def wrapped(text: str) -> list[str]:
     for raw in text.splitlines():
         rest = _harmless(raw)
         while len(rest) > LINE_LIMIT:
-            head, rest = cut_off(rest)
-            lines.append(head)
+            at = break_of(rest) or LINE_LIMIT
+            lines.append(rest[:at])
+            rest = rest[at:].lstrip(" ")
         if rest or (lines and lines[-1]):
             lines.append(rest)
     while lines and not lines[-1]:
@@ -72,10 +74,9 @@ def wrapped(text: str) -> list[str]:
     return lines
 
 
-def cut_off(text: str) -> tuple[str, str]:
-    """Cut the first ``LINE_LIMIT`` characters off a longer text, between two words if there is a place."""
-    at = text.rfind(" ", LINE_LIMIT // 2, LINE_LIMIT + 1)
-    return (text[:at], text[at + 1 :]) if at > 0 else (text[:LINE_LIMIT], text[LINE_LIMIT:])
+def break_of(text: str) -> int:
+    """Return where a text too long for a line is broken between two words, 0 if there is no such place."""
+    return max(0, text.rfind(" ", LINE_LIMIT // 2, LINE_LIMIT + 1))
 
 
 def _written(value: Any) -> str:
@@ -99,7 +100,7 @@ def _harmless(line: str) -> str:
 
 def _without_secrets(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= VALUE_LIMIT else value[: VALUE_LIMIT + _LONGEST_SECRET]
+        return value if len(value) <= VALUE_LIMIT else value[: VALUE_LIMIT + LONGEST_SECRET]
     if not isinstance(value, Mapping | list | tuple):
         return value
     if depth == 0:

@@ -11,6 +11,7 @@ from airflow_provider_xpander.api.models import StreamEvent
 from airflow_provider_xpander.api.sse import parse_event
 from airflow_provider_xpander.runs.budget import TOTAL_LIMIT
 from airflow_provider_xpander.runs.narrate import Narrator
+from airflow_provider_xpander.runs.shown import LINE_LIMIT
 
 OWN = "11111111-1111-4111-8111-111111111111"
 SUB = "22222222-2222-4222-8222-222222222222"
@@ -195,10 +196,10 @@ def test_each_event(type_: str, data: Any, told: list[str]) -> None:
         (
             "task_finished",
             {"id": SUB, "status": "failed", "result": "no"},
-            grouped(f"    helper: xpander task {SUB} ended failed", "    no"),
+            grouped(f"> helper: xpander task {SUB} ended failed", "    no"),
         ),
         ("chunk", "part", ["    helper says:", "    | part"]),
-        ("think", "Hm", grouped("    helper: Reasoning 1: Hm", "    Hm")),
+        ("think", "Hm", grouped("> helper: Reasoning 1: Hm", "    Hm")),
         ("tool_call_request", CALL, ["    helper: Tool call 1: search"]),
         ("auth_event", {"type": "token_ready", "data": LOGIN}, ["    helper: Logged in to Jira"]),
         ("context_status", {"percent": 99}, []),
@@ -300,7 +301,7 @@ def test_what_tells_nothing_does_not_break_a_line() -> None:
 
 def test_a_long_line_is_broken_between_words() -> None:
     told = narrate(("chunk", "word " * 500))
-    assert all(len(line) <= 402 for line in told)
+    assert all(len(line) <= LINE_LIMIT + 2 for line in told)
     assert "".join(line.removeprefix("| ") + " " for line in told[1:]).split() == ["word"] * 500
 
 
@@ -404,6 +405,15 @@ def test_secrets_are_masked_though_a_stream_cuts_them() -> None:
     assert "abc-credential" not in text
     assert "abcdefghijklmnop" not in text
     assert "| key: ***" in told
+
+
+def test_a_long_secret_is_masked_though_it_comes_in_many_pieces() -> None:
+    secret = "eyJ" + "abcdefghij" * 90
+    pieces = [("chunk", secret[start : start + 7]) for start in range(0, len(secret), 7)]
+    told = narrate(
+        ("chunk", "x" * 100), *pieces, ("chunk", " done\n"), mask=lambda text: text.replace(secret, "***")
+    )
+    assert told == ["Answer:", "| " + "x" * 100 + "*** done"]
 
 
 def test_the_log_of_a_run_is_bounded_and_no_group_is_left_open() -> None:
