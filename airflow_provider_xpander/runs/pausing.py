@@ -15,6 +15,8 @@ from airflow_provider_xpander.runs.outcome import ADDRESS_LIMIT, pause_reason
 KEEP_WAITING = "Keep waiting"
 STOP = "Stop the run"
 OPTIONS = (KEEP_WAITING, STOP)
+SUBJECT = "The xpander.ai run is paused: keep waiting for it?"
+"""Short and of no pause in particular: the list of required actions cuts it, and Airflow keeps the first."""
 WENT_ON = "The run went on by itself"
 """What a question is closed with that nobody has to answer any more."""
 
@@ -75,7 +77,7 @@ def question_about(task: Task, link: str) -> Question:
     if login:
         lines.append(f"- Log-in: {as_link(login)}")
     lines += ["", _CHOICE, "", _LATER]
-    return Question(f"xpander task {printable(task.id, 60)} is paused", "\n".join(lines))
+    return Question(SUBJECT, "\n".join(lines))
 
 
 def as_text(value: object) -> str:

@@ -62,9 +62,12 @@ class StatusReport:
             return
         self._last, self._pause = task.status, pause
         if pause is not None:
-            link = self._settings and task_link(self._settings, task_id=task.id, agent_id=task.agent_id)
-            where = f" ({link})" if link else ""
-            self._log.info("xpander task %s is paused: %s%s", task.id, pause_reason(task), where)
+            self._log.info("xpander task %s is paused: %s", task.id, pause_reason(task))
+            if self._settings is not None:
+                # A line of its own, with nothing behind it: Airflow's log viewer cuts long ones, and makes
+                # a bracket part of the link.
+                link = task_link(self._settings, task_id=task.id, agent_id=task.agent_id)
+                self._log.info("The paused run in the console: %s", link)
         else:
             self._log.info("xpander task %s is %s", task.id, task.status.value)
 

@@ -81,7 +81,8 @@ def test_a_pause_is_asked_about_and_waited_for_deferred(
     assert (deferred.trigger.ti_id, deferred.method_name) == (str(ti.id), "execute_answered")
     assert deferred.trigger.deadline is not None
     assert deferred.timeout.total_seconds() > 600
-    assert lines.text.count("is paused: a person has to answer (node wait-1) (https://app.xpander.ai") == 1
+    assert lines.text.count("is paused: a person has to answer (node wait-1)") == 1
+    assert lines.text.count("in the console: https://app.xpander.ai/agents/paused") == 1
     assert lines.text.count("Asked in Airflow whether to keep waiting") == 1
     assert ti.xcom["xpander_task"]["status"] == "paused"
 

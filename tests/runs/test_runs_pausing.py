@@ -8,6 +8,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.pausing import (
     KEEP_WAITING,
     STOP,
+    SUBJECT,
     WENT_ON,
     Answer,
     answer_of,
@@ -43,7 +44,7 @@ def test_a_question_has_the_reason_and_the_links() -> None:
     login = "https://login.example.com/connect?state=a_b*c&scope=" + "x" * 1000
     run = task(pending_eca_request={"connector_name": "Sales_force", "auth_url": login})
     asked = question_about(run, LINK)
-    assert asked.subject == "xpander task t-1 is paused"
+    assert asked.subject == SUBJECT
     assert asked.body.splitlines()[:5] == [
         "The run is paused: somebody has to log in to Sales\\_force.",
         "",

@@ -77,8 +77,10 @@ def test_a_pause_is_told_with_its_link_and_the_next_one_too(caplog: pytest.LogCa
         for one in (first, first, second):
             report(one)
         StatusReport(logging.getLogger("wait"), settings, asked=pause_of(second))(second)
-    where = "(https://console.example/agents/a-1)"
+    where = "The paused run in the console: https://console.example/agents/a-1"
     assert [record.getMessage() for record in caplog.records] == [
-        f"xpander task t-1 is paused: a person has to answer (Send?) {where}",
-        f"xpander task t-1 is paused: nobody is asked; it may go on by its own schedule {where}",
+        "xpander task t-1 is paused: a person has to answer (Send?)",
+        where,
+        "xpander task t-1 is paused: nobody is asked; it may go on by its own schedule",
+        where,
     ]
