@@ -24,15 +24,20 @@ from airflow_provider_xpander.api.settings import Settings
 
 T = TypeVar("T")
 
-MINUTE = 60.0
-HOUR = 3600.0
+MINUTE = 61.0
+HOUR = 3601.0
+"""Seconds of the windows: one more than the service's, because requests take more or less time to arrive."""
 
 WORK_SHARE = 0.2
 """Share of a limit that polls leave to stops, submits and answers, even while there are none."""
 POLL_SHARE = 0.1
 """Share of a limit that submits and answers leave to polls: a run whose end nobody notices is no use."""
+ANSWER_MARGIN = 0.05
+"""Share of a limit that submits never take, so that answers come before new runs."""
 STOP_SHARE = 0.02
 """Share of a limit that all others leave to stops."""
+SPARE_SHARE = 0.5
+"""Share of an hour's limit up to which there are looks that could wait: quick ones, and mere checks."""
 BURST_SHARE = 0.05
 """Share of an hour's polls that may be sent in one go; the rest is spread over the hour."""
 
@@ -108,6 +113,7 @@ class Governor:
         self.pressing = 0
         """Stops that wait for their turn: polls go behind them."""
         self._guessed = Window(HOUR, 0)
+        self._recent = Window(HOUR / 6, 0)
         self._rng = rng
         self._blocked_until = -math.inf
         self._strikes = 0.0
@@ -122,8 +128,8 @@ class Governor:
 
     def sent(self, priority: Priority, now: float) -> None:
         """Note that a request is sent now."""
-        self.minute.note(priority, now)
-        self.hour.note(priority, now)
+        for window in (self.minute, self._recent, self.hour):
+            window.note(priority, now)
         if priority >= Priority.POLL:
             self._refill(now)
             self._tokens = (self._tokens or 0.0) - 1
@@ -146,7 +152,7 @@ class Governor:
         :param priority: of the request.
         :param now: the present time.
         """
-        for window in (self.minute, self.hour, self._guessed):
+        for window in (self.minute, self._recent, self.hour, self._guessed):
             window.trim(now)
         delays = [self._blocked_until - now, self._told_delay(priority, now)]
         delays += [self._window_delay(window, priority, now) for window in (self.minute, self.hour)]
@@ -159,7 +165,11 @@ class Governor:
         if self._blocked_until > now or self._factor < 0.5:
             return False
         rate = self._refill(now)
-        return math.isinf(rate) or (self._tokens or 0.0) >= self._depth(rate) / 2
+        if math.isinf(rate):
+            return True
+        used = self._work_an_hour() + self.hour.polls
+        ample = not self.hour.limit or used < SPARE_SHARE * self.hour.limit
+        return ample and (self._tokens or 0.0) >= self._depth(rate) / 2
 
     def heard(self, outcome: Outcome, now: float, date: datetime) -> None:
         """
@@ -218,6 +228,10 @@ class Governor:
         guessed, own = self._guessed.counts, window.counts
         return sum(max(0, guessed[kind] - own[kind]) for kind in (Priority.SUBMIT, Priority.READ))
 
+    def _work_an_hour(self) -> int:
+        """Work of an hour, if it goes on as in the last hour or as in the last ten minutes."""
+        return max(self.hour.work + self._guessed_work(self.hour), 6 * self._recent.work)
+
     def _window_delay(self, window: Window, priority: Priority, now: float) -> float:
         limit = window.limit
         if not limit:
@@ -235,6 +249,8 @@ class Governor:
             )
         elif priority is not Priority.STOP:
             kept += max(0, int(limit * POLL_SHARE) - window.polls)
+            if priority is Priority.SUBMIT:
+                kept += int(limit * ANSWER_MARGIN)
         over = window.total + min(kept, limit - 1) - limit + 1
         if over <= 0:
             return 0.0
@@ -245,7 +261,8 @@ class Governor:
         rates = []
         for window in (self.hour, self.minute):
             if window.limit:
-                work = max(window.work + self._guessed_work(window), window.limit * WORK_SHARE)
+                known = self._work_an_hour() if window is self.hour else window.work
+                work = max(float(known), window.limit * WORK_SHARE)
                 share = max(window.limit * POLL_SHARE, window.limit * (1 - STOP_SHARE) - work)
                 rates.append(share * (1 - BURST_SHARE) / window.seconds)
         return min(rates, default=math.inf) * self._factor

@@ -238,8 +238,8 @@ class Plan:
             item = agent.ready.popleft()
             item.queued = False
             if isinstance(item, Agent):
-                if agent.listed and not agent.flying and (in_list := agent.in_list):
-                    return self._page_of(agent, in_list, now)
+                if agent.listed and not agent.flying and (agent.listing.is_walking or agent.in_list):
+                    return self._page_of(agent, now)
                 continue
             if item.gone or item.flying:
                 continue
@@ -255,19 +255,21 @@ class Plan:
             return Look(item, Priority.CHECK if listed else Priority.POLL)
         return None
 
-    def _page_of(self, agent: Agent, in_list: dict[str, Waiter], now: float) -> ReadPage:
+    def _page_of(self, agent: Agent, now: float) -> ReadPage:
         if not agent.listing.is_walking:
+            in_list = agent.in_list
             agent.began, agent.due = now, float("inf")
             agent.listing.begin(
                 {task_id: waiter.created for task_id, waiter in in_list.items()},
                 [waiter.created for waiter in in_list.values() if not waiter.sighted],
             )
+            oldest = min(
+                waiter.began - UNKNOWN_AGE if waiter.created is None else waiter.created
+                for waiter in in_list.values()
+            )
+            agent.from_date = oldest - CREATED_MARGIN
         agent.flying = True
-        oldest = min(
-            waiter.began - UNKNOWN_AGE if waiter.created is None else waiter.created
-            for waiter in in_list.values()
-        )
-        return ReadPage(agent, agent.listing.page, oldest - CREATED_MARGIN)
+        return ReadPage(agent, agent.listing.page, agent.from_date)
 
     def _next_round(self, agent: Agent, now: float) -> None:
         self._set_mode(agent, now)

@@ -70,6 +70,7 @@ class Agent:
     list_from: float = float("-inf")
     failures: int = 0
     began: float = float("-inf")
+    from_date: float = 0.0
     in_ring: bool = False
     queued: bool = False
     flying: bool = False
