@@ -16,7 +16,7 @@ from typing import Any
 from airflow_provider_xpander._compat import deferred_state
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.aclient import AsyncClient
-from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError
 from airflow_provider_xpander.api.exchange import exchange, may_repeat
 from airflow_provider_xpander.api.governor import Governor, governor_of, listening
 from airflow_provider_xpander.api.models import Task
@@ -148,7 +148,7 @@ class StopQueue:
         call = stop_task(task_id)
         governor = governor_of(client.settings)
         give_up_at: float | None = None
-        attempt = 0
+        attempt, refreshed = 0, False
         while True:
             attempt += 1
             governor.pressing += 1
@@ -160,9 +160,16 @@ class StopQueue:
             if give_up_at is None:
                 give_up_at = clock.CLOCK.steady() + BUDGET
             # From here the request is on its way; others need not wait for its answer.
+            used = client.settings
             try:
                 return await client.run(listening(exchange(call, ONCE), governor))
             except XpanderError as error:
+                if _may_be_old(error) and not refreshed:
+                    # The key may have been changed in the connection while the stop was queued.
+                    refreshed = True
+                    if client.settings is used:
+                        await client.refresh()
+                    continue
                 asked = getattr(error, "retry_after", None)
                 delay = _POLICY.delay(attempt, asked) if may_repeat(call.retry, error) else None
                 if delay is None or clock.CLOCK.steady() + delay > give_up_at:
@@ -176,6 +183,10 @@ class StopQueue:
                 break
             await asyncio.sleep(clock.CLOCK.real(delay))
         governor.sent(Priority.STOP, clock.CLOCK.steady())
+
+
+def _may_be_old(error: XpanderError) -> bool:
+    return isinstance(error, XpanderAuthError) and error.status_code == 401
 
 
 _queues: dict[tuple[asyncio.AbstractEventLoop, str], StopQueue] = {}

@@ -26,6 +26,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.triggers import stops as stops_module
 from airflow_provider_xpander.triggers import xpander as trigger_module
+from airflow_provider_xpander.triggers.shared_client import shared_client
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
@@ -379,6 +380,17 @@ async def test_a_stop_that_the_end_of_the_process_cuts_off_is_named(
     await killing
     assert f"xpander task {task_id} could not be stopped" in caplog.text
     assert "the triggerer ended first" in caplog.text
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_stop_takes_the_key_that_was_entered_meanwhile(service: Service) -> None:
+    service.connect(password="an-old-key")
+    task_id = start(service)
+    async with shared_client("xpander_default"):  # as long as a trigger waits, the client is the old one
+        service.connect()
+        await kill(task_id)
+        await drained()
+    assert service.stops(task_id) == 1
 
 
 # Many stops at once.
