@@ -5,6 +5,7 @@
 #   make test         lint, and all tests on both Airflow versions; AIRFLOW=3.3.2 for one of them
 #   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes.
 #                     AIRFLOW=2.11.2 for the oldest one, SOAK_ARGS="--runs 0 --mass 200" for a mass clear
+#   make bench        what waiting costs, beside peers and under a limit; some twenty-five minutes
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
 #   make lock         newer versions into requirements/*.txt
@@ -27,7 +28,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test soak lint test-wheel lock clean
+.PHONY: demo ui test soak bench lint test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -50,6 +51,9 @@ test-on-%: .venv/airflow-%/.ready
 
 soak: .venv/airflow-$(lastword $(AIRFLOW))/.ready
 	@$(<D)/bin/python -m dev.soak $(SOAK_ARGS)
+
+bench: .venv/bench/.ready
+	@.venv/bench/bin/python -m benchmarks.run $(BENCH_ARGS)
 
 lint: $(ENV)/.ready
 	$(ENV)/bin/ruff format --check
@@ -90,6 +94,13 @@ clean:
 $(UV): requirements/tools.txt
 	$(PYTHON) -m venv --clear .venv/tools
 	.venv/tools/bin/python -m pip install --quiet --requirement requirements/tools.txt
+	@touch $@
+
+.venv/bench/.ready: requirements/bench.txt pyproject.toml $(UV)
+	@echo "== making the environment of the benchmarks"
+	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
+	$(UV) pip install --quiet --python $(@D) --requirement requirements/bench.txt
+	$(UV) pip install --quiet --python $(@D) --editable .
 	@touch $@
 
 .venv/airflow-%/.ready: requirements/airflow-%.txt pyproject.toml $(UV)

@@ -117,6 +117,7 @@ class Governor:
         self._rng = rng
         self._blocked_until = -math.inf
         self._strikes = 0.0
+        self._slowed_at = -math.inf
         self._factor = 1.0
         self._tokens: float | None = None
         self._filled_at = -math.inf
@@ -193,9 +194,11 @@ class Governor:
         if now >= self._blocked_until:  # else it was under way with the one that was refused before
             self._strikes += 1
             self._refill(now)
-            self._factor = max(1 / 64, self._factor / 2)
-            if self._tokens is not None:
-                self._tokens /= 2
+            if now - self._slowed_at >= MINUTE:  # else it is the same jam
+                self._slowed_at = now
+                self._factor = max(1 / 64, self._factor / 2)
+                if self._tokens is not None:
+                    self._tokens /= 2
         wait = max(min(asked or 0.0, HOUR), min(BACKOFF_CAP, BACKOFF * 2.0 ** int(self._strikes - 1)))
         # Later than asked for, by chance: many processes were told the same.
         self._blocked_until = max(self._blocked_until, now + wait * (1 + 0.25 * self._rng()))

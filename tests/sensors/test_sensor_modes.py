@@ -139,3 +139,23 @@ def test_the_trigger_gets_the_interval_and_the_limit_of_the_sensor(service: Serv
 def test_each_poke_closes_its_connection(service: Service, server_connections: Any) -> None:
     run_through(sensor(service.start()), FakeTaskInstance().context())
     eventually(lambda: server_connections.all_closed, "all connections are closed")
+
+
+def test_a_worker_that_waits_anyway_pokes_a_young_run_more_often(service: Service) -> None:
+    def interval(age: float, **kwargs: Any) -> float:
+        made = XpanderTaskSensor(task_id="s", xpander_task_id="t-1", poke_interval=60, **kwargs)
+        return made._get_next_poke_interval(0.0, lambda: age, 1)
+
+    assert 4 <= interval(1.0) <= 6
+    assert 20 <= interval(100.0) <= 30
+    assert 48 <= interval(1000.0) <= 72
+    assert interval(1.0, mode="reschedule") == 60
+
+
+def test_a_deferred_sensor_joins_those_who_wait_for_the_same_agent(service: Service) -> None:
+    task_id = service.start("slow", "take 30")
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(task_id, deferrable=True).execute(FakeTaskInstance().context())
+    kwargs = deferred.value.trigger.serialize()[1]
+    assert kwargs["agent_id"] == "slow"
+    assert kwargs["created"] == pytest.approx(service.task(task_id).created, abs=1e-3)
