@@ -36,16 +36,21 @@ demo: $(ENV)/.ready
 ui: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.ui
 
-test: lint $(AIRFLOW:%=test-on-%)
+# The parts in the order of what they cost, so that what is wrong shows early. The tests in one process mostly wait,
+# so those of both versions run side by side; those on real processes need the machine for themselves.
+test: lint
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) $(AIRFLOW:%=test-in-process-on-%)
+	@$(MAKE) --no-print-directory --jobs=1 $(AIRFLOW:%=test-on-processes-on-%)
 	@echo "== tested on Airflow $(AIRFLOW)"
 	@$(if $(OLDEST_PYTHON),,echo "== NOT tested on Airflow $(OLDEST): it needs Python 3.11 or 3.12 on PATH")
 
-# The parts in the order of what they cost, so that what is wrong shows early.
-test-on-%: .venv/airflow-%/.ready
+test-in-process-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: unit tests"
 	.venv/airflow-$*/bin/python -m pytest tests --ignore=tests/dag_test --ignore=tests/e2e $(PYTEST_ARGS)
 	@echo "== Airflow $*: DAGs in one process"
 	.venv/airflow-$*/bin/python -m pytest tests/dag_test $(PYTEST_ARGS)
+
+test-on-processes-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: DAGs in real processes"
 	.venv/airflow-$*/bin/python -m pytest tests/e2e $(PYTEST_ARGS)
 
