@@ -28,6 +28,7 @@ async def test_many_triggers_poll_over_a_few_connections_and_close_them(
     service: Service, server_connections: OpenConnections
 ) -> None:
     service.configure({"run_seconds": 1.5})
+    service.connect(extra={"requests_per_minute": 0, "requests_per_hour": 0})
     triggers = [trigger(service.start(), agent_id=None, poll_interval=0.3) for _ in range(60)]
     payloads = await asyncio.gather(*map(fire, triggers))
     assert {payload["status"] for payload in payloads} == {"completed"}
