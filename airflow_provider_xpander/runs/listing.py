@@ -17,8 +17,8 @@ from typing import Any
 PAGE_SIZE = 50
 LAG = 10.0
 """Seconds by which a change may show later than others that happened after it."""
-CREATED_MARGIN = 600.0
-"""Seconds before the oldest run's creation from which on tasks are asked for."""
+CREATED_MARGIN = 5.0
+"""Seconds before the oldest run that is waited for was created, from which on tasks are asked for."""
 VERIFY_EVERY = 20
 """Every so many rounds the whole list is read although its order says that a part would do."""
 DECIDE_EVERY = 4

@@ -36,6 +36,8 @@ from airflow_provider_xpander.triggers.metrics import Metrics
 
 LATE = 5.0
 """Seconds behind its deadline at which a wait ends also if no last look was possible."""
+LISTED = ("id", "agent_id", "status", "created_at", "updated_at")
+"""What of a row of a list is of interest to a wait."""
 FRESH = 120.0
 """Seconds for which a run is young enough that its submit surely counts in the present hour."""
 
@@ -184,7 +186,8 @@ class Waits:
             self.plan.hurry([waiter], now)  # why, and whether still, only the task tells
         elif seen is None or seen.status is not status or status.is_terminal:
             with suppress(ValidationError):
-                self._news(waiter, Task.model_validate(row.item))
+                # Not the answer, which may be long: whoever resumes reads it.
+                self._news(waiter, Task.model_validate({key: row.item.get(key) for key in LISTED}))
 
     def _news(self, waiter: Waiter, task: Task) -> Again | None:
         tag: Tag = waiter.tag
