@@ -16,8 +16,11 @@ class Metrics(list[tuple[str, float, dict[str, str]]]):
     def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: dict[str, str] | None = None) -> None:
         self.append((stat, count, tags or {}))
 
-    def timing(self, stat: str, dt: timedelta, *, tags: dict[str, str] | None = None) -> None:
-        self.append((stat, dt.total_seconds(), tags or {}))
+    def gauge(self, stat: str, value: float, *args: Any, tags: dict[str, str] | None = None) -> None:
+        self.append((stat, value, tags or {}))
+
+    def timing(self, stat: str, dt: timedelta | float, *, tags: dict[str, str] | None = None) -> None:
+        self.append((stat, dt.total_seconds() if isinstance(dt, timedelta) else dt / 1000, tags or {}))
 
     def of(self, name: str) -> list[tuple[float, dict[str, str]]]:
         return [(value, tags) for its_name, value, tags in self if its_name == name]

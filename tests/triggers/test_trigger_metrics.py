@@ -59,3 +59,16 @@ async def test_a_wait_is_counted(service: Service, monkeypatch: pytest.MonkeyPat
     assert len(seen.timings) == 5
     assert all(0 <= late < 15_000 for late in seen.timings)
     assert seen.tags == {"xpander_default"}
+
+
+class Broken:
+    def __getattr__(self, name: str) -> Any:
+        raise OSError("no collector")
+
+
+async def test_a_wait_outlives_a_broken_collector(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Metrics, "_stats", Broken())
+    assert (await fire(XpanderTaskTrigger(service.start())))["status"] == "completed"
+    assert caplog.text.count("could not be sent: no collector") == 1
