@@ -49,7 +49,8 @@ def earlier_turns(ti: Any, task: Task) -> list[dict[str, Any]]:
     """Return the turns that this attempt has seen of a run before the one that the record shows."""
     turns = ti.xcom_pull(task_ids=ti.task_id, key=TURNS_KEY, map_indexes=ti.map_index) or []
     now = summarize_turn(task)["finished_at"]
-    return [turn for turn in turns if turn["finished_at"] != now]
+    # Where the service tells no end, nothing is left out: a turn too many ends the repair sooner.
+    return [turn for turn in turns if now is None or turn["finished_at"] != now]
 
 
 def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:

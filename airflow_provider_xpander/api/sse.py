@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import StreamEvent
 from airflow_provider_xpander.api.status import normalize_status
 
@@ -61,7 +62,9 @@ def _from_envelope(content: Mapping[str, Any], name: str | None) -> StreamEvent 
 
 def _from_bare_task(content: Mapping[str, Any]) -> StreamEvent | None:
     if not content.get("id") or "status" not in content:
-        log.warning("Ignored a stream event of unknown shape with the keys %s", sorted(content)[:10])
+        log.warning(
+            "Ignored a stream event of unknown shape with the keys %s", printable(", ".join(content), 200)
+        )
         return None
     status = normalize_status(content["status"], finished=content.get("finished_at") is not None)
     kind = FINISHED if status.is_terminal else "task_updated"

@@ -15,10 +15,11 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
+from airflow_provider_xpander.runs.consequence import PASSING
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.pausing import OPTIONS, Answer, answer_of, pause_of, question_about
+from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.watch import Again, Watch
-from airflow_provider_xpander.xcom import publish_summary
 
 
 class XpanderAskingOperator(XpanderInvokeOperator):
@@ -48,7 +49,14 @@ class XpanderAskingOperator(XpanderInvokeOperator):
             if answer.stop:
                 return self._stop_as_answered(context, custody, watch, answer)
             self.log.info("%s has answered to keep waiting", answer.by or "Somebody")
-            task = hook.look(xpander_task_id)
+            try:
+                task = hook.look(xpander_task_id)
+            except PASSING as error:
+                self.log.warning("%s The wait goes on.", error)
+                self._defer(
+                    self._trigger(Task(id=xpander_task_id), agent_id, deadline, newer_than, watch.asked)
+                )
+            self.log.info("While deferred: xpander task %s %s", task.id, recap(task))
             over = watch.after_task(task, time.time())
             if isinstance(over, Again):
                 self._defer(self._trigger(task, agent_id, deadline, newer_than, watch.asked))
@@ -62,11 +70,12 @@ class XpanderAskingOperator(XpanderInvokeOperator):
         agent_id, asked = custody.held.target_id, pause_of(task)
         wait = self._trigger(task, agent_id, deadline, watch.newer_than, asked)
         link = task_link(custody.hook.settings, task_id=task.id, agent_id=agent_id)
+        # Also where the question seems not to have been taken: it may be there, and be answered.
+        more = {"xpander_task_id": task.id, "agent_id": agent_id, "asked": asked}
         if not self._ask(context, task, link):
-            return self._defer(wait)
+            return self._defer(wait, "execute_answered", **more)
         from airflow_provider_xpander.triggers.asking import XpanderAskingTrigger
 
-        more = {"xpander_task_id": task.id, "agent_id": agent_id, "asked": asked}
         wait = XpanderAskingTrigger(str(context["ti"].id), **wait.serialize()[1])
         return self._defer(wait, "execute_answered", **more)
 
@@ -93,6 +102,6 @@ class XpanderAskingOperator(XpanderInvokeOperator):
             if last.status is TaskStatus.COMPLETED:
                 return self._finish(context, last)
             self._observe(context, last)
-        publish_summary(context["ti"], last)
+        self._publish_summary(context, last)
         said = f"xpander task {watch.task_id} was stopped by {by}, who was asked in Airflow"
         raise AirflowSkipException(said) if self.on_stopped == "skip" else AirflowFailException(said)

@@ -17,7 +17,7 @@ from airflow_provider_xpander.runs.outcome import account, paused, timed_out
 from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, End, Over, Watch
-from airflow_provider_xpander.xcom import publish, publish_summary
+from airflow_provider_xpander.xcom import earlier_turns, publish, publish_summary
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
@@ -41,7 +41,7 @@ class XpanderConcludingOperator(XpanderObservedOperator):
             )
         if over.end is End.PAUSED:
             self._report(over.task)
-            publish_summary(context["ti"], over.task)
+            self._publish_summary(context, over.task)
             if over.task.status is not TaskStatus.PAUSED:
                 self.log.info("The run has gone on meanwhile")
                 agent_id = custody.held.target_id
@@ -68,10 +68,14 @@ class XpanderConcludingOperator(XpanderObservedOperator):
         if seen is not None:
             self._seen = seen
             self.log.info("xpander task %s %s", seen.id, recap(seen))
-            publish_summary(context["ti"], seen)
+            self._publish_summary(context, seen)
             if watch.has_ended(seen):
                 self._observe(context, seen)
         raise timed_out(watch.task_id, seen.status.value if seen else None, self.timeout, stopped)
+
+    def _publish_summary(self, context: Context, task: Task) -> None:
+        ti = context["ti"]
+        publish_summary(ti, task, earlier_turns(ti, task) if self.on_invalid == "repair" else ())
 
     def _finish(
         self, context: Context, task: Task, custody: Custody | None = None, deadline: float | None = None

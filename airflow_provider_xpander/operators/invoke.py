@@ -27,6 +27,7 @@ from airflow_provider_xpander.operators.links import LINK_KEY
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.operators.streaming import Streaming
+from airflow_provider_xpander.runs.consequence import PASSING
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.links import task_link
@@ -119,7 +120,11 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
                         f"xpander task {task_id} has ended, but its answer could not be fetched"
                     )
             elif found.end is End.PAUSED:
-                task = hook.look(task_id)
+                try:
+                    task = hook.look(task_id)
+                except PASSING as error:
+                    self.log.warning("%s The wait goes on.", error)
+                    self._defer(self._trigger(Task(id=task_id), found.agent_id, deadline, newer_than))
                 over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
             if over.task is not None:
                 self.log.info("While deferred: xpander task %s %s", task_id, recap(over.task))

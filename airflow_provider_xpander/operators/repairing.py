@@ -11,6 +11,7 @@ from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, Xpa
 from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, Task
 from airflow_provider_xpander.operators.asking import XpanderAskingOperator
 from airflow_provider_xpander.operators.custody import Custody
+from airflow_provider_xpander.operators.stopping import Held
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid, summarize_turn
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_title
 from airflow_provider_xpander.runs.lookup import LAG, find_by_id
@@ -45,6 +46,7 @@ class RepairTurn:
     :param identity: whose run it is.
     :param number: which repair turn of the run it is, from 1.
     :param retried: whether an earlier attempt may have started it.
+    :param held: tells whether a kill has come.
     """
 
     hook: XpanderHook
@@ -54,6 +56,7 @@ class RepairTurn:
     identity: Identity
     number: int
     retried: bool
+    held: Held
 
     def obtain(self, invalid: Task, error: XpanderAnswerInvalid) -> Task:
         """
@@ -73,6 +76,8 @@ class RepairTurn:
             )
         # Never two turns at once (contract C4). A read may lag behind what an earlier attempt has started.
         found = self._find(invalid, ended, lag=LAG if self.retried else LAG[:1])
+        if found is None and self.held.killed:
+            raise error.but("It was not repaired, because the task was killed.")
         if found is None:
             self.log.info("Asking for a repaired answer in the same thread (repair turn %d)", self.number)
             try:
@@ -150,6 +155,7 @@ class XpanderRepairingOperator(XpanderAskingOperator):
             identity=identity,
             number=turns + 1,
             retried=ti.try_number > identity.first_try,
+            held=custody.held,
         )
         turn = self._start_turn(custody, repair, task, error)
         with custody.while_going_on(turn.id):
@@ -175,5 +181,7 @@ class XpanderRepairingOperator(XpanderAskingOperator):
         # A wait of its own: what the log told of the turn before is not what this one begins with.
         self._report = StatusReport(self.log, custody.hook.settings)
         if held.killed:
+            # That the turn before was stopped, which had ended, settles nothing.
+            held.settled = False
             self.on_kill()
         return turn

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 TICK = 0.5
 """Seconds between two looks at the clock while no event comes."""
+CHATTER = 5
+"""Poll intervals after which the run is looked at although events come: they may be anybody's."""
+TOLD = 1000
+"""Events about the status and progress of the run that are taken from the stream; looks tell the rest."""
 SETTLING = 2.0
 """Seconds to the second look at a run whose end the stream has told and Get Task does not show yet."""
 
@@ -53,6 +57,7 @@ class Streaming:
     _first: StreamEvent | None = field(default=None, init=False)
     _task_id: str | None = field(default=None, init=False)
     _narrator: Narrator | None = field(default=None, init=False)
+    _told: int = field(default=0, init=False)
 
     def submit(self, target: Target, request: InvokeRequest) -> Task:
         """
@@ -120,13 +125,14 @@ class Streaming:
     def _read(self, watch: Watch, events: Events) -> Again | Over | None:
         """Read to the end of the run, or return None where the stream tells no more."""
         next_look = time.time() + watch.poll_interval
+        latest = time.time() + CHATTER * watch.poll_interval
         for event in chain([self._first], events):
             now = time.time()
             if self.held.killed:
                 return None
             if event is not None:
                 self._tell(event)
-                next_look = max(next_look, now + watch.poll_interval)
+                next_look = min(max(next_look, now + watch.poll_interval), latest)
             late = watch.deadline is not None and now >= watch.deadline
             if event is not None and self._is_end(event):
                 return self._settle(watch)
@@ -137,6 +143,7 @@ class Streaming:
                 quiet = max(verdict.seconds, watch.poll_interval)
                 self.report.waiting(quiet)
                 next_look = time.time() + quiet
+                latest = time.time() + CHATTER * quiet
         self._end_text()
         self.log.info("The stream has ended before its run; going on by looking at it")
         return None
@@ -158,7 +165,9 @@ class Streaming:
             self._say(self._narrator.feed(event))
         task = event.task() if self._is_own(event) and event.type.startswith("task_") else None
         if task is not None and task.raw_status is not None and not task.status.is_terminal:
-            self.report(task)  # an end is reported as Get Task shows it
+            self._told += 1
+            if self._told <= TOLD:
+                self.report(task)  # an end is reported as Get Task shows it
 
     def _end_text(self) -> None:
         self._say(self._narrator.close() if self._narrator else [])

@@ -83,4 +83,7 @@ def recap(task: Task) -> str:
 
 
 def _clock(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except OverflowError:  # at either end of the calendar
+        return when.isoformat()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from pydantic import BaseModel
 
@@ -20,6 +20,7 @@ from airflow_provider_xpander._compat import (
     PokeReturnValue,
     default_deferrable,
 )
+from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.settings import Settings
@@ -45,9 +46,12 @@ from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
-from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End
+from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch
 from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import publish, publish_summary
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 
 class XpanderTaskSensor(BaseSensorOperator):
@@ -115,6 +119,7 @@ class XpanderTaskSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once and defer, or poke as any sensor."""
+        check_result_path(self.result_path)
         if not self.deferrable:
             return super().execute(context)
         with self._forgiving():
@@ -150,12 +155,12 @@ class XpanderTaskSensor(BaseSensorOperator):
             return seconds
         return jittered(look_interval(run_duration(), seconds))
 
-    def execute_complete(self, context: Context, event: Any) -> Any:
+    def execute_complete(self, context: Context, event: Any, deadline: float | None = None) -> Any:
         """Take up the task again when the trigger has fired."""
         with self._forgiving():
-            return self._take_up(context, read_event(event))
+            return self._take_up(context, read_event(event), deadline)
 
-    def _take_up(self, context: Context, found: WaitEvent) -> Any:
+    def _take_up(self, context: Context, found: WaitEvent, deadline: float | None) -> Any:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         task_id = found.xpander_task_id
@@ -168,14 +173,27 @@ class XpanderTaskSensor(BaseSensorOperator):
             raise AirflowFailException(f"The wait for xpander task {task_id} failed: {found.message}")
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             if found.end is End.PAUSED:
-                task = hook.look(task_id)
-                if not task.status.is_terminal:
+                task = self._looked = hook.look(task_id)
+                if task.status is TaskStatus.PAUSED:
                     publish_summary(context["ti"], task)
                     raise paused(task)
+                if not task.status.is_terminal:
+                    self.log.info("The run has gone on meanwhile")
+                    self._defer(deadline)
             else:
-                task = hook.wait_for_task(task_id, RESUME_PATIENCE, RESUME_INTERVAL)
+                task = self._fetch(hook, task_id)
+            self._link(context, hook.settings, task)
             self.log.info("While deferred: xpander task %s %s", task_id, recap(task))
             return self._answer(context, hook.settings, task)
+
+    def _fetch(self, hook: XpanderHook, task_id: str) -> Task:
+        """Read a run that has ended, over an outage too; a retry can do it later."""
+        over = hook.follow(Watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE))
+        if over.end is not End.FINISHED or over.task is None:
+            raise over.error or XpanderError(
+                f"xpander task {task_id} has ended, but its answer could not be fetched"
+            )
+        return over.task
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -193,22 +211,25 @@ class XpanderTaskSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _defer(self) -> Any:
+    def _defer(self, deadline: float | None = None) -> NoReturn:
+        """Wait in the triggerer, up to the deadline of the deferral before, or for the sensor's time-out."""
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         task = self._looked
-        return self.defer(
+        deadline = time.time() + self.timeout if deadline is None else deadline
+        self.defer(
             trigger=XpanderTaskTrigger(
                 xpander_task_id=self.xpander_task_id,
                 agent_id=task.agent_id if task else None,
                 xpander_conn_id=self.xpander_conn_id,
                 poll_interval=self.poke_interval,
-                deadline=time.time() + self.timeout,
+                deadline=deadline,
                 on_paused=self.on_paused,
                 created=task.created_at.timestamp() if task and task.created_at else None,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + BACKSTOP),
+            kwargs={"deadline": deadline},
+            timeout=timedelta(seconds=max(1.0, deadline - time.time() + BACKSTOP)),
         )
 
     def _link(self, context: Context, settings: Settings, task: Task) -> None:

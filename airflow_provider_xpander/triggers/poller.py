@@ -66,6 +66,7 @@ async def wait_for(
     finally:
         poller.waits.forget(waiter)
         if not poller.waits.plan.waiting:
+            poller.retire()
             await asyncio.shield(poller.close())
 
 
@@ -92,10 +93,13 @@ class Poller:
             self._running = asyncio.create_task(self._run(), context=contextvars.Context())
         self._woken.set()
 
-    async def close(self) -> None:
-        """End the poller, its requests and its use of the client."""
+    def retire(self) -> None:
+        """Take in no more waits: whoever comes from now on gets another poller."""
         for key in [key for key, poller in _pollers.items() if poller is self]:
             del _pollers[key]
+
+    async def close(self) -> None:
+        """End the poller, its requests and its use of the client."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -116,6 +120,7 @@ class Poller:
                         async with asyncio.timeout(min(max(pause, 0.0), LONGEST_NAP)):
                             await self._woken.wait()
         except Exception as error:  # whatever it is, nobody may wait for ever
+            self.retire()
             self.waits.fail(error)
         finally:
             self.waits.shut()

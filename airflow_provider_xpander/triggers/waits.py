@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import heapq
 import itertools
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from airflow_provider_xpander.runs.plan import Plan
 from airflow_provider_xpander.runs.waiting import Action, Look, ReadPage, Waiter
 from airflow_provider_xpander.runs.watch import Again, End, Over, Watch
 from airflow_provider_xpander.triggers.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 LATE = 5.0
 """Seconds behind its deadline at which a wait ends also if no last look was possible."""
@@ -192,7 +195,10 @@ class Waits:
     def _news(self, waiter: Waiter, task: Task) -> Again | None:
         tag: Tag = waiter.tag
         tag.trouble = None
-        tag.context.run(tag.report, task, self._settings)
+        try:
+            tag.context.run(tag.report, task, self._settings)
+        except Exception as error:  # what is only told may not end this wait, nor all others
+            log.warning("What is new about xpander task %s could not be told: %s", task.id, error)
         verdict = waiter.watch.after_task(task, self.now())
         if isinstance(verdict, Again):
             return verdict

@@ -17,6 +17,7 @@ from airflow_side import POLL, FakeTaskInstance, Service, eventually
 from attempts import Lines, lines, slept
 
 from airflow_provider_xpander._compat import HAS_HUMAN_IN_THE_LOOP
+from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.operators import asking as asking_module
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.pausing import KEEP_WAITING, STOP
@@ -103,6 +104,24 @@ def test_to_keep_waiting_defers_again_and_asks_no_more_about_this_pause(
     assert service.stops(ti.xcom["xpander_task_id"]) == 0
 
 
+@pytest.mark.usefixtures("slept", "quick_repeats")
+def test_to_keep_waiting_is_done_though_the_service_is_away(
+    service: Service, asked: list[dict[str, Any]], lines: Lines
+) -> None:
+    """There is no retry left: to fail would be to stop the run that somebody wants."""
+    ti = AskingTaskInstance()
+    first = until_asked(service, ti, timeout=600)
+    service.add_fault(Fault.html(503, method="GET", times=None))
+    with pytest.raises(TaskDeferred) as again:
+        resume(first, ti, answered(KEEP_WAITING))
+    assert (again.value.trigger.asked, again.value.trigger.deadline) == (
+        first.trigger.asked,
+        first.trigger.deadline,
+    )
+    assert service.stops(ti.xcom["xpander_task_id"]) == 0
+    assert "The wait goes on." in lines.at("warning")
+
+
 @pytest.mark.usefixtures("slept")
 @pytest.mark.parametrize(
     ("on_stopped", "ending"), [("fail", AirflowFailException), ("skip", AirflowSkipException)]
@@ -160,7 +179,7 @@ def test_a_question_that_airflow_does_not_take_is_no_reason_to_lose_the_run(
     deferred = until_asked(service, ti)
     assert type(deferred.trigger) is XpanderTaskTrigger
     assert deferred.trigger.asked
-    assert deferred.method_name == "execute_complete"
+    assert deferred.method_name == "execute_answered"  # the question may be there all the same
     assert "Nobody could be asked about the pause, so the wait goes on: API_SERVER_ERROR" in lines.at(
         "warning"
     )

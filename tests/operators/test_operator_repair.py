@@ -17,9 +17,12 @@ from airflow_provider_xpander.api import client as client_module
 from airflow_provider_xpander.api.errors import (
     XpanderAmbiguousSubmitError,
     XpanderError,
+    XpanderTaskStopped,
     XpanderTaskTimeout,
 )
 from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.operators.repairing import RepairTurn
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import read_mark
 from airflow_provider_xpander.runs.lookup import LAG
@@ -294,6 +297,9 @@ def test_a_repair_turn_is_late_by_the_deadline_of_the_run(service: Service) -> N
     with pytest.raises(XpanderTaskTimeout):
         go(task, ti)
     assert service.stops(ti.xcom["xpander_task_id"]) == 1
+    summary = ti.xcom["xpander_task"]
+    assert len(summary["turns"]) == 2
+    assert summary["tokens"]["total_tokens"] >= summary["turns"][0]["tokens"]["total_tokens"] > 0
 
 
 def _slow_repair(service: Service) -> None:
@@ -324,6 +330,34 @@ def test_a_kill_stops_the_repair_turn(action: str, service: Service, lines: Line
     ):
         go(task, ti)
     assert service.stops(ti.xcom["xpander_task_id"]) == (1 if action == "stop" else 0)
+
+
+@pytest.mark.parametrize("moment", ["before", "in"])
+def test_a_kill_that_the_code_outlives_leaves_no_repair_turn(
+    moment: str, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow 3 lets the code go on after on_kill, for up to five seconds."""
+    ti, task = attempt(1), sloppy("slow repair")
+    obtain, invoke = RepairTurn.obtain, XpanderHook.invoke_async
+
+    def killed_before(turn: RepairTurn, invalid: Any, error: Any) -> Any:
+        task.on_kill()
+        return obtain(turn, invalid, error)
+
+    def killed_in(hook: XpanderHook, target: Any, request: Any) -> Any:
+        if request.id is not None:
+            task.on_kill()
+        return invoke(hook, target, request)
+
+    if moment == "before":
+        monkeypatch.setattr(RepairTurn, "obtain", killed_before)
+    else:
+        monkeypatch.setattr(XpanderHook, "invoke_async", killed_in)
+    _slow_repair(service)
+    with pytest.raises((AirflowFailException, XpanderTaskStopped)):
+        go(task, ti)
+    assert len(service.runs()) == (1 if moment == "before" else 2)
+    assert service.status(ti.xcom["xpander_task_id"]) != "executing"
 
 
 def test_a_repair_turn_that_fails_is_a_run_that_failed(service: Service, lines: Lines) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from airflow.providers.common.compat.sdk import (
     AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    TaskDeferred,
 )
 from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, run_through
 
-from airflow_provider_xpander.emulator import RESTRICTED_API_KEY
+from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.emulator import RESTRICTED_API_KEY, Fault
 from airflow_provider_xpander.runs import watch as watch_module
+from airflow_provider_xpander.sensors import xpander as sensor_module
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
 
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
@@ -35,6 +39,33 @@ ENDINGS = pytest.mark.parametrize(
     ],
 )
 WHEN = pytest.mark.parametrize("ended", [False, True], ids=["later", "at the first look"])
+
+
+def event(task_id: str, end: str, status: str) -> dict[str, Any]:
+    return {"xpander_task_id": task_id, "agent_id": None, "end": end, "status": status, "message": None}
+
+
+def test_a_run_that_goes_on_when_its_pause_is_taken_up_is_waited_for(service: Service) -> None:
+    service.configure({"run_seconds": 60})
+    task_id, deadline = service.start("slow", "take 60"), time.time() + 600
+    deferred = sensor(task_id, deferrable=True, on_paused="fail")
+    with pytest.raises(TaskDeferred) as again:
+        deferred.execute_complete(FakeTaskInstance().context(), event(task_id, "paused", "paused"), deadline)
+    assert again.value.trigger.deadline == deadline
+
+
+@pytest.mark.usefixtures("quick_repeats")
+def test_an_answer_that_cannot_be_fetched_for_long_is_left_to_a_retry(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor_module, "RESUME_PATIENCE", 0.5)
+    monkeypatch.setattr(sensor_module, "RESUME_INTERVAL", 0.1)
+    task_id = service.start()
+    service.add_fault(Fault.html(503, method="GET", times=None))
+    with pytest.raises(XpanderError, match="its answer could not be fetched"):
+        sensor(task_id, deferrable=True).execute_complete(
+            FakeTaskInstance().context(), event(task_id, "finished", "completed")
+        )
 
 
 @WAYS

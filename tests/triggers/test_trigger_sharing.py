@@ -12,6 +12,7 @@ from airflow_side import LIMIT, POLL, OpenConnections, Service, eventually, fire
 from slow_secrets import SlowSecrets
 
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
+from airflow_provider_xpander.triggers.waits import Waits
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
@@ -36,6 +37,24 @@ async def test_many_triggers_poll_over_a_few_connections_and_close_them(
     assert server_connections.count <= 8
     assert await all_closed(server_connections)
     gc.collect()  # a client that was forgotten open would be a ResourceWarning, which is an error here
+
+
+async def test_a_trigger_that_begins_as_the_last_one_ends_is_served(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poller is about to close then, and must not take it in."""
+    first, second = trigger(service.start()), trigger(service.start())
+    begun: list[asyncio.Task[dict[str, Any]]] = []
+    finish = Waits._finish
+
+    def finish_and_begin(waits: Waits, waiter: Any, over: Any) -> None:
+        finish(waits, waiter, over)
+        if not begun:
+            begun.append(asyncio.create_task(fire(second)))
+
+    monkeypatch.setattr(Waits, "_finish", finish_and_begin)
+    assert (await fire(first))["end"] == "finished"
+    assert (await asyncio.wait_for(begun[0], LIMIT))["end"] == "finished"
 
 
 async def test_the_connection_is_read_once_for_all(
