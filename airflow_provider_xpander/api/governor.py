@@ -24,9 +24,9 @@ from airflow_provider_xpander.api.settings import Settings
 
 T = TypeVar("T")
 
-MINUTE = 61.0
-HOUR = 3601.0
-"""Seconds of the windows: one more than the service's, because requests take more or less time to arrive."""
+MINUTE = 63.0
+HOUR = 3603.0
+"""Seconds of the windows: a little more than the service's, because some requests take longer to arrive."""
 
 WORK_SHARE = 0.2
 """Share of a limit that polls leave to stops, submits and answers, even while there are none."""
