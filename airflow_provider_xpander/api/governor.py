@@ -24,16 +24,18 @@ from airflow_provider_xpander.api.settings import Settings
 
 T = TypeVar("T")
 
-MINUTE = 61.0
-HOUR = 3601.0
-"""Seconds of the windows: one more than the service's, because requests take more or less time to arrive."""
+MINUTE = 63.0
+HOUR = 3603.0
+"""Seconds of the windows: a little more than the service's, because some requests take longer to arrive."""
 
 WORK_SHARE = 0.2
 """Share of a limit that polls leave to stops, submits and answers, even while there are none."""
 POLL_SHARE = 0.1
 """Share of a limit that submits and answers leave to polls: a run whose end nobody notices is no use."""
-ANSWER_MARGIN = 0.05
+ANSWER_MARGIN = 0.02
 """Share of a limit that submits never take, so that answers come before new runs."""
+SLACK_SHARE = 0.05
+"""Share of a limit that polls do not count on, for work that comes unevenly."""
 STOP_SHARE = 0.02
 """Share of a limit that all others leave to stops."""
 SPARE_SHARE = 0.5
@@ -266,7 +268,7 @@ class Governor:
             if window.limit:
                 known = self._work_an_hour() if window is self.hour else window.work
                 work = max(float(known), window.limit * WORK_SHARE)
-                share = max(window.limit * POLL_SHARE, window.limit * (1 - STOP_SHARE) - work)
+                share = max(window.limit * POLL_SHARE, window.limit * (1 - SLACK_SHARE) - work)
                 rates.append(share * (1 - BURST_SHARE) / window.seconds)
         return min(rates, default=math.inf) * self._factor
 
