@@ -35,6 +35,8 @@ from airflow_provider_xpander.api.sse import parse_event
 T = TypeVar("T")
 Events: TypeAlias = Generator[StreamEvent, None, None]
 _NOT_SENT = (rex.ConnectTimeout, rex.ProxyError, rex.InvalidURL, rex.InvalidSchema)
+IGNORED = 20
+"""Events of one stream that carry nothing and are looked into; more of them are passed over in silence."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -189,14 +191,16 @@ def _whole(response: requests.Response) -> Reply | NoReply:
 
 def _events(call: Call[Any], response: requests.Response) -> Events:
     """Read the events of an open stream."""
-    begun = False
+    begun, ignored = False, 0
     problem = "the stream ended without an event"
     try:
         for event in sseclient.SSEClient(_chunks(response)).events():
-            parsed = parse_event(event.data, event.event)
+            parsed = parse_event(event.data, event.event, quiet=ignored >= IGNORED)
             if parsed is not None:
                 begun = True
                 yield parsed
+            else:
+                ignored += 1
     except (rex.RequestException, uex.HTTPError, UnicodeDecodeError) as error:
         problem = f"the stream broke ({_reason(error)})"
         if begun:

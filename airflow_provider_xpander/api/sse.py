@@ -20,12 +20,13 @@ _LEGACY = {"task_started": "task_created", "content_chunk": "chunk", "task_compl
 _ENVELOPE = {"type", "event", "task_id", "organization_id", "time", "identity", "data"}
 
 
-def parse_event(data: str, name: str | None = None) -> StreamEvent | None:
+def parse_event(data: str, name: str | None = None, *, quiet: bool = False) -> StreamEvent | None:
     """
     Read one Server-Sent Event.
 
     :param data: the event's data: JSON in all documented variants.
     :param name: the event's ``event:`` field, if the server sent one.
+    :param quiet: whether nothing is logged of what is ignored.
     :return: None for what carries nothing: empty data, ``[DONE]``, and what is not a JSON object (logged).
     """
     text = data.strip()
@@ -34,19 +35,19 @@ def parse_event(data: str, name: str | None = None) -> StreamEvent | None:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        log.warning("Ignored a stream event that is not JSON (%d characters)", len(text))
+        _ignored(quiet, "that is not JSON (%d characters)", len(text))
         return None
     if not isinstance(content, Mapping):
-        log.warning("Ignored a stream event that is not a JSON object")
+        _ignored(quiet, "that is not a JSON object")
         return None
-    return _from_envelope(content, name)
+    return _from_envelope(content, name, quiet)
 
 
-def _from_envelope(content: Mapping[str, Any], name: str | None) -> StreamEvent | None:
+def _from_envelope(content: Mapping[str, Any], name: str | None, quiet: bool) -> StreamEvent | None:
     sse_name = name if name and name != "message" else None
     label = content.get("type") or content.get("event") or sse_name
     if not isinstance(label, str):
-        return _from_bare_task(content)
+        return _from_bare_task(content, quiet)
     kind = snake_case(label)
     kind = _LEGACY.get(kind, kind)
     if "data" in content:
@@ -60,15 +61,18 @@ def _from_envelope(content: Mapping[str, Any], name: str | None) -> StreamEvent 
     return StreamEvent(kind, str(task_id) if task_id else None, data, content)
 
 
-def _from_bare_task(content: Mapping[str, Any]) -> StreamEvent | None:
+def _from_bare_task(content: Mapping[str, Any], quiet: bool) -> StreamEvent | None:
     if not content.get("id") or "status" not in content:
-        log.warning(
-            "Ignored a stream event of unknown shape with the keys %s", printable(", ".join(content), 200)
-        )
+        _ignored(quiet, "of unknown shape with the keys %s", printable(", ".join(content), 200))
         return None
     status = normalize_status(content["status"], finished=content.get("finished_at") is not None)
     kind = FINISHED if status.is_terminal else "task_updated"
     return StreamEvent(kind, str(content["id"]), content, content)
+
+
+def _ignored(quiet: bool, why: str, *args: object) -> None:
+    if not quiet:
+        log.warning(f"Ignored a stream event {why}", *args)  # noqa: G004 - the text is ours
 
 
 def snake_case(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -62,6 +63,9 @@ class XpanderConcludingOperator(XpanderObservedOperator):
             stopped = last is not None
             seen = last or seen
         custody.held.settled = True
+        if seen is None:
+            with suppress(XpanderError):
+                seen = custody.hook.get_task(watch.task_id)
         if seen is not None and watch.has_ended(seen) and seen.status is TaskStatus.COMPLETED:
             self.log.info("xpander task %s completed just before it was to be stopped", seen.id)
             return self._finish(context, seen)

@@ -75,6 +75,8 @@ class Streaming:
         try:
             for event in self._events:
                 task = None if event is None else _first_of(event)
+                if event is not None and event.type == "error":
+                    problem = f"the stream told an error: {printable(event.data, 300)}"
                 if event is not None and task is not None:
                     self._first, self._task_id = event, task.id
                     self._narrator = Narrator(task.id, self.mask)

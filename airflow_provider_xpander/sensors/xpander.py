@@ -120,6 +120,10 @@ class XpanderTaskSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Look once and defer, or poke as any sensor."""
         check_result_path(self.result_path)
+        if self.result_path is not None:
+            from airflow_provider_xpander.storage import check_place
+
+            check_place(self.result_path)
         if not self.deferrable:
             return super().execute(context)
         with self._forgiving():
@@ -143,6 +147,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                 publish_summary(context["ti"], task)
                 raise paused(task)
             if not task.status.is_terminal:
+                self._report(hook.settings).waiting(self.poke_interval)
                 return False
             return PokeReturnValue(is_done=True, xcom_value=self._answer(context, hook.settings, task))
 

@@ -105,6 +105,18 @@ def test_a_stream_that_fails_costs_neither_a_run_nor_the_answer(
     assert run.runs(emulator) == 1
 
 
+@pytest.mark.parametrize("envelope", ["event", "camel", "bare", "legacy"])
+def test_every_envelope_is_read(
+    envelope: str, client: AirflowClient, emulator: EmulatorServer, stream_settings: Any
+) -> None:
+    stream_settings({"stream_envelope": envelope})
+    run = Streamed(client, "e2e_stream_in_worker")
+    assert run.state == "success"
+    assert "| Restore it, then run them again." in run.told()
+    assert run.answer().endswith("Restore it, then run them again.")
+    assert run.runs(emulator) == 1
+
+
 def test_after_a_drop_the_wait_is_deferred(
     client: AirflowClient, emulator: EmulatorServer, stream_settings: Any
 ) -> None:
