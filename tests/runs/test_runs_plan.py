@@ -279,7 +279,7 @@ def test_a_list_that_is_full_of_others_is_not_read() -> None:
     for index in range(5):
         simulation.start(Run(f"run-{index}", "a", simulation.now - 1, simulation.now + 3000))
     for index in range(2000):
-        simulation.runs[f"x-{index}"] = Run(f"x-{index}", "a", simulation.now - 300, simulation.now - 200)
+        simulation.runs[f"x-{index}"] = Run(f"x-{index}", "a", simulation.now - 1, simulation.now)
     simulation.play(550)
     assert simulation.pages <= 6
     assert simulation.looks.count("run-0") > 10
