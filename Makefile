@@ -39,7 +39,7 @@ ui: $(ENV)/.ready
 # The parts in the order of what they cost, so that what is wrong shows early. The tests in one process mostly wait,
 # so those of both versions run side by side; those on real processes need the machine for themselves.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=line) $(AIRFLOW:%=test-in-process-on-%)
+	@$(MAKE) --no-print-directory --jobs=2 $(AIRFLOW:%=test-in-process-on-%)
 	@$(MAKE) --no-print-directory --jobs=1 $(AIRFLOW:%=test-on-processes-on-%)
 	@echo "== tested on Airflow $(AIRFLOW)"
 	@$(if $(OLDEST_PYTHON),,echo "== NOT tested on Airflow $(OLDEST): it needs Python 3.11 or 3.12 on PATH")
