@@ -18,8 +18,10 @@ from airflow_provider_xpander.runs.waiting import Action, Agent, Look, ReadPage,
 
 LIST_AGAIN = 600.0
 """Seconds without the list after it was no use."""
-LIST_FAILURES = 2
-"""Failures in a row after which a list is no use."""
+LIST_RETRY = 120.0
+"""Seconds without the list after it has failed while other requests have not."""
+LIST_FAILURES = 4
+"""Failures in a row for that: to look at each of thousands of runs is the greater evil."""
 OUTAGE_FROM = 3
 """Failures in a row, of whatever kind, after which only one request at a time tries whether it is over."""
 OUTAGE_STEP = 2.0
@@ -170,7 +172,7 @@ class Plan:
         self.failures, self._quiet_until = 0, float("-inf")
         agent = self._agents.get(action.waiter.agent_id) if isinstance(action, Look) else None
         if agent is not None and agent.failures >= LIST_FAILURES:
-            self._give_list_up(agent, now)
+            self._give_list_up(agent, now, LIST_RETRY)
 
     def failed(self, interval: float, now: float) -> bool:
         """
@@ -228,7 +230,8 @@ class Plan:
         if useless:
             self._give_list_up(agent, now)
             return
-        self._next_round(agent, now)
+        interval = min((waiter.watch.poll_interval for waiter in agent.waiters), default=0.0)
+        self._turns.schedule(agent, now + jittered(min(interval, 2.0**agent.failures), rng=self._rng))
         if agent.failures >= LIST_FAILURES and agent.tasks:
             self.hurry([next(agent.waiters)], now)  # tells whether it is the list or everything
 
@@ -291,8 +294,8 @@ class Plan:
         if early + slack < agent.due:
             self._turns.schedule(agent, early, slack)
 
-    def _give_list_up(self, agent: Agent, now: float) -> None:
-        agent.list_from, agent.failures, agent.listing.cost = now + LIST_AGAIN, 0, 1
+    def _give_list_up(self, agent: Agent, now: float, seconds: float = LIST_AGAIN) -> None:
+        agent.list_from, agent.failures, agent.listing.cost = now + seconds, 0, 1
         self._set_mode(agent, now)
 
     def _set_mode(self, agent: Agent, now: float) -> None:

@@ -222,4 +222,4 @@ async def test_signs_of_life_come_ever_less_often(
         line for line in (caplog.text + capsys.readouterr().out).splitlines() if "; next look in" in line
     ]
     assert 2 <= len(lines) <= 8  # at 0.2, 0.6 and 1.4 s; 2.11 and 3.x write to different places, or both
-    assert all(" is executing after " in line for line in lines)
+    assert any(" is executing after " in line for line in lines)
