@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_xpander.api.errors import XpanderError, printable
@@ -40,9 +39,15 @@ __all__ = [
 ]
 
 
-def publish_summary(ti: Any, task: Task, earlier: Sequence[dict[str, Any]] = ()) -> None:
-    """Push the summary of a run, whatever its status; ``earlier`` are the turns that a repair followed."""
-    ti.xcom_push(SUMMARY_KEY, summarize(task, earlier))
+def publish_summary(ti: Any, task: Task, *, repaired: bool = False) -> None:
+    """
+    Push the summary of a run, whatever its status.
+
+    :param ti: the task instance.
+    :param task: the run.
+    :param repaired: whether there may have been turns before, which a repair followed.
+    """
+    ti.xcom_push(SUMMARY_KEY, summarize(task, earlier_turns(ti, task) if repaired else ()))
 
 
 def earlier_turns(ti: Any, task: Task) -> list[dict[str, Any]]:
@@ -65,7 +70,7 @@ def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:
     :raises XpanderAnswerError: the answer is not what was asked for, and is kept in XCom; or is too large.
     :raises XpanderError: the answer could not be written to ``result_path``.
     """
-    publish_summary(ti, task, earlier_turns(ti, task) if rules.on_invalid == "repair" else ())
+    publish_summary(ti, task, repaired=rules.on_invalid == "repair")
     error = failure(task)
     if error is not None:
         raise error

@@ -35,7 +35,7 @@ def parse_event(data: str, name: str | None = None, *, quiet: bool = False) -> S
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        _ignored(quiet, "that is not JSON (%d characters)", len(text))
+        _ignored(quiet, f"that is not JSON ({len(text)} characters)")
         return None
     if not isinstance(content, Mapping):
         _ignored(quiet, "that is not a JSON object")
@@ -63,16 +63,16 @@ def _from_envelope(content: Mapping[str, Any], name: str | None, quiet: bool) ->
 
 def _from_bare_task(content: Mapping[str, Any], quiet: bool) -> StreamEvent | None:
     if not content.get("id") or "status" not in content:
-        _ignored(quiet, "of unknown shape with the keys %s", printable(", ".join(content), 200))
+        _ignored(quiet, f"of unknown shape with the keys {printable(', '.join(content), 200)}")
         return None
     status = normalize_status(content["status"], finished=content.get("finished_at") is not None)
     kind = FINISHED if status.is_terminal else "task_updated"
     return StreamEvent(kind, str(content["id"]), content, content)
 
 
-def _ignored(quiet: bool, why: str, *args: object) -> None:
+def _ignored(quiet: bool, which: str) -> None:
     if not quiet:
-        log.warning(f"Ignored a stream event {why}", *args)  # noqa: G004 - the text is ours
+        log.warning("Ignored a stream event %s", which)
 
 
 def snake_case(name: str) -> str:

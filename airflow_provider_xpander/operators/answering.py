@@ -112,3 +112,18 @@ def check_result_path(value: Any) -> None:
             f"result_path {allowed}: it must hold no password, which Airflow would show; before the @ goes "
             f"the id of a connection"
         )
+
+
+def check_rendered_result_path(value: str | None) -> None:
+    """
+    See that an answer has a place to go to, before it is paid for or waited for.
+
+    :param value: ``result_path`` as it is when the task runs.
+    :raises XpanderValidationError: it is no URL of a file, or nothing can be written there.
+    :raises XpanderError: the place cannot be reached.
+    """
+    check_result_path(value)
+    if value is not None:
+        from airflow_provider_xpander.storage import check_place
+
+        check_place(value)

@@ -15,7 +15,6 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
-from airflow_provider_xpander.runs.consequence import PASSING
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.pausing import OPTIONS, Answer, answer_of, pause_of, question_about
 from airflow_provider_xpander.runs.progress import recap
@@ -49,13 +48,7 @@ class XpanderAskingOperator(XpanderInvokeOperator):
             if answer.stop:
                 return self._stop_as_answered(context, custody, watch, answer)
             self.log.info("%s has answered to keep waiting", answer.by or "Somebody")
-            try:
-                task = hook.look(xpander_task_id)
-            except PASSING as error:
-                self.log.warning("%s The wait goes on.", error)
-                self._defer(
-                    self._trigger(Task(id=xpander_task_id), agent_id, deadline, newer_than, watch.asked)
-                )
+            task = self._look_or_wait_on(hook, xpander_task_id, agent_id, deadline, newer_than, watch.asked)
             self.log.info("While deferred: xpander task %s %s", task.id, recap(task))
             over = watch.after_task(task, time.time())
             if isinstance(over, Again):

@@ -14,13 +14,15 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.observed import XpanderObservedOperator
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
+from airflow_provider_xpander.runs.consequence import PASSING
 from airflow_provider_xpander.runs.outcome import account, paused, timed_out
 from airflow_provider_xpander.runs.progress import recap
 from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, End, Over, Watch
-from airflow_provider_xpander.xcom import earlier_turns, publish, publish_summary
+from airflow_provider_xpander.xcom import publish, publish_summary
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
@@ -78,8 +80,7 @@ class XpanderConcludingOperator(XpanderObservedOperator):
         raise timed_out(watch.task_id, seen.status.value if seen else None, self.timeout, stopped)
 
     def _publish_summary(self, context: Context, task: Task) -> None:
-        ti = context["ti"]
-        publish_summary(ti, task, earlier_turns(ti, task) if self.on_invalid == "repair" else ())
+        publish_summary(context["ti"], task, repaired=self.on_invalid == "repair")
 
     def _finish(
         self, context: Context, task: Task, custody: Custody | None = None, deadline: float | None = None
@@ -123,6 +124,22 @@ class XpanderConcludingOperator(XpanderObservedOperator):
         asked: str | None = None,
     ) -> Watch:
         return Watch(task_id, poll_interval, deadline, self.on_paused, newer_than, asked=asked)
+
+    def _look_or_wait_on(
+        self,
+        hook: XpanderHook,
+        task_id: str,
+        agent_id: str | None,
+        deadline: float | None,
+        newer_than: float | None,
+        asked: str | None = None,
+    ) -> Task:
+        """Read a run that goes on; where the service is away for the moment, defer again."""
+        try:
+            return hook.look(task_id)
+        except PASSING as error:
+            self.log.warning("%s The wait goes on.", error)
+            self._defer(self._trigger(Task(id=task_id), agent_id, deadline, newer_than, asked))
 
     def _defer(
         self, trigger: XpanderTaskTrigger, method: str = "execute_complete", **kwargs: Any

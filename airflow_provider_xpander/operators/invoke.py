@@ -20,14 +20,13 @@ from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.failing import failing_at_once
-from airflow_provider_xpander.operators.answering import check_result_path
+from airflow_provider_xpander.operators.answering import check_rendered_result_path
 from airflow_provider_xpander.operators.concluding import XpanderConcludingOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
 from airflow_provider_xpander.operators.links import LINK_KEY
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.operators.streaming import Streaming
-from airflow_provider_xpander.runs.consequence import PASSING
 from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.links import task_link
@@ -51,7 +50,8 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
             deadline = self._deadline(context)
             target = self.target()
-            self._check_result_path()
+            if self.wait_for_completion:
+                check_rendered_result_path(self.result_path)
             self._held = held = Held(hook.settings, target.id)
             self._report = report = StatusReport(self.log, hook.settings)
             custody = self._custody(context, hook, held)
@@ -114,17 +114,9 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
                     raise XpanderError(failed)
                 over = Over(End.FINISHED, task)
             if found.end is End.FINISHED:
-                over = hook.follow(watch)
-                if over.end is not End.FINISHED:
-                    raise over.error or XpanderError(
-                        f"xpander task {task_id} has ended, but its answer could not be fetched"
-                    )
+                over = Over(End.FINISHED, hook.follow(watch).fetched(task_id))
             elif found.end is End.PAUSED:
-                try:
-                    task = hook.look(task_id)
-                except PASSING as error:
-                    self.log.warning("%s The wait goes on.", error)
-                    self._defer(self._trigger(Task(id=task_id), found.agent_id, deadline, newer_than))
+                task = self._look_or_wait_on(hook, task_id, found.agent_id, deadline, newer_than)
                 over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
             if over.task is not None:
                 self.log.info("While deferred: xpander task %s %s", task_id, recap(over.task))
@@ -182,14 +174,6 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
             custody = self._custody(context, hook, Held(None, task_id=task_id))
             last = custody.see_to_late([task_id]) if late else custody.see_to(task_id)
         return last[0] if last and last[0].status is TaskStatus.COMPLETED else None
-
-    def _check_result_path(self) -> None:
-        """See that an answer has a place to go to, before it is paid for."""
-        check_result_path(self.result_path)
-        if self.result_path is not None and self.wait_for_completion:
-            from airflow_provider_xpander.storage import check_place
-
-            check_place(self.result_path)
 
     def _custody(self, context: Context, hook: XpanderHook, held: Held) -> Custody:
         return Custody(

@@ -13,18 +13,17 @@ from airflow_provider_xpander.operators.asking import XpanderAskingOperator
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.stopping import Held
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid, summarize_turn
-from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_title
+from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_of, marked
 from airflow_provider_xpander.runs.lookup import LAG, find_by_id
 from airflow_provider_xpander.runs.repair import (
     Repair,
     decide_repair,
-    end_of,
     is_after,
     is_same_owner,
-    mark_of,
     repair_text,
 )
 from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.watch import end_of
 from airflow_provider_xpander.task_instance import identity_of, note_run, retries_left
 from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY, earlier_turns
 
@@ -101,14 +100,8 @@ class RepairTurn:
         # Of the run, so that a retry compares its own request with what the run was asked.
         asked = written.fingerprint if written else fingerprint(str(self.target), self.request.body())
         mark = Mark(self.identity.digest, asked, self.number)
-        return self.request.model_copy(
-            update={
-                "id": invalid.id,
-                "input": InvokeInput(text=repair_text(error.problems), user=self.request.input.user),
-                "title": mark_title(self.request.title, self.identity, mark),
-                "source": f"airflow {mark}",
-            }
-        )
+        text = InvokeInput(text=repair_text(error.problems), user=self.request.input.user)
+        return marked(self.request, self.identity, mark, id=invalid.id, input=text)
 
 
 class XpanderRepairingOperator(XpanderAskingOperator):

@@ -17,9 +17,9 @@ from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.runs.adopt import Adopt, Reattach, Start, decide
 from airflow_provider_xpander.runs.consequence import FINAL
-from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_title
+from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
 from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known
-from airflow_provider_xpander.runs.watch import End, Watch
+from airflow_provider_xpander.runs.watch import End, Watch, end_of
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -62,12 +62,7 @@ class RunStarter:
 
     def __post_init__(self) -> None:
         self.mark = Mark(self.identity.digest, fingerprint(str(self.target), self.request.body()))
-        self.request = self.request.model_copy(
-            update={
-                "title": mark_title(self.request.title, self.identity, self.mark),
-                "source": f"airflow {self.mark}",
-            }
-        )
+        self.request = marked(self.request, self.identity, self.mark)
         self._wanted = Wanted(
             self.target.id,
             self.identity.digest,
@@ -162,8 +157,7 @@ class RunStarter:
             if over.end is not End.FINISHED or over.task is None:
                 raise over.error or XpanderError(f"Thread {thread_id} was still busy at the deadline")
             previous = over.task
-        ended = previous.finished_at or previous.updated_at
-        self.newer_than = ended.timestamp() if ended else None
+        self.newer_than = end_of(previous)
 
     def _submit(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
         request = self.request
@@ -209,5 +203,5 @@ class RunStarter:
             return True  # an id of our own choice, which nobody else uses
         if self.newer_than is None or not self._is_ours(task):
             return self._is_ours(task)
-        ended = task.finished_at or task.updated_at
-        return not task.status.is_terminal or ended is None or ended.timestamp() > self.newer_than
+        ended = end_of(task)
+        return not task.status.is_terminal or ended is None or ended > self.newer_than

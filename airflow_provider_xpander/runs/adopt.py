@@ -9,7 +9,7 @@ from typing import Literal
 
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.identity import Mark, read_mark
+from airflow_provider_xpander.runs.identity import Mark, mark_of
 
 Reattach = bool | Literal["same_request"]
 
@@ -84,7 +84,7 @@ def decide(found: Sequence[Task], mark: Mark, reattach: Reattach) -> Start | Ado
 
 def _differs(task: Task, mark: Mark) -> bool:
     """Whether the run is known to be of another request than this attempt's."""
-    written = read_mark(task.source) or read_mark(task.title)
+    written = mark_of(task)
     return written is not None and written.fingerprint is not None and written.fingerprint != mark.fingerprint
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
+from airflow_provider_xpander.api.models import InvokeRequest, Task
+
 TITLE_LIMIT = 200
 """The longest title that is sent, in characters; the service's own limit is unknown."""
 
@@ -111,3 +113,21 @@ def read_mark(text: str | None) -> Mark | None:
         return None
     digest, asked, turn = found[-1]
     return Mark(digest, asked or None, int(turn or 0))
+
+
+def mark_of(task: Task) -> Mark | None:
+    """Return whose run a task is, of what request, and in which repair turn; None if it does not say."""
+    return read_mark(task.source) or read_mark(task.title)
+
+
+def marked(request: InvokeRequest, identity: Identity, mark: Mark, **changes: Any) -> InvokeRequest:
+    """
+    Return a request whose title and source carry a mark.
+
+    :param request: the author's.
+    :param identity: names the task instance.
+    :param mark: what to write.
+    :param changes: further fields to change.
+    """
+    title = mark_title(request.title, identity, mark)
+    return request.model_copy(update={"title": title, "source": f"airflow {mark}", **changes})

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.identity import Identity, Mark, read_mark
+from airflow_provider_xpander.runs.identity import Identity, mark_of
+from airflow_provider_xpander.runs.watch import end_of
 
 
 class Repair(StrEnum):
@@ -52,17 +53,6 @@ def repair_text(problems: Sequence[str]) -> str:
         f"Do not do the task again, and change nothing else. Answer only with the corrected JSON, complete, "
         f"with no text and no code fence around it."
     )
-
-
-def mark_of(task: Task) -> Mark | None:
-    """Return whose run a task is, of what request, and in which repair turn; None if it does not say."""
-    return read_mark(task.source) or read_mark(task.title)
-
-
-def end_of(task: Task) -> float | None:
-    """Return the Unix seconds at which a task's latest turn ended, as far as the service tells."""
-    ended = task.finished_at or task.updated_at
-    return ended.timestamp() if ended else None
 
 
 def is_after(task: Task, moment: float) -> bool:

@@ -73,6 +73,19 @@ class Over:
     task: Task | None = None
     error: XpanderError | None = None
 
+    def fetched(self, task_id: str) -> Task:
+        """
+        Return the task of a run that has ended.
+
+        :param task_id: the run, for the message.
+        :raises XpanderError: it could not be read.
+        """
+        if self.end is End.FINISHED and self.task is not None:
+            return self.task
+        raise self.error or XpanderError(
+            f"xpander task {task_id} has ended, but its answer could not be fetched"
+        )
+
 
 @dataclass(slots=True)
 class Watch:
@@ -178,8 +191,8 @@ class Watch:
 
     def has_ended(self, task: Task) -> bool:
         """Whether the run has ended, rather than the previous turn of its thread."""
-        ended = task.finished_at or task.updated_at
-        old = self.newer_than is not None and ended is not None and ended.timestamp() <= self.newer_than
+        ended = end_of(task)
+        old = self.newer_than is not None and ended is not None and ended <= self.newer_than
         return task.status.is_terminal and not old
 
     def _again(self, seconds: float, now: float) -> Again | Over:
@@ -188,6 +201,12 @@ class Watch:
         if now >= self.deadline:
             return Over(End.TIMEOUT, self._seen)
         return Again(min(jittered(seconds), self.deadline - now))
+
+
+def end_of(task: Task) -> float | None:
+    """Return the Unix seconds at which a task's latest turn ended, as far as the service tells."""
+    ended = task.finished_at or task.updated_at
+    return ended.timestamp() if ended else None
 
 
 def look(task_id: str, *, poll: bool = False, clock: Callable[[], float] = time.time) -> Steps[Task]:

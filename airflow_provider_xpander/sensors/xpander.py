@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from pydantic import BaseModel
 
@@ -20,7 +20,6 @@ from airflow_provider_xpander._compat import (
     PokeReturnValue,
     default_deferrable,
 )
-from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.settings import Settings
@@ -34,6 +33,7 @@ from airflow_provider_xpander.operators.answering import (
     as_field,
     check_count,
     check_on_invalid,
+    check_rendered_result_path,
     check_result_path,
 )
 from airflow_provider_xpander.operators.arguments import check_choice, check_id
@@ -49,9 +49,6 @@ from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch
 from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import publish, publish_summary
-
-if TYPE_CHECKING:
-    from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 
 class XpanderTaskSensor(BaseSensorOperator):
@@ -79,9 +76,9 @@ class XpanderTaskSensor(BaseSensorOperator):
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"output_schema": "json"}
     operator_extra_links = (XpanderRunLink(),)
-    _looked: Task | None = None
     ui_color = "#e6e0ff"
 
+    _looked: Task | None = None
     _linked = False
     _reporter: StatusReport | None = None
 
@@ -119,11 +116,8 @@ class XpanderTaskSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once and defer, or poke as any sensor."""
-        check_result_path(self.result_path)
-        if self.result_path is not None:
-            from airflow_provider_xpander.storage import check_place
-
-            check_place(self.result_path)
+        with self._forgiving(), failing_at_once(FINAL_FOR_SENSORS):
+            check_rendered_result_path(self.result_path)
         if not self.deferrable:
             return super().execute(context)
         with self._forgiving():
@@ -186,19 +180,12 @@ class XpanderTaskSensor(BaseSensorOperator):
                     self.log.info("The run has gone on meanwhile")
                     self._defer(deadline)
             else:
-                task = self._fetch(hook, task_id)
+                # Over an outage too; a retry can do it later.
+                watch = Watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE)
+                task = hook.follow(watch).fetched(task_id)
             self._link(context, hook.settings, task)
             self.log.info("While deferred: xpander task %s %s", task_id, recap(task))
             return self._answer(context, hook.settings, task)
-
-    def _fetch(self, hook: XpanderHook, task_id: str) -> Task:
-        """Read a run that has ended, over an outage too; a retry can do it later."""
-        over = hook.follow(Watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE))
-        if over.end is not End.FINISHED or over.task is None:
-            raise over.error or XpanderError(
-                f"xpander task {task_id} has ended, but its answer could not be fetched"
-            )
-        return over.task
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:

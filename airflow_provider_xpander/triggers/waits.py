@@ -32,7 +32,7 @@ from airflow_provider_xpander.runs.heartbeat import Heartbeat, sign_of_life
 from airflow_provider_xpander.runs.listing import Row, row_of
 from airflow_provider_xpander.runs.plan import Plan
 from airflow_provider_xpander.runs.waiting import Action, Look, ReadPage, Waiter
-from airflow_provider_xpander.runs.watch import Again, End, Over, Watch
+from airflow_provider_xpander.runs.watch import Again, End, Over, Watch, end_of
 from airflow_provider_xpander.triggers.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -256,9 +256,9 @@ class Waits:
             return
         tag.over.set_result(over)
         if over.end is End.FINISHED and over.task is not None:
-            ended = over.task.finished_at or over.task.updated_at
+            ended = end_of(over.task)
             if ended is not None:
-                self._metrics.detected(self.now() - ended.timestamp())
+                self._metrics.detected(self.now() - ended)
             if self._governor is not None:
                 self._governor.guess(Priority.READ, clock.CLOCK.steady())
 
