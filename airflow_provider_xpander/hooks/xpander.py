@@ -288,7 +288,7 @@ class XpanderHook(BaseHook):
             return over.task
         if over.error is not None:
             raise over.error
-        raise timed_out(task_id, over.task.status if over.task else None, timeout, stopped=None)
+        raise timed_out(task_id, over.status, timeout, stopped=None)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the service for one agent, and say in a sentence what came of it."""

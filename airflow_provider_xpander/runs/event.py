@@ -46,7 +46,7 @@ def event_of(
         "xpander_task_id": xpander_task_id,
         "agent_id": agent_id,
         "end": (over.end if over else End.ERROR).value,
-        "status": over.task.status.value if over and over.task else None,
+        "status": over.status.value if over and over.status else None,
         "message": message,
     }
 

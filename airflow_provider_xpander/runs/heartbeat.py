@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 FIRST = 300.0
 """Seconds from the beginning of a wait to its first sign of life."""
 LONGEST = 3600.0
 """The longest time from one to the next, which doubles up to that."""
 
 
-@dataclass(slots=True)
-class Heartbeat:
+def next_sign(waited: float) -> float:
     """
-    When to write the next line.
+    Return the seconds from the beginning of a wait to the next of its signs of life.
 
-    :param began: Unix seconds at which the wait began.
+    :param waited: seconds from its beginning until now.
     """
-
-    began: float
-    distance: float = FIRST
-
-    @property
-    def first(self) -> float:
-        """Unix seconds of the first line."""
-        return self.began + self.distance
-
-    def next(self, now: float) -> float:
-        """Return the Unix seconds of the line after the one that is written now."""
-        self.distance = min(LONGEST, self.distance * 2)
-        return now + self.distance
+    moment = distance = FIRST
+    while moment <= waited:
+        distance = min(LONGEST, 2 * distance)
+        moment += distance
+    return moment
 
 
 def sign_of_life(

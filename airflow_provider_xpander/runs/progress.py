@@ -64,6 +64,10 @@ class Progress:
         )
 
 
+NO_PROGRESS = Progress()
+"""That of a task that tells nothing about it, as in a list."""
+
+
 def recap(task: Task) -> str:
     """
     Tell in one line what a wait elsewhere has seen of a run: when its status changed, and how far it came.
@@ -79,7 +83,7 @@ def recap(task: Task) -> str:
         (task.status.value, task.finished_at),
     ]
     course = [f"{what} {_clock(when)}" for what, when in times if when is not None]
-    return "; ".join([", ".join(course) or task.status.value, *Progress.of(task).since(Progress())])
+    return "; ".join([", ".join(course) or task.status.value, *Progress.of(task).since(NO_PROGRESS)])
 
 
 def _clock(when: datetime) -> str:

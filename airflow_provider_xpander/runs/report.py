@@ -9,11 +9,11 @@ from typing import Protocol
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.heartbeat import Heartbeat, sign_of_life
+from airflow_provider_xpander.runs.heartbeat import next_sign, sign_of_life
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import pause_reason
 from airflow_provider_xpander.runs.pausing import pause_of
-from airflow_provider_xpander.runs.progress import Progress
+from airflow_provider_xpander.runs.progress import NO_PROGRESS, Progress
 
 
 class Log(Protocol):
@@ -45,18 +45,19 @@ class StatusReport:
         self._clock = clock
         self._last: TaskStatus | None = TaskStatus.PAUSED if asked else None
         self._pause = asked
-        self._progress = Progress()
-        self._heartbeat = Heartbeat(clock())
-        self._next_beat = self._heartbeat.first
+        self._progress = NO_PROGRESS
+        self._began = clock()
+        self._next_sign = next_sign(0.0)
         self._task_id: str | None = None
 
     def __call__(self, task: Task) -> None:
         """Take note of an answer."""
         self._task_id = task.id
         progress = Progress.of(task)
-        for news in progress.since(self._progress):
-            self._log.info("xpander task %s %s", task.id, news)
-        self._progress = progress.over(self._progress)
+        if progress not in (self._progress, NO_PROGRESS):
+            for news in progress.since(self._progress):
+                self._log.info("xpander task %s %s", task.id, news)
+            self._progress = progress.over(self._progress)
         pause = pause_of(task)
         if task.status is self._last and pause == self._pause:
             return
@@ -73,10 +74,9 @@ class StatusReport:
 
     def waiting(self, seconds: float) -> None:
         """Take note that the next look comes in so many seconds; say so from time to time."""
-        now = self._clock()
+        waited = self._clock() - self._began
         # Nothing but failed looks so far: each of them is in the log.
-        if self._task_id is None or self._last is None or now < self._next_beat:
+        if self._task_id is None or self._last is None or waited < self._next_sign:
             return
-        self._next_beat = self._heartbeat.next(now)
-        waited = now - self._heartbeat.began
+        self._next_sign = next_sign(waited)
         self._log.info("%s", sign_of_life(self._task_id, self._last.value, waited, seconds, None))

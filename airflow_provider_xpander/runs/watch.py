@@ -19,6 +19,7 @@ from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchang
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
 from airflow_provider_xpander.api.routes import as_poll, get_task
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.consequence import PASSING
 from airflow_provider_xpander.runs.interval import look_interval
 from airflow_provider_xpander.runs.pausing import pause_of
@@ -65,13 +66,20 @@ class Over:
     The wait is over.
 
     :param end: why.
-    :param task: the task as last seen, if it was seen.
+    :param task: the task as last seen, if it was seen and remembered.
     :param error: what made further looks pointless, with ``End.ERROR``.
+    :param seen: the status as last seen, where the task was seen but not remembered.
     """
 
     end: End
     task: Task | None = None
     error: XpanderError | None = None
+    seen: TaskStatus | None = None
+
+    @property
+    def status(self) -> TaskStatus | None:
+        """The status as last seen."""
+        return self.task.status if self.task is not None else self.seen
 
     def fetched(self, task_id: str) -> Task:
         """
@@ -102,6 +110,8 @@ class Watch:
     :param asked: the pause that a person was asked about already (``runs/pausing.py``); only another one ends
         the wait.
     :param since: Unix seconds at which the run was started; the first look if unknown.
+    :param brief: whether to remember of a task no more than its status from one look to the next, as where
+        thousands wait.
     """
 
     task_id: str
@@ -111,6 +121,9 @@ class Watch:
     newer_than: float | None = None
     asked: str | None = None
     since: float | None = None
+    brief: bool = False
+    status: TaskStatus | None = field(default=None, init=False)
+    """As last seen."""
     _seen: Task | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
@@ -123,17 +136,22 @@ class Watch:
         :param task: the task as answered.
         :param now: Unix seconds.
         """
-        self._seen = task
+        self._seen, self.status = None if self.brief else task, task.status
         self._missing_since = self._failing_since = None
         self._refused = False
         if self.has_ended(task):
-            return Over(End.FINISHED, task)
+            return self.over(End.FINISHED, task)
         pause = pause_of(task)
         if pause is None:
             self.asked = None
         elif self.on_paused != "wait" and pause != self.asked:
-            return Over(End.PAUSED, task)
+            return self.over(End.PAUSED, task)
         return self._again(self.interval(now), now)
+
+    def over(self, end: End, task: Task | None = None, error: XpanderError | None = None) -> Over:
+        """Return an end of the wait, with what is known of the task."""
+        task = task or self._seen
+        return Over(end, task, error, None if task else self.status)
 
     def interval(self, now: float) -> float:
         """Return the seconds to the next look at a run that goes on, before jitter."""
@@ -144,7 +162,7 @@ class Watch:
     def without_news(self, now: float) -> Over | None:
         """Decide where the deadline may have come and nothing new is known; None means to go on."""
         late = self.deadline is not None and now >= self.deadline
-        return Over(End.TIMEOUT, self._seen) if late else None
+        return self.over(End.TIMEOUT) if late else None
 
     def in_outage(self, error: XpanderError, since: float, now: float) -> Over | None:
         """
@@ -155,13 +173,8 @@ class Watch:
         :param now: Unix seconds.
         """
         if self.deadline is None and now - since >= OUTAGE_BUDGET:
-            return Over(End.ERROR, self._seen, error)
+            return self.over(End.ERROR, error=error)
         return self.without_news(now)
-
-    @property
-    def seen(self) -> Task | None:
-        """The task as last seen."""
-        return self._seen
 
     def after_error(self, error: XpanderError, now: float) -> Again | Over:
         """
@@ -174,7 +187,7 @@ class Watch:
             self._missing_since = now if self._missing_since is None else self._missing_since
             if now - self._missing_since < NOT_FOUND_GRACE:
                 return self._again(min(self.poll_interval, 5.0), now)
-            return Over(End.ERROR, self._seen, error)
+            return self.over(End.ERROR, error=error)
         if isinstance(error, XpanderAuthError) and error.status_code == 401 and not self._refused:
             # The key may have been changed in the connection since it was read.
             self._refused = True
@@ -184,10 +197,10 @@ class Watch:
         if isinstance(error, PASSING):
             self._failing_since = now if self._failing_since is None else self._failing_since
             if self.deadline is None and now - self._failing_since >= OUTAGE_BUDGET:
-                return Over(End.ERROR, self._seen, error)
+                return self.over(End.ERROR, error=error)
             asked = getattr(error, "retry_after", None) or 0.0
             return self._again(max(self.poll_interval, asked), now)
-        return Over(End.ERROR, self._seen, error)
+        return self.over(End.ERROR, error=error)
 
     def has_ended(self, task: Task) -> bool:
         """Whether the run has ended, rather than the previous turn of its thread."""
@@ -199,7 +212,7 @@ class Watch:
         if self.deadline is None:
             return Again(jittered(seconds))
         if now >= self.deadline:
-            return Over(End.TIMEOUT, self._seen)
+            return self.over(End.TIMEOUT)
         return Again(min(jittered(seconds), self.deadline - now))
 
 

@@ -28,7 +28,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.routes import Priority, RawPage
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.heartbeat import Heartbeat, sign_of_life
+from airflow_provider_xpander.runs.heartbeat import next_sign, sign_of_life
 from airflow_provider_xpander.runs.listing import Row, row_of
 from airflow_provider_xpander.runs.plan import Plan
 from airflow_provider_xpander.runs.waiting import Action, Look, ReadPage, Waiter
@@ -63,7 +63,6 @@ class Tag:
     report: Report
     log: Any
     context: contextvars.Context
-    beat: Heartbeat
     trouble: str | None = None
 
 
@@ -81,7 +80,7 @@ class Waits:
         self._governor: Governor | None = None
         self._offset = clock.CLOCK.time() - clock.CLOCK.steady()
         self._failing_since = 0.0
-        self._timers: list[tuple[float, int, Callable[[Waiter], None], Waiter]] = []
+        self._timers: list[tuple[float, int, Callable[[Waits, Waiter], None], Waiter]] = []
         self._late: set[Waiter] = set()
         self._number = itertools.count()
 
@@ -111,12 +110,12 @@ class Waits:
         """Take a wait in; its end comes to ``tag.over``."""
         now = self.now()
         over: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
-        tag = Tag(over, report, log, contextvars.copy_context(), Heartbeat(now))
+        tag = Tag(over, report, log, contextvars.copy_context())
         waiter = Waiter(watch, agent_id, created, now, tag)
         self.plan.add(waiter, now)
-        self._at(tag.beat.first, self._beat, waiter)
+        self._at(now + next_sign(0.0), Waits._beat, waiter)
         if watch.deadline is not None:
-            self._at(watch.deadline, self._due, waiter)
+            self._at(watch.deadline, Waits._due, waiter)
         self._guess_submit(waiter)
         return waiter
 
@@ -153,8 +152,8 @@ class Waits:
         while self._timers and self._timers[0][0] <= now:
             _, _, act, waiter = heapq.heappop(self._timers)
             if not waiter.gone:
-                act(waiter)
-                due += [waiter] if act == self._due else []
+                act(self, waiter)
+                due += [waiter] if act is Waits._due else []
         self.plan.hurry(due, now, by_list=True)
         return self._timers[0][0] - now if self._timers else float("inf")
 
@@ -181,13 +180,13 @@ class Waits:
                     self._end_late(waiter)
 
     def _take_row(self, waiter: Waiter, row: Row, now: float) -> None:
-        status, seen = normalize_status(row.status), waiter.watch.seen
+        status = normalize_status(row.status)
         if waiter.is_own:
             if status.is_terminal:
                 self.plan.hurry([waiter], now)  # of which turn it is, only the task tells
         elif status is TaskStatus.PAUSED:
             self.plan.hurry([waiter], now)  # why, and whether still, only the task tells
-        elif seen is None or seen.status is not status or status.is_terminal:
+        elif waiter.watch.status is not status or status.is_terminal:
             with suppress(ValidationError):
                 # Not the answer, which may be long: whoever resumes reads it.
                 self._news(waiter, Task.model_validate({key: row.item.get(key) for key in LISTED}))
@@ -213,7 +212,7 @@ class Waits:
         if isinstance(error, XpanderAuthError) and error.status_code == 401:
             # Credentials that were just read are refused, whatever they are used for.
             for waiter in self.plan.waiters:
-                self._finish(waiter, Over(End.ERROR, waiter.watch.seen, error))
+                self._finish(waiter, waiter.watch.over(End.ERROR, error=error))
             return
         unreachable = isinstance(error, XpanderConnectionError | XpanderServiceError)
         if unreachable:
@@ -269,7 +268,7 @@ class Waits:
         if waiter.began - waiter.created < FRESH:
             self._governor.guess(Priority.SUBMIT, clock.CLOCK.steady())
 
-    def _at(self, moment: float, act: Callable[[Waiter], None], waiter: Waiter) -> None:
+    def _at(self, moment: float, act: Callable[[Waits, Waiter], None], waiter: Waiter) -> None:
         heapq.heappush(self._timers, (moment, next(self._number), act, waiter))
         if len(self._timers) > 4 * self.plan.waiting + 100:
             self._timers = [timer for timer in self._timers if not timer[3].gone]
@@ -278,7 +277,7 @@ class Waits:
     def _due(self, waiter: Waiter) -> None:
         """The deadline has come: the wait ends with the look that follows, or without one."""
         self._late.add(waiter)
-        self._at(self.now() + LATE, self._end_late, waiter)
+        self._at(self.now() + LATE, Waits._end_late, waiter)
 
     def _end_late(self, waiter: Waiter) -> None:
         over = waiter.watch.without_news(self.now())
@@ -286,13 +285,13 @@ class Waits:
             self._finish(waiter, over)
 
     def _beat(self, waiter: Waiter) -> None:
-        tag, now, seen = waiter.tag, self.now(), waiter.watch.seen
+        tag, now, status = waiter.tag, self.now(), waiter.watch.status
         line = sign_of_life(
             waiter.watch.task_id,
-            seen.status.value if seen else None,
+            status.value if status else None,
             now - (waiter.created or waiter.began),
             self.plan.next_look(waiter, now),
             tag.trouble,
         )
         tag.context.run(tag.log.info, "%s", line)
-        self._at(tag.beat.next(now), self._beat, waiter)
+        self._at(waiter.began + next_sign(now - waiter.began), Waits._beat, waiter)

@@ -124,6 +124,7 @@ class XpanderTaskTrigger(BaseTrigger):
             self.newer_than,
             asked=self.asked,
             since=self.created,
+            brief=True,
         )
         try:
             over = await wait_for(
@@ -132,7 +133,7 @@ class XpanderTaskTrigger(BaseTrigger):
                 agent_id=self.agent_id,
                 created=self.created,
                 report=self._note,
-                log=self.log,
+                log=self.logger(),
             )
         except (AirflowNotFoundException, ValueError) as error:
             # The connection was changed or removed while the task waited.
@@ -142,7 +143,7 @@ class XpanderTaskTrigger(BaseTrigger):
     def _note(self, task: Task, settings: Settings) -> None:
         """Write into the log what is new about the run."""
         if self._report is None:
-            self._report = StatusReport(self.log, settings, self.asked)
+            self._report = StatusReport(self.logger(), settings, self.asked)
             self._link = task_link(settings, task_id=self.xpander_task_id, agent_id=self.agent_id)
         self._report(task)
 

@@ -7,6 +7,7 @@ import pytest
 
 from airflow_provider_xpander.api.errors import XpanderAuthError
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.event import WaitEvent, event_of, read_event
 from airflow_provider_xpander.runs.watch import End, Over
 
@@ -21,13 +22,24 @@ SECRETIVE = Task.model_validate(
         (Over(End.FINISHED, SECRETIVE), None, WaitEvent("t-1", End.FINISHED, "a-1", "completed")),
         (Over(End.TIMEOUT), None, WaitEvent("t-1", End.TIMEOUT, "a-1")),
         (
+            Over(End.TIMEOUT, seen=TaskStatus.PAUSED),
+            None,
+            WaitEvent("t-1", End.TIMEOUT, "a-1", "paused"),
+        ),
+        (
             Over(End.ERROR, None, XpanderAuthError("bad\nkey")),
             None,
             WaitEvent("t-1", End.ERROR, "a-1", None, "bad key"),
         ),
         (None, "no connection", WaitEvent("t-1", End.ERROR, "a-1", None, "no connection")),
     ],
-    ids=["finished", "timeout", "error of the service", "other error"],
+    ids=[
+        "finished",
+        "timeout",
+        "timeout, little known",
+        "error of the service",
+        "other error",
+    ],
 )
 def test_what_is_written_is_read(over: Over | None, message: str | None, event: WaitEvent) -> None:
     payload = json.loads(json.dumps(event_of("t-1", "a-1", over, message=message)))

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_xpander.runs.heartbeat import LONGEST, Heartbeat, sign_of_life
-
-BEGAN = 1_000_000.0
+from airflow_provider_xpander.runs.heartbeat import LONGEST, next_sign, sign_of_life
 
 
 def signs(count: int) -> list[float]:
     """Return the seconds from the beginning to each sign, where every one is written in time."""
-    heartbeat = Heartbeat(BEGAN)
-    times = [heartbeat.first]
+    times = [next_sign(0.0)]
     while len(times) < count:
-        times.append(heartbeat.next(times[-1]))
-    return [moment - BEGAN for moment in times]
+        times.append(next_sign(times[-1]))
+    return times
 
 
 def test_the_distance_grows_but_not_for_ever() -> None:

@@ -18,6 +18,7 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import NoReply, Refresh, Reply, Send, Sleep
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.pausing import pause_of
 from airflow_provider_xpander.runs.watch import (
     NOT_FOUND_GRACE,
@@ -142,6 +143,14 @@ def test_the_deadline_holds_while_nothing_answers(error: XpanderError) -> None:
     watch.after_task(seen, 900.0)
     assert watch.after_error(error, 999.0) == Again(1.0)
     assert watch.after_error(error, 1000.0) == Over(End.TIMEOUT, seen)
+
+
+def test_a_brief_wait_remembers_the_status_alone() -> None:
+    watch = Watch("t-1", POLL, deadline=1000.0, brief=True)
+    watch.after_task(task("paused"), 900.0)
+    assert watch.after_error(NOT_FOUND, 1000.0) == Over(End.TIMEOUT, None, None, TaskStatus.PAUSED)
+    ended = task("completed")
+    assert watch.after_task(ended, 1000.0) == Over(End.FINISHED, ended)
 
 
 @pytest.mark.parametrize("error", OUTAGES, ids=str)

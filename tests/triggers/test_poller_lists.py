@@ -215,7 +215,7 @@ async def test_signs_of_life_come_ever_less_often(
 ) -> None:
     from airflow_provider_xpander.runs import heartbeat
 
-    monkeypatch.setattr(heartbeat.Heartbeat.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(heartbeat, "FIRST", 0.2)
     with caplog.at_level("INFO"):
         await fire(trigger(service, "take 2", poll_interval=0.1))
     lines = [
