@@ -18,25 +18,34 @@ def memory() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _queued() -> float:
-    with open(f"/proc/self/task/{threading.get_native_id()}/schedstat") as file:
-        return int(file.read().split()[1]) / 1e9
-
-
 class Lag:
-    """How late a coroutine is that only ticks; time in which the machine ran something else is left out."""
+    """
+    How late a callback of the loop is that only ticks, from now on.
+
+    Time in which the machine ran something else is left out. It is to take as little time as it can: what is
+    measured beside it may take no more.
+    """
 
     def __init__(self) -> None:
         self.late: list[float] = []
+        self._loop = asyncio.get_running_loop()
+        self._file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        self._last, self._queued = time.monotonic(), self._read()
+        self._timer = self._loop.call_later(TICK, self._tick)
 
-    async def watch(self) -> None:
-        """Tick until cancelled."""
-        last, queued = time.monotonic(), _queued()
-        while True:
-            await asyncio.sleep(TICK)
-            now, more = time.monotonic(), _queued()
-            self.late.append(max(0.0, now - last - TICK - (more - queued)))
-            last, queued = now, more
+    def stop(self) -> None:
+        """Tick no more."""
+        self._timer.cancel()
+        os.close(self._file)
+
+    def _tick(self) -> None:
+        now, queued = time.monotonic(), self._read()
+        self.late.append(max(0.0, now - self._last - TICK - (queued - self._queued)))
+        self._last, self._queued = now, queued
+        self._timer = self._loop.call_later(TICK, self._tick)
+
+    def _read(self) -> float:
+        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
 
     def longest(self) -> float:
         """Return the longest in seconds."""

@@ -26,8 +26,6 @@ OUTAGE_FROM = 3
 """Failures in a row, of whatever kind, after which only one request at a time tries whether it is over."""
 OUTAGE_STEP = 2.0
 """Seconds to the next try in an outage; doubled for each further one, up to the interval."""
-GATHER = 1.0
-"""Seconds to the first round of an agent: other waits mostly come along."""
 UNKNOWN_AGE = 3600.0
 """Seconds before the wait for it that a run is taken to have been created, if that is unknown."""
 
@@ -57,6 +55,7 @@ class Plan:
         """Take a wait in."""
         agent = self._agents.setdefault(waiter.agent_id, Agent(waiter.agent_id))
         agent.tasks.setdefault(waiter.watch.task_id, []).append(waiter)
+        agent.joined = now
         self.waiting += 1
         # Spread, because those who come together would be checked together ever after.
         waiter.looked_at = now - 0.5 * self._rng() * self._check_interval(agent, waiter)
@@ -242,7 +241,9 @@ class Plan:
             item.queued = False
             if isinstance(item, Agent):
                 if agent.listed and not agent.flying and (agent.listing.is_walking or agent.in_list):
-                    return self._page_of(agent, now)
+                    if agent.gathered_at <= now:
+                        return self._page_of(agent, now)
+                    self._turns.schedule(agent, agent.gathered_at)
                 continue
             if item.gone or item.flying:
                 continue
@@ -311,8 +312,8 @@ class Plan:
                 waiter.sighted = False
                 self._turns.schedule(waiter, now + self._rng() * waiter.watch.interval(now))
         if listed:
-            interval = min((waiter.watch.poll_interval for waiter in agent.waiters), default=0.0)
-            self._want_round(agent, now, now + min(GATHER, interval / 4), 0.0)
+            agent.listed_at = now
+            self._want_round(agent, now, now + agent.gathering, 0.0)
         else:
             agent.listing.abandon()
             agent.due = float("inf")

@@ -13,6 +13,10 @@ from airflow_provider_xpander.runs.watch import Watch
 
 LIST_FROM = 3
 """Runs of one agent from which on its list is read instead of each run."""
+GATHER = 1.0
+"""Seconds without a further wait after which the first round of an agent begins: many come together."""
+GATHERINGS = 5
+"""Times as long as that the first round waits for them at the most."""
 MISSES = 2
 """Rounds that may pass without showing a run; then it is looked at by itself."""
 
@@ -69,6 +73,8 @@ class Agent:
     listed: bool = False
     list_from: float = float("-inf")
     failures: int = 0
+    listed_at: float = float("-inf")
+    joined: float = float("-inf")
     began: float = float("-inf")
     from_date: float = 0.0
     in_ring: bool = False
@@ -86,6 +92,18 @@ class Agent:
     def slowest(self) -> float:
         """The longest of their intervals."""
         return max((waiter.watch.poll_interval for waiter in self.waiters), default=0.0)
+
+    @property
+    def gathering(self) -> float:
+        """Seconds for which others are waited for that may come along."""
+        return min(GATHER, min((waiter.watch.poll_interval for waiter in self.waiters), default=0.0) / 4)
+
+    @property
+    def gathered_at(self) -> float:
+        """Unix seconds from which on a round may begin; only the first one waits for others to come along."""
+        if self.listing.rounds:
+            return float("-inf")
+        return min(self.joined + self.gathering, self.listed_at + GATHERINGS * self.gathering)
 
     @property
     def in_list(self) -> dict[str, Waiter]:
