@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-TICK = 0.01
+TICK = 0.02
 
 
 def memory() -> int:
@@ -46,10 +46,6 @@ class Lag:
 
     def _read(self) -> float:
         return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
-
-    def longest(self) -> float:
-        """Return the longest in seconds."""
-        return max(self.late, default=0.0)
 
 
 def quantile(values: list[float], share: float) -> float:

@@ -27,6 +27,13 @@ def ask(port: int, ca: str, path: str) -> Any:
         return json.load(answer)
 
 
+async def idle_cost() -> float:
+    """Return the seconds of the processor that measuring takes by itself, a second."""
+    began, cpu = time.monotonic(), time.process_time()
+    await asyncio.sleep(6.0)
+    return (time.process_time() - cpu) / (time.monotonic() - began)
+
+
 async def measure(settings: dict[str, Any]) -> dict[str, Any]:
     """Wait, and return what it took."""
     port, ca, poll = settings["port"], settings["ca"], settings["poll"]
@@ -53,9 +60,7 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
     await asyncio.gather(*warm, return_exceptions=True)
     errors.clear()
     lag = Lag()
-    idle = time.process_time()
-    await asyncio.sleep(8.0)
-    idle = (time.process_time() - idle) / 8.0  # what measuring takes by itself, a second
+    idle = await idle_cost()
     runs = await asyncio.to_thread(ask, port, ca, "/_begin")
     mine = {run_id: times for run_id, times in runs.items() if run_id[0].isdigit()}
     before_requests = await asyncio.to_thread(ask, port, ca, "/_stats")
@@ -76,13 +81,15 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(0.1)
     del lag.late[measured:]  # measuring the memory has held the loop
     await asyncio.sleep(max(0.0, seconds - (time.monotonic() - began)))
-    cpu = time.process_time() - cpu - idle * (time.monotonic() - began)
-    lag.stop()
+    late = list(lag.late)
+    cpu, took = time.process_time() - cpu, time.monotonic() - began
     end = origin + (time.time() - origin) * speed
     after_requests = await asyncio.to_thread(ask, port, ca, "/_stats")
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    cpu -= took * (idle + await idle_cost()) / 2
+    lag.stop()
     # Late is what was not found although it ended two intervals before the end of the measurement.
     delays, missed = [], 0
     for run_id, (_, ends) in mine.items():
@@ -103,8 +110,8 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
         "refused": after_requests["refused"],
         "cpu": cpu,
         "kib_each": held / len(mine) / 1024,
-        "lag_ms": lag.longest() * 1000,
-        "lag_p99_ms": quantile(lag.late, 0.99) * 1000,
+        "lag_ms": max(late) * 1000,
+        "lag_p99_ms": quantile(late, 0.99) * 1000,
         "ended": len(delays),
         "missed": missed,
         "p50": quantile(delays, 0.5),

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 LATE = 5.0
 """Seconds behind its deadline at which a wait ends also if no last look was possible."""
-LISTED = ("id", "agent_id", "status", "created_at", "updated_at")
+LISTED = ("id", "status", "updated_at")
 """What of a row of a list is of interest to a wait."""
 FRESH = 120.0
 """Seconds for which a run is young enough that its submit surely counts in the present hour."""
