@@ -28,8 +28,8 @@ SPEED = 6.0
 """Seconds of the benchmark's clock in a real second."""
 POLL = 30.0
 """Everybody's interval, in seconds of that clock."""
-SECONDS = 360.0
-"""Length of a measurement, in seconds of that clock: twelve intervals."""
+SECONDS = 600.0
+"""Length of a measurement, in seconds of that clock: twenty intervals, as of runs of ten minutes."""
 PLAN: list[tuple[str, str, int, str]] = [
     *(
         (name, name, n, "updated")
