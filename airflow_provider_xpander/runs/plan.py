@@ -7,7 +7,7 @@ It decides; it neither waits nor asks. ``now`` is always in Unix seconds of a cl
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
@@ -28,8 +28,6 @@ OUTAGE_STEP = 2.0
 """Seconds to the next try in an outage; doubled for each further one, up to the interval."""
 GATHER = 1.0
 """Seconds to the first round of an agent: other waits mostly come along."""
-UNKNOWN_AGE = 3600.0
-"""Seconds before the wait for it that a run is taken to have been created, if that is unknown."""
 
 
 class Plan:
@@ -203,6 +201,7 @@ class Plan:
                 waiter.sighted, waiter.misses = True, 0
                 waiter.created = waiter.created if row.created is None else row.created
         unseen = agent.listing.unseen() - {row.id for row in rows}
+        resting = agent.listing.is_resting
         if agent.listing.take(rows, total):
             self._turns.queue(agent, agent, front=True)
         elif agent.listing.gave_up:
@@ -210,7 +209,9 @@ class Plan:
         else:
             for task_id in unseen:
                 for waiter in agent.tasks.get(task_id, ()):
-                    if agent.listing.was_whole or not waiter.sighted:
+                    if resting and waiter.paused is not None:
+                        self.hurry([waiter], now)  # it was paused, and is not any more
+                    elif resting or agent.listing.was_whole or not waiter.sighted:
                         waiter.misses += 1
                         if waiter.is_own:
                             self._turns.schedule(waiter, now)
@@ -225,6 +226,10 @@ class Plan:
 
         :param useless: whether there is no point in asking for it again soon.
         """
+        if useless and agent.listing.status is not None:
+            agent.listing.read_whole()  # which may well be allowed
+            self._turns.queue(agent, agent, front=True)
+            return
         agent.failures += 1
         agent.listing.abandon()
         if useless:
@@ -266,13 +271,26 @@ class Plan:
                 {task_id: waiter.created for task_id, waiter in in_list.items()},
                 [waiter.created for waiter in in_list.values() if not waiter.sighted],
             )
-            oldest = min(
-                waiter.began - UNKNOWN_AGE if waiter.created is None else waiter.created
-                for waiter in in_list.values()
-            )
-            agent.from_date = oldest - CREATED_MARGIN
+            agent.from_date = _since(in_list.values())
+            if agent.listing.may_rest:
+                self._rest(agent, now)
         agent.flying = True
-        return ReadPage(agent, agent.listing.page, agent.from_date)
+        listing = agent.listing
+        young = listing.is_resting and listing.status is None
+        since = agent.young_from if young else agent.from_date
+        return ReadPage(agent, listing.page, since, listing.status)
+
+    def _rest(self, agent: Agent, now: float) -> None:
+        """Read the lists of tasks that have ended or are paused, if that takes less."""
+        seen = [(waiter, waiter.paused) for waiter in agent.waiters if not waiter.is_own]
+        young = [waiter for waiter, paused in seen if paused is None]
+        agent.young_from = _since(young)
+        agent.listing.rest(
+            {waiter.watch.task_id for waiter in young},
+            {waiter.watch.task_id for waiter, paused in seen if paused},
+            sum(waiter.earliest >= agent.young_from for waiter, _ in seen),
+            now,
+        )
 
     def _next_round(self, agent: Agent, now: float) -> None:
         self._set_mode(agent, now)
@@ -320,3 +338,8 @@ class Plan:
 
     def _check_interval(self, agent: Agent, waiter: Waiter) -> float:
         return check_interval(len(agent.tasks), waiter.watch.poll_interval)
+
+
+def _since(waiters: Iterable[Waiter]) -> float:
+    """Return the creation from which on a list has to show tasks for these waits; infinity for none."""
+    return min((waiter.earliest for waiter in waiters), default=float("inf")) - CREATED_MARGIN
