@@ -2,12 +2,12 @@
 Following many runs of one agent through the lists of its tasks at rest: those that have ended, or are paused.
 
 List Tasks takes one status a call (contract 2.5). A run that was seen executing turns up in one of these
-lists when that changes, and the many that go on fill none of their pages. A run that was not seen executing yet
-has news that they do not show; it is young, so that a list of all tasks that were created since is short.
+lists when that changes, and the many that go on fill none of their pages. A run that was not seen executing
+yet has news that they do not show; it is young, so that a list of all tasks created since is short.
 
 Ended tasks stay ended: while their list is read, others only come in, and what they move to a later page is
-read twice. Paused tasks may go on, which can hide another one for a round. A paused run that these lists do not
-show any more is looked at by itself.
+read twice. Paused tasks may go on, which can hide another one for a round. A paused run that these lists do
+not show any more is looked at by itself.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Waiter:
         """
         Whether the run is paused, rather than executing, as last seen.
 
-        None if it was neither, or no list has shown it, or the last whole one has not: then the lists of tasks
+        None if it was neither, or if no list has shown it, or the last whole one has not: then lists of tasks
         at rest do not tell enough about it.
         """
         if self.last is None or not self.sighted or self.misses:
