@@ -26,7 +26,7 @@ CREATED_MARGIN = 5.0
 VERIFY_EVERY = 20
 """Every so many rounds the whole list is read although a part would do, as far as is known."""
 DECIDE_EVERY = 4
-"""The same while the answers fit both orders, newest change and newest task first."""
+"""The same while that is not known yet: pages fit both orders, or lists by status have shown nothing."""
 TRUST_AFTER = 5
 """Pages in a row that have to show an order which an earlier page has broken."""
 
@@ -193,20 +193,20 @@ class Listing:
         return (
             not self._updated.holds
             and self._since_whole < self._every
-            and self.resting.cost(self.rounds, 0) < self._whole_cost
+            and self.resting.cost(self.rounds) < self._whole_cost
         )
 
-    def rest(self, young: Collection[str], paused: Collection[str], among: int, now: float) -> None:
+    def rest(self, young: Collection[str], paused: Collection[str], more: int, now: float) -> None:
         """
         Let the round that has begun be one through the lists of tasks at rest, if that takes less.
 
         :param young: the tasks that these lists do not tell enough about: they were not seen going on yet.
         :param paused: the tasks that were seen paused last.
-        :param among: how many of those that are waited for are as young as the young ones.
+        :param more: requests that it takes more than the lists by status.
         :param now: Unix seconds.
         """
         whole = self._round
-        if isinstance(whole, _Round) and self.resting.cost(self.rounds, among) < self._whole_cost:
+        if isinstance(whole, _Round) and self.resting.cost(self.rounds) + more < self._whole_cost:
             self._round = RestingRound(now, young, paused, whole.may_cost, whole)
 
     @property
@@ -288,7 +288,8 @@ class Listing:
 
     @property
     def _every(self) -> int:
-        return DECIDE_EVERY if self.order is Order.UNKNOWN else VERIFY_EVERY
+        known = self.order is Order.UPDATED or (self.order is not Order.UNKNOWN and self.resting.is_proven)
+        return VERIFY_EVERY if known else DECIDE_EVERY
 
     def _take_resting(self, walk: RestingRound, rows: Sequence[Row], total_pages: int | None) -> bool:
         if not walk.take([row.id for row in rows], [row.status for row in rows], total_pages):

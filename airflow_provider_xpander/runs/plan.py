@@ -13,8 +13,9 @@ from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval
 from airflow_provider_xpander.runs.listing import CREATED_MARGIN, Row
+from airflow_provider_xpander.runs.resting import PAGE_SIZE
 from airflow_provider_xpander.runs.turns import Turns
-from airflow_provider_xpander.runs.waiting import Action, Agent, Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.waiting import MISSES, Action, Agent, Look, ReadPage, Waiter
 
 LIST_AGAIN = 600.0
 """Seconds without the list after it was no use."""
@@ -288,7 +289,9 @@ class Plan:
         agent.listing.rest(
             {waiter.watch.task_id for waiter in young},
             {waiter.watch.task_id for waiter, paused in seen if paused},
-            sum(waiter.earliest >= agent.young_from for waiter, _ in seen),
+            # Pages of young ones, and looks at those that a walk through the whole list might show again.
+            -(-sum(waiter.earliest >= agent.young_from for waiter, _ in seen) // PAGE_SIZE)
+            + sum(waiter.misses >= MISSES for waiter in agent.waiters),
             now,
         )
 

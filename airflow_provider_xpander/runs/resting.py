@@ -49,6 +49,8 @@ class RestingRound:
     """How many pages of the list under way were read."""
     read: Counter[TaskStatus | None] = field(default_factory=Counter)
     """How many pages of each list were read; that of the young ones is None."""
+    has_shown: bool = False
+    """Whether a list by status has shown a task."""
 
     def __post_init__(self) -> None:
         self.unseen = {*self.young, *self.paused}
@@ -78,8 +80,10 @@ class RestingRound:
         :param total_pages: how many pages the list has, if the service said so.
         """
         self.unseen.difference_update(ids)
-        if self.status is not None and any(normalize_status(status) in GOING_ON for status in statuses):
-            return False
+        if self.status is not None and statuses:
+            self.has_shown = True
+            if any(normalize_status(status) in GOING_ON for status in statuses):
+                return False
         self.pages += 1
         self.read[self.status] += 1
         if (
@@ -96,22 +100,23 @@ class Resting:
     """What is known about the lists of one agent's tasks at rest."""
 
     def __init__(self) -> None:
+        self.is_proven = False
+        """Whether a list by status has shown anything since they were last no use."""
         self._pages: Mapping[TaskStatus | None, int] | None = None
         self._useless_until = 0
         self._broken_off = 0
         self._shown_to = float("-inf")
         """Unix seconds at which the last round began."""
 
-    def cost(self, rounds: int, young: int) -> float:
+    def cost(self, rounds: int) -> float:
         """
-        Return what a round is expected to take in requests, infinity if it is none to choose.
+        Return what the lists by status are expected to take in requests, infinity if they are not to be read.
 
         :param rounds: how many rounds of whatever kind there were.
-        :param young: how many of the runs that are waited for are as young as those to be seen in any status.
         """
         if self._pages is None or rounds < self._useless_until:
             return float("inf")
-        return -(-young // PAGE_SIZE) + sum(max(1, self._pages.get(status, 0)) for status in AT_REST)
+        return sum(max(1, self._pages.get(status, 0)) for status in AT_REST)
 
     def estimate(self, statuses: Mapping[str | None, int], share: float) -> None:
         """
@@ -128,6 +133,7 @@ class Resting:
     def finish(self, walk: RestingRound) -> None:
         """Learn from a round that is over."""
         self._pages, self._shown_to, self._broken_off = walk.read, walk.began, 0
+        self.is_proven |= walk.has_shown
 
     def break_off(self, rounds: int) -> None:
         """Take note that a round has failed; the second in a row is a reason to do without."""
@@ -138,6 +144,7 @@ class Resting:
     def give_up(self, rounds: int) -> None:
         """Take note that the service does not give these lists, or that they take too much."""
         self._useless_until, self._broken_off, self._shown_to = rounds + AGAIN, 0, float("-inf")
+        self.is_proven = False
 
     def is_overlooked(self, status: str | None, updated: float | None) -> bool:
         """Whether a row of the whole list tells of a change that these lists should have shown."""
