@@ -7,15 +7,15 @@ It decides; it neither waits nor asks. ``now`` is always in Unix seconds of a cl
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval
-from airflow_provider_xpander.runs.listing import CREATED_MARGIN, Row
+from airflow_provider_xpander.runs.listing import Row
 from airflow_provider_xpander.runs.resting import PAGE_SIZE
 from airflow_provider_xpander.runs.turns import Turns
-from airflow_provider_xpander.runs.waiting import MISSES, Action, Agent, Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.waiting import MISSES, Action, Agent, Look, ReadPage, Waiter, since
 
 LIST_AGAIN = 600.0
 """Seconds without the list after it was no use."""
@@ -167,10 +167,16 @@ class Plan:
             self._turns.queue(self._agents[action.waiter.agent_id], action.waiter, front=True)
 
     def answered(self, action: Action, now: float) -> None:
-        """Take note of an answer: an outage is over, and what failed while this went well is to blame."""
+        """Take note of an answer: an outage is over, and what fails while this goes well is to blame."""
+        in_outage = self.in_outage
         self.failures, self._quiet_until = 0, float("-inf")
         agent = self._agents.get(action.waiter.agent_id) if isinstance(action, Look) else None
-        if agent is not None and agent.failures >= LIST_FAILURES:
+        if agent is None or agent.failures < LIST_FAILURES:
+            return
+        if in_outage:
+            agent.failures = LIST_FAILURES - 1  # it may have failed like all else: the next try tells
+            self._turns.schedule(agent, now)
+        else:
             self._give_list_up(agent, now, LIST_RETRY)
 
     def failed(self, interval: float, now: float) -> bool:
@@ -272,20 +278,20 @@ class Plan:
                 {task_id: waiter.created for task_id, waiter in in_list.items()},
                 [waiter.created for waiter in in_list.values() if not waiter.sighted],
             )
-            agent.from_date = _since(in_list.values())
+            agent.from_date = since(in_list.values())
             if agent.listing.may_rest:
                 self._rest(agent, now)
         agent.flying = True
         listing = agent.listing
         young = listing.is_resting and listing.status is None
-        since = agent.young_from if young else agent.from_date
-        return ReadPage(agent, listing.page, since, listing.status)
+        created = agent.young_from if young else agent.from_date
+        return ReadPage(agent, listing.page, created, listing.status)
 
     def _rest(self, agent: Agent, now: float) -> None:
         """Read the lists of tasks that have ended or are paused, if that takes less."""
         seen = [(waiter, waiter.paused) for waiter in agent.waiters if not waiter.is_own]
         young = [waiter for waiter, paused in seen if paused is None]
-        agent.young_from = _since(young)
+        agent.young_from = since(young)
         agent.listing.rest(
             {waiter.watch.task_id for waiter in young},
             {waiter.watch.task_id for waiter, paused in seen if paused},
@@ -341,8 +347,3 @@ class Plan:
 
     def _check_interval(self, agent: Agent, waiter: Waiter) -> float:
         return check_interval(len(agent.tasks), waiter.watch.poll_interval)
-
-
-def _since(waiters: Iterable[Waiter]) -> float:
-    """Return the creation from which on a list has to show tasks for these waits; infinity for none."""
-    return min((waiter.earliest for waiter in waiters), default=float("inf")) - CREATED_MARGIN

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.listing import Listing, Row
+from airflow_provider_xpander.runs.listing import CREATED_MARGIN, Listing, Row
 from airflow_provider_xpander.runs.watch import Watch
 
 LIST_FROM = 3
@@ -77,6 +77,11 @@ class Waiter:
         known = self.last[1]
         stale = known is not None and row.updated is not None and row.updated < known
         return not stale and (row.status, row.updated) != self.last
+
+
+def since(waiters: Iterable[Waiter]) -> float:
+    """Return the creation from which on a list has to show tasks for some waits; infinity for none."""
+    return min((waiter.earliest for waiter in waiters), default=float("inf")) - CREATED_MARGIN
 
 
 @dataclass(eq=False)

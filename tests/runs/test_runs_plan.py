@@ -151,6 +151,16 @@ def test_an_outage_is_no_reason_to_give_the_list_up_or_to_ask_much() -> None:
     assert max(late) < 2.5 * POLL
 
 
+@pytest.mark.parametrize("begins", range(0, 60, 10))
+@pytest.mark.parametrize("lasts", [30, 300])
+def test_after_an_outage_at_whatever_moment_the_list_is_read(begins: int, lasts: int) -> None:
+    down = (START + 315 + begins, START + 315 + begins + lasts)
+    simulation = Simulation(random.Random(4), order="none", down=down)
+    crowd(simulation, 600)
+    simulation.play(1200)
+    assert len(simulation.looks) < 100
+
+
 def test_the_budget_stretches_the_interval_and_nothing_else() -> None:
     simulation = Simulation(random.Random(5), limits=(100, 1000))
     for index in range(60):
