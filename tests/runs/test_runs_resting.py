@@ -187,7 +187,7 @@ def test_lists_of_ended_tasks_tell_nothing_about_the_whole_one() -> None:
     for number in range(6):
         later = [START + 900 - number * 50 - index for index in range(50)]
         assert listing.status is COMPLETED
-        assert listing.take([Row(f"old-{at}", "completed", at, at, {}) for at in later], 6)
+        assert listing.take([Row(f"old-{at}", "completed", -at, at, {}) for at in later], 6)
     while listing.is_walking:
         listing.take([], 0)
     assert (listing.order, listing.was_whole, listing.cost) == (Order.NONE, False, 10)
@@ -203,6 +203,14 @@ def test_without_lists_by_status_the_whole_list_is_read(by_status: str, most: in
     assert simulation.delays()[949] < 1.2 * POLL
     assert simulation.delays()[-1] < 2.2 * POLL
     assert len(simulation.looks) < 130
+
+
+def test_an_outage_is_no_reason_to_do_without_lists_by_status() -> None:
+    simulation = Simulation(random.Random(1), order="none", down=(START + 310, START + 500))
+    crowd(simulation, 600)
+    simulation.play(1000)
+    after = [now for now in filtered(simulation) if now > START + 500]
+    assert len(after) > 50
 
 
 def test_lists_by_status_that_show_nothing_are_soon_found_out() -> None:
@@ -261,6 +269,12 @@ def test_a_pause_and_its_end_are_told() -> None:
     simulation.play(3800)
     assert len(simulation.found) == 600
     assert len(filtered(simulation)) > 100
+    whole = [
+        now
+        for now, action in simulation.asked
+        if isinstance(action, ReadPage) and action.status is None and START + 490 < now < START + 590
+    ]
+    assert not whole, "an end of a pause is told by one look"
     for task_id in paused:
         told = simulation.told[task_id]
         assert [status for status, _ in told] == ["executing", "paused", "executing", "completed"]
