@@ -129,7 +129,12 @@ class Service:
     def page(self, query: dict[str, str], now: float) -> dict[str, Any]:
         """Return a page of the list."""
         since = datetime.fromisoformat(query["from_date"]).timestamp() if "from_date" in query else 0.0
-        ids = [run_id for run_id, (begun, _) in self.runs.items() if begun >= since]
+        wanted = query.get("status")
+        ids = [
+            run_id
+            for run_id, (begun, ends) in self.runs.items()
+            if begun >= since and wanted in (None, "completed" if now >= ends else "executing")
+        ]
         if self.order == "updated":
             ids.sort(key=lambda run_id: self.changed(run_id, now), reverse=True)
         elif self.order == "created":

@@ -176,9 +176,11 @@ def list_tasks(
     )
 
 
-def poll_tasks(agent_id: str, *, from_date: datetime | None, page: int) -> Call[RawPage]:
+def poll_tasks(
+    agent_id: str, *, from_date: datetime | None, page: int, status: TaskStatus | None = None
+) -> Call[RawPage]:
     """Read one page of an agent's tasks, to see which have changed; the parameters are as above."""
-    listed = list_tasks(agent_id=agent_id, from_date=from_date, page=page)
+    listed = list_tasks(agent_id=agent_id, status=status, from_date=from_date, page=page)
     return Call(
         f"list tasks of agent {agent_id}",
         "GET",

@@ -58,13 +58,17 @@ def listed(
     :param latest: epoch seconds of the latest creation.
     """
     wanted = {key: value for key, value in equal.items() if value is not None}
+    if settings.list_status_filter == "ignored":
+        wanted.pop("status", None)
     full = settings.model_copy(update={"slim_bodies": False})
     entries = []
     for task, turn, at in _shown(tasks, now, settings):
         if not earliest <= task.created <= min(latest, now - settings.list_lag_seconds):
             continue
-        if wanted.keys() == {"agent_id"} and "agent_id" not in task.overrides:
-            fits = turn.target_id == wanted["agent_id"]
+        if wanted.keys() <= {"agent_id", "status"} and wanted.keys().isdisjoint(task.overrides):
+            fits = wanted.get("agent_id", turn.target_id) == turn.target_id and (
+                "status" not in wanted or turn.at(at).status == wanted["status"]
+            )
         else:
             body = task_body(task, turn, at, full) if wanted else {}
             fits = all(body.get(key) == value for key, value in wanted.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import JSONResponse, Response
 
 from airflow_provider_xpander.api.status import TaskStatus
@@ -49,6 +49,8 @@ async def list_tasks(
     per_page: PageSize = 20,
 ) -> Response:
     """List tasks, latest update first."""
+    if common["status"] is not None and emulator.settings.list_status_filter == "refused":
+        raise HTTPException(422, "status is no filter")
     equal = {**common, "agent_id": agent_id}
     return JSONResponse(
         emulator.list_tasks(equal, _aware(from_date), _aware(to_date), page=page, per_page=per_page)

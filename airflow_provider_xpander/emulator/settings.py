@@ -32,6 +32,7 @@ class Settings(BaseModel):
     :param list_order: what lists show first: the latest update, the latest creation, or one of
         no meaning.
     :param list_stale_seconds: seconds by which lists lag behind: they show what was true then.
+    :param list_status_filter: lists of one status show that one, or all the same, or answer 422.
     :param list_hidden_share: share of the tasks (0 to 1, by their ids) that lists never show.
     :param list_frozen_share: share of the tasks that lists show as they were at their submit, for ever.
     :param stop_delay_seconds: seconds from a stop to ``stopped``; a run may complete in between (2.6).
@@ -69,6 +70,7 @@ class Settings(BaseModel):
     list_lag_seconds: float = Field(default=0, ge=0)
     list_order: Literal["updated", "created", "none"] = "updated"
     list_stale_seconds: float = Field(default=0, ge=0)
+    list_status_filter: Literal["kept", "ignored", "refused"] = "kept"
     list_hidden_share: float = Field(default=0, ge=0, le=1)
     list_frozen_share: float = Field(default=0, ge=0, le=1)
     stop_delay_seconds: float = Field(default=0, ge=0)

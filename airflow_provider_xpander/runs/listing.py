@@ -3,26 +3,30 @@ Following many runs of one agent through its list: which pages to read, and when
 
 The order of the list is undocumented (contract 2.5), so it is learned from the answers. Where it shows newest
 changes first, the pages down to the last known change tell all; where it shows newest tasks first, those down
-to the oldest run that is waited for; else all pages are read, until each run was seen.
+to the oldest run that is waited for; else all pages are read, until each run was seen. Where those are many,
+lists of only the tasks that have ended or are paused mostly do (``runs/resting.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-PAGE_SIZE = 50
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.runs.resting import PAGE_SIZE, Resting, RestingRound
+
 LAG = 10.0
 """Seconds by which a change may show later than others that happened after it."""
 CREATED_MARGIN = 5.0
 """Seconds before the oldest run that is waited for was created, from which on tasks are asked for."""
 VERIFY_EVERY = 20
-"""Every so many rounds the whole list is read although its order says that a part would do."""
+"""Every so many rounds the whole list is read although a part would do, as far as is known."""
 DECIDE_EVERY = 4
-"""The same while the answers fit both orders, newest change and newest task first."""
+"""The same while that is not known yet: pages fit both orders, or lists by status have shown nothing."""
 TRUST_AFTER = 5
 """Pages in a row that have to show an order which an earlier page has broken."""
 
@@ -111,13 +115,14 @@ class _Round:
     newest: float | None = None
     pages: int = 0
     may_cost: int = 2
+    statuses: Counter[str | None] = field(default_factory=Counter)
 
 
 class Listing:
     """
     What is known about the list of one agent.
 
-    ``cost`` is what a round is expected to take in requests.
+    ``cost`` is what a round is expected to take in requests: as many as the last one, of whichever kind.
     """
 
     def __init__(self) -> None:
@@ -127,6 +132,7 @@ class Listing:
         """Whether the last round was ended because looking at each run by itself costs no more."""
         self.was_whole = False
         """Whether the last round has read the list to its end, or to the last run that is waited for."""
+        self.resting = Resting()
         self._updated = _Evidence()
         self._created = _Evidence()
         self._decided = False
@@ -134,7 +140,8 @@ class Listing:
         self._known_to: float | None = None
         """All changes up to this Unix second were seen."""
         self._since_whole = 0
-        self._round: _Round | None = None
+        self._whole_cost = 1
+        self._round: _Round | RestingRound | None = None
 
     @property
     def order(self) -> Order:
@@ -161,13 +168,12 @@ class Listing:
         """
         self.rounds += 1
         self.gave_up = False
-        whole = self._known_to is None or self.order in (Order.NONE, Order.CREATED)
+        whole = self._known_to is None or not self._updated.holds
         self._since_whole += 1
-        every = VERIFY_EVERY if self.order is Order.UPDATED else DECIDE_EVERY
         all_pages = -(-len(waiting) // PAGE_SIZE)
         if self.order is Order.UNKNOWN and all_pages <= 2:
             whole = True
-        if self._since_whole >= every:
+        if self._since_whole >= self._every:
             whole = True
         down_to = self._known_to
         if not whole:
@@ -175,13 +181,43 @@ class Listing:
                 whole = True
             elif new:
                 down_to = min(down_to or 0.0, *(moment for moment in new if moment is not None))
-        if whole:
-            self._since_whole = 0
         if self.order is Order.CREATED:
             down_to = min((moment or 0.0 for moment in waiting.values()), default=None)
         elif whole:
             down_to = None
         self._round = _Round(whole, down_to, set(waiting), may_cost=max(2, len(waiting)))
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether the round that has begun reads all for want of an order, and need not."""
+        return (
+            not self._updated.holds
+            and self._since_whole < self._every
+            and self.resting.cost(self.rounds) < self._whole_cost
+        )
+
+    def rest(self, young: Collection[str], paused: Collection[str], more: int, now: float) -> None:
+        """
+        Let the round that has begun be one through the lists of tasks at rest, if that takes less.
+
+        :param young: the tasks that these lists do not tell enough about: they were not seen going on yet.
+        :param paused: the tasks that were seen paused last.
+        :param more: requests that it takes more than the lists by status.
+        :param now: Unix seconds.
+        """
+        whole = self._round
+        if isinstance(whole, _Round) and self.resting.cost(self.rounds) + more < self._whole_cost:
+            self._round = RestingRound(now, young, paused, whole.may_cost, whole)
+
+    @property
+    def status(self) -> TaskStatus | None:
+        """The status of the tasks that the page to read next is to show; None is any."""
+        return self._round.status if isinstance(self._round, RestingRound) else None
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the round under way is one through the lists of tasks at rest."""
+        return isinstance(self._round, RestingRound)
 
     @property
     def page(self) -> int:
@@ -198,18 +234,21 @@ class Listing:
         walk = self._round
         if walk is None:
             return False
+        if isinstance(walk, RestingRound):
+            return self._take_resting(walk, rows, total_pages)
         walk.pages += 1
         self._learn(rows)
         if walk.pages == 1 and rows:
             walk.newest = max((row.updated for row in rows if row.updated is not None), default=None)
         walk.unseen.difference_update(row.id for row in rows)
+        walk.statuses.update(row.status for row in rows)
         if (
             not rows
             or (total_pages is not None and walk.pages >= total_pages)
             or (walk.whole and not walk.unseen)
             or self._is_deep_enough(walk, rows)
         ):
-            self._finish(walk)
+            self._finish(walk, total_pages)
             return False
         if walk.pages >= walk.may_cost:
             self.gave_up, self._round = True, None
@@ -218,28 +257,56 @@ class Listing:
 
     def abandon(self) -> None:
         """End a round that failed: what it should have shown is still to be seen."""
+        if self.is_resting:
+            self.resting.break_off(self.rounds)
+            self._since_whole = VERIFY_EVERY
         self._round = None
+
+    def read_whole(self) -> None:
+        """Go on with a walk through the whole list: the lists of tasks at rest are no use."""
+        if isinstance(self._round, RestingRound):
+            self.resting.give_up(self.rounds)
+            self._round = self._round.instead
 
     def unseen(self) -> frozenset[str]:
         """Return the tasks that the round under way has not shown yet."""
         return frozenset(self._round.unseen) if self._round else frozenset()
 
     def distrust(self) -> None:
-        """Take note that a change was not where the order says: it is no order to rely on."""
+        """Take note that a change was not where it should have been: do not rely on what has hidden it."""
+        if self.order is not Order.UPDATED:
+            self.resting.give_up(self.rounds)
+            return
         self._updated.streak, self._updated.broken = 0, True
         self._decided = False
 
     def is_overlooked(self, row: Row) -> bool:
         """Whether a row tells of a change that rounds before should have shown."""
-        return (
-            self.order is Order.UPDATED
-            and self._known_to is not None
-            and row.updated is not None
-            and row.updated < self._known_to - LAG
-        )
+        if self.order is not Order.UPDATED:
+            return not self.is_resting and self.resting.is_overlooked(row.status, row.updated)
+        return self._known_to is not None and row.updated is not None and row.updated < self._known_to - LAG
 
-    def _finish(self, walk: _Round) -> None:
+    @property
+    def _every(self) -> int:
+        known = self.order is Order.UPDATED or (self.order is not Order.UNKNOWN and self.resting.is_proven)
+        return VERIFY_EVERY if known else DECIDE_EVERY
+
+    def _take_resting(self, walk: RestingRound, rows: Sequence[Row], total_pages: int | None) -> bool:
+        if not walk.take([row.id for row in rows], [row.status for row in rows], total_pages):
+            self.read_whole()
+            return True
+        if not walk.is_over:
+            return True
+        self.cost, self.was_whole = walk.read.total(), False
+        self.resting.finish(walk)
+        self._round = None
+        return False
+
+    def _finish(self, walk: _Round, total_pages: int | None) -> None:
         self.cost, self.was_whole = walk.pages, walk.whole
+        if walk.whole:
+            self._since_whole, self._whole_cost = 0, walk.pages
+            self.resting.estimate(walk.statuses, walk.pages / max(walk.pages, total_pages or 0))
         if walk.newest is not None:
             self._known_to = max(self._known_to or 0.0, walk.newest)
         self._round = None

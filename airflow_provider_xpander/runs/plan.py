@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval
-from airflow_provider_xpander.runs.listing import CREATED_MARGIN, Row
+from airflow_provider_xpander.runs.listing import Row
+from airflow_provider_xpander.runs.resting import PAGE_SIZE
 from airflow_provider_xpander.runs.turns import Turns
-from airflow_provider_xpander.runs.waiting import Action, Agent, Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.waiting import MISSES, Action, Agent, Look, ReadPage, Waiter, since
 
 LIST_AGAIN = 600.0
 """Seconds without the list after it was no use."""
@@ -26,8 +27,6 @@ OUTAGE_FROM = 3
 """Failures in a row, of whatever kind, after which only one request at a time tries whether it is over."""
 OUTAGE_STEP = 2.0
 """Seconds to the next try in an outage; doubled for each further one, up to the interval."""
-UNKNOWN_AGE = 3600.0
-"""Seconds before the wait for it that a run is taken to have been created, if that is unknown."""
 
 
 class Plan:
@@ -167,10 +166,16 @@ class Plan:
             self._turns.queue(self._agents[action.waiter.agent_id], action.waiter, front=True)
 
     def answered(self, action: Action, now: float) -> None:
-        """Take note of an answer: an outage is over, and what failed while this went well is to blame."""
+        """Take note of an answer: an outage is over, and what fails while this goes well is to blame."""
+        in_outage = self.in_outage
         self.failures, self._quiet_until = 0, float("-inf")
         agent = self._agents.get(action.waiter.agent_id) if isinstance(action, Look) else None
-        if agent is not None and agent.failures >= LIST_FAILURES:
+        if agent is None or agent.failures < LIST_FAILURES:
+            return
+        if in_outage:
+            agent.failures = LIST_FAILURES - 1  # it may have failed like all else: the next try tells
+            self._turns.schedule(agent, now)
+        else:
             self._give_list_up(agent, now, LIST_RETRY)
 
     def failed(self, interval: float, now: float) -> bool:
@@ -202,6 +207,7 @@ class Plan:
                 waiter.sighted, waiter.misses = True, 0
                 waiter.created = waiter.created if row.created is None else row.created
         unseen = agent.listing.unseen() - {row.id for row in rows}
+        resting = agent.listing.is_resting
         if agent.listing.take(rows, total):
             self._turns.queue(agent, agent, front=True)
         elif agent.listing.gave_up:
@@ -209,7 +215,9 @@ class Plan:
         else:
             for task_id in unseen:
                 for waiter in agent.tasks.get(task_id, ()):
-                    if agent.listing.was_whole or not waiter.sighted:
+                    if resting and waiter.paused is not None:
+                        self.hurry([waiter], now)  # it was paused, and is not any more
+                    elif resting or agent.listing.was_whole or not waiter.sighted:
                         waiter.misses += 1
                         if waiter.is_own:
                             self._turns.schedule(waiter, now)
@@ -224,6 +232,10 @@ class Plan:
 
         :param useless: whether there is no point in asking for it again soon.
         """
+        if useless and agent.listing.status is not None:
+            agent.listing.read_whole()  # which may well be allowed
+            self._turns.queue(agent, agent, front=True)
+            return
         agent.failures += 1
         agent.listing.abandon()
         if useless:
@@ -267,13 +279,28 @@ class Plan:
                 {task_id: waiter.created for task_id, waiter in in_list.items()},
                 [waiter.created for waiter in in_list.values() if not waiter.sighted],
             )
-            oldest = min(
-                waiter.began - UNKNOWN_AGE if waiter.created is None else waiter.created
-                for waiter in in_list.values()
-            )
-            agent.from_date = oldest - CREATED_MARGIN
+            agent.from_date = since(in_list.values())
+            if agent.listing.may_rest:
+                self._rest(agent, now)
         agent.flying = True
-        return ReadPage(agent, agent.listing.page, agent.from_date)
+        listing = agent.listing
+        young = listing.is_resting and listing.status is None
+        created = agent.young_from if young else agent.from_date
+        return ReadPage(agent, listing.page, created, listing.status)
+
+    def _rest(self, agent: Agent, now: float) -> None:
+        """Read the lists of tasks that have ended or are paused, if that takes less."""
+        seen = [(waiter, waiter.paused) for waiter in agent.waiters if not waiter.is_own]
+        young = [waiter for waiter, paused in seen if paused is None]
+        agent.young_from = since(young)
+        agent.listing.rest(
+            {waiter.watch.task_id for waiter in young},
+            {waiter.watch.task_id for waiter, paused in seen if paused},
+            # Pages of young ones, and looks at those that a walk through the whole list might show again.
+            -(-sum(waiter.earliest >= agent.young_from for waiter, _ in seen) // PAGE_SIZE)
+            + sum(waiter.misses >= MISSES for waiter in agent.waiters),
+            now,
+        )
 
     def _next_round(self, agent: Agent, now: float) -> None:
         self._set_mode(agent, now)

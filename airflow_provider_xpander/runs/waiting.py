@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_xpander.api.routes import Priority
-from airflow_provider_xpander.runs.listing import Listing, Row
+from airflow_provider_xpander.api.status import TaskStatus, normalize_status
+from airflow_provider_xpander.runs.listing import CREATED_MARGIN, Listing, Row
 from airflow_provider_xpander.runs.watch import Watch
 
 LIST_FROM = 3
@@ -19,6 +20,8 @@ GATHERINGS = 5
 """Times as long as that the first round waits for them at the most."""
 MISSES = 2
 """Rounds that may pass without showing a run; then it is looked at by itself."""
+UNKNOWN_AGE = 3600.0
+"""Seconds before the wait for it that a run is taken to have been created, if that is unknown."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +56,24 @@ class Waiter:
         """Whether no list can settle it: a turn of an older thread, or a run that the list does not show."""
         return self.agent_id is None or self.watch.newer_than is not None or self.misses >= MISSES
 
+    @property
+    def earliest(self) -> float:
+        """Unix seconds before which the run was not created."""
+        return self.began - UNKNOWN_AGE if self.created is None else self.created
+
+    @property
+    def paused(self) -> bool | None:
+        """
+        Whether the run is paused, rather than executing, as last seen.
+
+        None if it was neither, or if no list has shown it, or the last whole one has not: then lists of tasks
+        at rest do not tell enough about it.
+        """
+        if self.last is None or not self.sighted or self.misses:
+            return None
+        status = normalize_status(self.last[0])
+        return status is TaskStatus.PAUSED if status in (TaskStatus.PAUSED, TaskStatus.EXECUTING) else None
+
     def has_news(self, row: Row) -> bool:
         """Whether a row tells something, rather than what is known or older than that."""
         if self.last is None:
@@ -60,6 +81,11 @@ class Waiter:
         known = self.last[1]
         stale = known is not None and row.updated is not None and row.updated < known
         return not stale and (row.status, row.updated) != self.last
+
+
+def since(waiters: Iterable[Waiter]) -> float:
+    """Return the creation from which on a list has to show tasks for some waits; infinity for none."""
+    return min((waiter.earliest for waiter in waiters), default=float("inf")) - CREATED_MARGIN
 
 
 @dataclass(eq=False)
@@ -77,6 +103,7 @@ class Agent:
     joined: float = float("-inf")
     began: float = float("-inf")
     from_date: float = 0.0
+    young_from: float = 0.0
     in_ring: bool = False
     queued: bool = False
     flying: bool = False
@@ -134,11 +161,13 @@ class ReadPage:
     Read one page of an agent's list.
 
     :param from_date: Unix seconds; only tasks that were created since are needed.
+    :param status: only tasks in this one are needed; None is any.
     """
 
     agent: Agent
     number: int
     from_date: float
+    status: TaskStatus | None = None
     priority: Priority = Priority.POLL
 
 

@@ -171,7 +171,8 @@ class Poller:
         else:
             self.metrics.list_page()
             since = datetime.fromtimestamp(max(0.0, action.from_date), UTC)
-            call = poll_tasks(action.agent.id or "", from_date=since, page=action.number)
+            agent_id = action.agent.id or ""
+            call = poll_tasks(agent_id, from_date=since, page=action.number, status=action.status)
         settings = client.settings
         try:
             return await client.run(listening(exchange(call, ONCE), governor))  # type: ignore[no-any-return]

@@ -101,6 +101,16 @@ def test_lists_may_lag(api: Api, emulator: Emulator, clock: ManualClock) -> None
     assert [item["id"] for item in api("GET", "/v1/tasks").json()["items"]] == [task_id]
 
 
+def test_lists_may_ignore_or_refuse_a_status(api: Api, emulator: Emulator) -> None:
+    task_id = api.start("slow")["id"]
+    assert api("GET", "/v1/tasks?status=completed").json()["items"] == []
+    emulator.configure({"list_status_filter": "ignored"})
+    assert [item["id"] for item in api("GET", "/v1/tasks?status=completed").json()["items"]] == [task_id]
+    emulator.configure({"list_status_filter": "refused"})
+    assert api("GET", "/v1/tasks?status=completed").status_code == 422
+    assert api("GET", "/v1/tasks").status_code == 200
+
+
 @pytest.mark.parametrize("query", ["status=running", "per_page=51", "per_page=0", "page=0", "from_date=soon"])
 def test_wrong_queries_answer_422(api: Api, query: str) -> None:
     answer = api("GET", f"/v1/tasks?{query}")

@@ -52,6 +52,19 @@ async def test_a_hundred_waits_take_a_few_pages(order: str, service: Service) ->
     assert sum(looks(service).values()) < 10
 
 
+@pytest.mark.parametrize(("by_status", "most"), [("kept", 1000), ("ignored", 1), ("refused", 1)])
+async def test_hundreds_of_waits_read_the_lists_of_ended_tasks(
+    by_status: str, most: int, service: Service
+) -> None:
+    service.configure({"list_order": "none", "list_status_filter": by_status, "pending_share": 0})
+    service.connect(extra=NO_LIMITS)
+    triggers = [trigger(service, f"take {2.5 + index / 200}", poll_interval=0.5) for index in range(400)]
+    payloads = await fire_all(triggers)
+    assert {(payload["end"], payload["status"]) for payload in payloads} == {("finished", "completed")}
+    assert 1 <= len([call for call in service.requests("GET") if "status" in call.query]) <= most
+    assert sum(looks(service).values()) < 40
+
+
 @pytest.mark.parametrize(
     "settings",
     [

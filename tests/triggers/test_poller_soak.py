@@ -43,7 +43,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 
 
 @pytest.mark.timeout(120)
-async def test_every_wait_gets_its_one_event_in_time(fast: Service) -> None:
+@pytest.mark.parametrize("order", ["updated", "none"])
+async def test_every_wait_gets_its_one_event_in_time(order: str, fast: Service) -> None:
+    fast.configure({"list_order": order})
     rng = random.Random(4)
     ended: dict[str, float] = {}
     events: dict[str, list[dict[str, Any]]] = {}
