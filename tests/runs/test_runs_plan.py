@@ -105,6 +105,24 @@ def test_a_list_that_is_full_of_others_is_not_read() -> None:
     assert simulation.looks.count("run-0") > 10
 
 
+@pytest.mark.parametrize(
+    ("lasts", "begins", "pages"),
+    [(0.5, 1.5, 20), (3.0, 4.0, 20), (60.0, 5.0, None)],
+    ids=["at once", "within seconds", "for a minute"],
+)
+def test_the_first_round_waits_for_those_who_come_along(
+    lasts: float, begins: float, pages: int | None
+) -> None:
+    simulation = Simulation(random.Random(7))
+    for index in range(1000):
+        at = START + lasts * index / 1000
+        simulation.start(Run(f"run-{index}", "a", START - 300, START + 1e6), at=at)
+    simulation.play(20 if pages else 6)
+    first = next(moment for moment, action in simulation.asked if isinstance(action, ReadPage))
+    assert first - START == pytest.approx(begins, abs=0.2)
+    assert pages is None or simulation.pages == pages
+
+
 def test_few_runs_are_looked_at_by_themselves() -> None:
     simulation = Simulation(random.Random(4))
     crowd(simulation, 2)
