@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 CURVES = (
-    ("requests", "requests in twelve poll intervals", 1.0),
-    ("cpu", "CPU seconds in twelve poll intervals", 1.0),
+    ("requests", "requests in twenty poll intervals", 1.0),
+    ("cpu", "CPU seconds in twenty poll intervals", 1.0),
     ("handshakes", "TLS handshakes", 1.0),
 )
 
