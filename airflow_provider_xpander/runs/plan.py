@@ -148,6 +148,8 @@ class Plan:
         waiter.looked_at = now
         interval = jittered(waiter.watch.poll_interval, rng=self._rng)
         self._turns.schedule(waiter, now + seconds, max(0.0, interval - seconds))
+        if (agent := self._agents[waiter.agent_id]).give_chance(now):
+            self._want_round(agent, now, now, 0.0)
 
     def landed(self, action: Action) -> None:
         """Take note that a request is over, however."""
@@ -213,14 +215,13 @@ class Plan:
         elif agent.listing.gave_up:
             self._give_list_up(agent, now)
         else:
-            for task_id in unseen:
-                for waiter in agent.tasks.get(task_id, ()):
-                    if resting and waiter.paused is not None:
-                        self.hurry([waiter], now)  # it was paused, and is not any more
-                    elif resting or agent.listing.was_whole or not waiter.sighted:
-                        waiter.misses += 1
-                        if waiter.is_own:
-                            self._turns.schedule(waiter, now)
+            for waiter in [waiter for task_id in unseen for waiter in agent.tasks.get(task_id, ())]:
+                if resting and waiter.paused is not None:
+                    self.hurry([waiter], now)  # it was paused, and is not any more
+                elif resting or agent.listing.was_whole or not waiter.sighted:
+                    agent.missed(waiter, now)
+                    if waiter.is_own:
+                        self._turns.schedule(waiter, now)
             self._next_round(agent, now)
         if overlooked:
             agent.listing.distrust()

@@ -20,6 +20,10 @@ GATHERINGS = 5
 """Times as long as that the first round waits for them at the most."""
 MISSES = 2
 """Rounds that may pass without showing a run; then it is looked at by itself."""
+CHANCE_FIRST = 120.0
+"""Seconds after which such runs are looked for in the list once more: it may only have lagged."""
+CHANCE_MOST = 3600.0
+"""The same, at the most; it is doubled each time."""
 UNKNOWN_AGE = 3600.0
 """Seconds before the wait for it that a run is taken to have been created, if that is unknown."""
 
@@ -104,6 +108,8 @@ class Agent:
     began: float = float("-inf")
     from_date: float = 0.0
     young_from: float = 0.0
+    chance_at: float = float("inf")
+    chance_after: float = CHANCE_FIRST
     in_ring: bool = False
     queued: bool = False
     flying: bool = False
@@ -136,6 +142,22 @@ class Agent:
     def in_list(self) -> dict[str, Waiter]:
         """One wait for each run that the list may settle."""
         return {task_id: same[0] for task_id, same in self.tasks.items() if not same[0].is_own}
+
+    def missed(self, waiter: Waiter, now: float) -> None:
+        """Take note that a round has not shown a run that it should have shown."""
+        waiter.misses += 1
+        if waiter.misses >= MISSES:
+            self.chance_at = min(self.chance_at, now + self.chance_after)
+
+    def give_chance(self, now: float) -> bool:
+        """Let the runs that lists have not shown be looked for there once more, if it is time."""
+        if now < self.chance_at:
+            return False
+        self.chance_at, self.chance_after = float("inf"), min(2 * self.chance_after, CHANCE_MOST)
+        for waiter in self.waiters:
+            if waiter.misses >= MISSES:
+                waiter.misses, waiter.sighted = MISSES - 1, False
+        return True
 
     def should_list(self, now: float) -> bool:
         """Whether reading the list takes less than looking at each run."""

@@ -82,6 +82,16 @@ def test_a_list_that_lags_makes_ends_late_by_no_more_than_its_lag(lag: float) ->
     assert delays[-1] < lag + 25 * POLL  # the next time that the whole list is read
 
 
+@pytest.mark.parametrize("order", ["updated", "none"])
+def test_a_list_that_shows_runs_late_is_read_again(order: str) -> None:
+    simulation = Simulation(random.Random(2), order=order, lag=100.0)
+    for index in range(300):
+        simulation.start(Run(f"run-{index}", "a", START, START + 1200 + 6 * index))
+    simulation.play(3300)
+    assert len(simulation.found) == 300
+    assert len(simulation.looks) < 300 * 8  # some five until the list is tried again, and a check or two
+
+
 def test_an_order_that_changes_is_noticed() -> None:
     simulation = Simulation(random.Random(3))
     simulation.history("agent-0", 30)
