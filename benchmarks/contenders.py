@@ -104,7 +104,10 @@ def xpander(port: int, ca: str, poll: float, *, speed: float, origin: float, lim
     from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
     async def wait(run_id: str, number: int, created: float) -> Any:
-        trigger = XpanderTaskTrigger(run_id, "agent-1", poll_interval=poll * speed, created=created)
+        # As the operator makes it, whose log has told what the submit has answered.
+        trigger = XpanderTaskTrigger(
+            run_id, "agent-1", poll_interval=poll * speed, created=created, told="executing"
+        )
         async for event in trigger.run():
             if event.payload["end"] != "finished":
                 raise RuntimeError(str(event.payload))

@@ -17,7 +17,7 @@ from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.consequence import PASSING
 from airflow_provider_xpander.runs.outcome import account, paused, timed_out
 from airflow_provider_xpander.runs.progress import recap
-from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.report import StatusReport, told_of
 from airflow_provider_xpander.runs.watch import BACKSTOP, End, Over, Watch
 from airflow_provider_xpander.xcom import publish, publish_summary
 
@@ -174,4 +174,5 @@ class XpanderConcludingOperator(XpanderObservedOperator):
             newer_than=newer_than,
             created=task.created_at.timestamp() if task.created_at else None,
             asked=asked,
+            told=told_of(task),
         )

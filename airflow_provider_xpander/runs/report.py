@@ -8,7 +8,7 @@ from typing import Protocol
 
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.status import TaskStatus, normalize_status
 from airflow_provider_xpander.runs.heartbeat import next_sign, sign_of_life
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import pause_reason
@@ -30,6 +30,7 @@ class StatusReport:
     :param log: where to.
     :param settings: those of the connection, for the link to a paused run.
     :param asked: the pause that was told already (``runs/pausing.py``).
+    :param told: the status that was told already.
     :param clock: gives Unix seconds.
     """
 
@@ -38,12 +39,13 @@ class StatusReport:
         log: Log,
         settings: Settings | None = None,
         asked: str | None = None,
+        told: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = log
         self._settings = settings
         self._clock = clock
-        self._last: TaskStatus | None = TaskStatus.PAUSED if asked else None
+        self._last = TaskStatus.PAUSED if asked else normalize_status(told) if told else None
         self._pause = asked
         self._progress = NO_PROGRESS
         self._began = clock()
@@ -80,3 +82,14 @@ class StatusReport:
             return
         self._next_sign = next_sign(waited)
         self._log.info("%s", sign_of_life(self._task_id, self._last.value, waited, seconds, None))
+
+
+def told_of(task: Task) -> str | None:
+    """
+    Return the status of a run that goes on, once a log has told it.
+
+    :return: None if there is none to rely on: it was not answered, or is that of a turn that has ended.
+    """
+    if task.raw_status is None or task.status.is_terminal:
+        return None
+    return task.status.value

@@ -112,6 +112,7 @@ class Watch:
     :param since: Unix seconds at which the run was started; the first look if unknown.
     :param brief: whether to remember of a task no more than its status from one look to the next, as where
         thousands wait.
+    :param status: as last seen.
     """
 
     task_id: str
@@ -122,8 +123,7 @@ class Watch:
     asked: str | None = None
     since: float | None = None
     brief: bool = False
-    status: TaskStatus | None = field(default=None, init=False)
-    """As last seen."""
+    status: TaskStatus | None = None
     _seen: Task | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)

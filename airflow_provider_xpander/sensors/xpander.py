@@ -45,7 +45,7 @@ from airflow_provider_xpander.runs.interval import look_interval
 from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.outcome import account, paused
 from airflow_provider_xpander.runs.progress import recap
-from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.report import StatusReport, told_of
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch
 from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import publish, publish_summary
@@ -218,6 +218,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                 deadline=deadline,
                 on_paused=self.on_paused,
                 created=task.created_at.timestamp() if task and task.created_at else None,
+                told=told_of(task) if task else None,
             ),
             method_name="execute_complete",
             kwargs={"deadline": deadline},

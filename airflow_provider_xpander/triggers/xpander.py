@@ -12,6 +12,7 @@ from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL, AirflowNotFoun
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.event import event_of
 from airflow_provider_xpander.runs.exit import OnKill
@@ -40,6 +41,7 @@ class XpanderTaskTrigger(BaseTrigger):
     :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
     :param created: Unix seconds at which the run was created, if known: how far back lists are read.
     :param asked: the pause that a person was asked about already; it does not make the trigger fire.
+    :param told: the status that the log of the Airflow task has already; only another one is news.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class XpanderTaskTrigger(BaseTrigger):
         newer_than: float | None = None,
         created: float | None = None,
         asked: str | None = None,
+        told: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.xpander_task_id = xpander_task_id
@@ -66,6 +69,7 @@ class XpanderTaskTrigger(BaseTrigger):
         self.newer_than = newer_than
         self.created = created
         self.asked = asked
+        self.told = told
         self._report: StatusReport | None = None
         self._link = ""
 
@@ -84,6 +88,7 @@ class XpanderTaskTrigger(BaseTrigger):
                 "newer_than": self.newer_than,
                 "created": self.created,
                 "asked": self.asked,
+                "told": self.told,
             },
         )
 
@@ -125,6 +130,7 @@ class XpanderTaskTrigger(BaseTrigger):
             asked=self.asked,
             since=self.created,
             brief=True,
+            status=normalize_status(self.told) if self.told else None,
         )
         try:
             over = await wait_for(
@@ -143,7 +149,7 @@ class XpanderTaskTrigger(BaseTrigger):
     def _note(self, task: Task, settings: Settings) -> None:
         """Write into the log what is new about the run."""
         if self._report is None:
-            self._report = StatusReport(self.logger(), settings, self.asked)
+            self._report = StatusReport(self.logger(), settings, self.asked, self.told)
             self._link = task_link(settings, task_id=self.xpander_task_id, agent_id=self.agent_id)
         self._report(task)
 

@@ -31,6 +31,7 @@ def test_it_is_rebuilt_from_plain_json() -> None:
         "newer_than": 1e8,
         "asked": "paused",
         "created": 2e8,
+        "told": "executing",
     }
     path, stored = XpanderTaskTrigger(**kwargs).serialize()
     assert json.loads(json.dumps(stored)) == kwargs
