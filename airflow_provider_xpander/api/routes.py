@@ -280,12 +280,16 @@ def _utc(moment: datetime | None) -> str | None:
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+MOST_PAGES = 1_000_000
+"""Pages of a list beyond which what the service says is nonsense."""
+
+
 def _raw_page(body: Any) -> RawPage:
     if not isinstance(body, Mapping) or not isinstance(body.get("items"), list):
         raise ValueError("a page was expected")
     items = [item for item in body["items"] if isinstance(item, dict) and isinstance(item.get("id"), str)]
     pages = body.get("total_pages")
-    return RawPage(items, pages if isinstance(pages, int) else None)
+    return RawPage(items, pages if isinstance(pages, int) and 0 <= pages <= MOST_PAGES else None)
 
 
 def _objects(body: Any) -> list[dict[str, Any]]:

@@ -56,6 +56,8 @@ def normalize_status(raw: Any, *, finished: bool = False) -> TaskStatus:
     """
     if raw is None:
         return TaskStatus.PENDING
+    if isinstance(raw, str) and raw in _BY_NAME:
+        return _BY_NAME[raw]  # thousands of times in a row, so not the long way
     name = str(raw).strip().casefold().replace("-", "_").replace(" ", "_")
     if not name:
         return TaskStatus.PENDING

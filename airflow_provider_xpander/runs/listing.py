@@ -196,17 +196,21 @@ class Listing:
             and self.resting.cost(self.rounds) < self._whole_cost
         )
 
-    def rest(self, young: Collection[str], paused: Collection[str], more: int, now: float) -> None:
+    def rest(
+        self, young: Collection[str], paused: Collection[str], more: int, share: float, now: float
+    ) -> None:
         """
         Let the round that has begun be one through the lists of tasks at rest, if that takes less.
 
         :param young: the tasks that these lists do not tell enough about: they were not seen going on yet.
         :param paused: the tasks that were seen paused last.
-        :param more: requests that it takes more than the lists by status.
+        :param more: requests that it takes more than the lists.
+        :param share: of the whole list that the list of young tasks is expected to be.
         :param now: Unix seconds.
         """
         whole = self._round
-        if isinstance(whole, _Round) and self.resting.cost(self.rounds) + more < self._whole_cost:
+        cost = self.resting.cost(self.rounds) + more + share * self._whole_cost
+        if isinstance(whole, _Round) and cost < self._whole_cost:
             self._round = RestingRound(now, young, paused, whole.may_cost, whole)
 
     @property
@@ -250,22 +254,30 @@ class Listing:
         ):
             self._finish(walk, total_pages)
             return False
-        if walk.pages >= walk.may_cost:
-            self.gave_up, self._round = True, None
-            return False
-        return True
+        if walk.pages < walk.may_cost:
+            return True
+        if self._only_verifies(walk):
+            self._since_whole, self.was_whole = 0, False
+        else:
+            self.gave_up = True
+        self._round = None
+        return False
 
-    def abandon(self) -> None:
-        """End a round that failed: what it should have shown is still to be seen."""
-        if self.is_resting:
+    def abandon(self, *, failed: bool = False) -> None:
+        """
+        End a round: what it should have shown is still to be seen.
+
+        :param failed: whether a page could not be read.
+        """
+        if failed and self.is_resting:
             self.resting.break_off(self.rounds)
             self._since_whole = VERIFY_EVERY
         self._round = None
 
     def read_whole(self) -> None:
         """Go on with a walk through the whole list: the lists of tasks at rest are no use."""
+        self.resting.give_up(self.rounds)
         if isinstance(self._round, RestingRound):
-            self.resting.give_up(self.rounds)
             self._round = self._round.instead
 
     def unseen(self) -> frozenset[str]:
@@ -303,13 +315,19 @@ class Listing:
         return False
 
     def _finish(self, walk: _Round, total_pages: int | None) -> None:
-        self.cost, self.was_whole = walk.pages, walk.whole
+        if not self._only_verifies(walk):
+            self.cost = walk.pages
+        self.was_whole = walk.whole
         if walk.whole:
             self._since_whole, self._whole_cost = 0, walk.pages
             self.resting.estimate(walk.statuses, walk.pages / max(walk.pages, total_pages or 0))
         if walk.newest is not None:
             self._known_to = max(self._known_to or 0.0, walk.newest)
         self._round = None
+
+    def _only_verifies(self, walk: _Round) -> bool:
+        """Whether a part of the list would have done: what the round takes says nothing about the others."""
+        return walk.whole and self.order is Order.UPDATED and self._known_to is not None
 
     def _is_deep_enough(self, walk: _Round, rows: Sequence[Row]) -> bool:
         if walk.down_to is None:

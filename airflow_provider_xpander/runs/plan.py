@@ -7,13 +7,12 @@ It decides; it neither waits nor asks. ``now`` is always in Unix seconds of a cl
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval
 from airflow_provider_xpander.runs.listing import Row
-from airflow_provider_xpander.runs.resting import PAGE_SIZE
 from airflow_provider_xpander.runs.turns import Turns
 from airflow_provider_xpander.runs.waiting import MISSES, Action, Agent, Look, ReadPage, Waiter, since
 
@@ -148,7 +147,9 @@ class Plan:
         waiter.looked_at = now
         interval = jittered(waiter.watch.poll_interval, rng=self._rng)
         self._turns.schedule(waiter, now + seconds, max(0.0, interval - seconds))
-        if (agent := self._agents[waiter.agent_id]).give_chance(now):
+        agent = self._agents[waiter.agent_id]
+        self._set_mode(agent, now)
+        if agent.listed and agent.give_chance(now):
             self._want_round(agent, now, now, 0.0)
 
     def landed(self, action: Action) -> None:
@@ -203,7 +204,7 @@ class Plan:
         for row in rows:
             for waiter in agent.tasks.get(row.id, ()):
                 if waiter.has_news(row):
-                    overlooked |= waiter.sighted and agent.listing.is_overlooked(row)
+                    overlooked |= waiter.sighted and waiter.differs(row) and agent.listing.is_overlooked(row)
                     waiter.last = (row.status, row.updated)
                     news.append((waiter, row))
                 waiter.sighted, waiter.misses = True, 0
@@ -227,18 +228,19 @@ class Plan:
             agent.listing.distrust()
         return news
 
-    def page_failed(self, agent: Agent, *, useless: bool, now: float) -> None:
+    def page_failed(self, action: ReadPage, *, useless: bool, now: float) -> None:
         """
         Take note that a page could not be read.
 
         :param useless: whether there is no point in asking for it again soon.
         """
-        if useless and agent.listing.status is not None:
+        agent = action.agent
+        if useless and action.status is not None:
             agent.listing.read_whole()  # which may well be allowed
             self._turns.queue(agent, agent, front=True)
             return
         agent.failures += 1
-        agent.listing.abandon()
+        agent.listing.abandon(failed=True)
         if useless:
             self._give_list_up(agent, now)
             return
@@ -253,6 +255,7 @@ class Plan:
             item = agent.ready.popleft()
             item.queued = False
             if isinstance(item, Agent):
+                agent.due = float("inf")
                 if agent.listed and not agent.flying and (agent.listing.is_walking or agent.in_list):
                     if agent.gathered_at <= now:
                         return self._page_of(agent, now)
@@ -282,24 +285,24 @@ class Plan:
             )
             agent.from_date = since(in_list.values())
             if agent.listing.may_rest:
-                self._rest(agent, now)
+                self._rest(agent, in_list.values(), now)
         agent.flying = True
         listing = agent.listing
         young = listing.is_resting and listing.status is None
         created = agent.young_from if young else agent.from_date
         return ReadPage(agent, listing.page, created, listing.status)
 
-    def _rest(self, agent: Agent, now: float) -> None:
+    def _rest(self, agent: Agent, in_list: Collection[Waiter], now: float) -> None:
         """Read the lists of tasks that have ended or are paused, if that takes less."""
-        seen = [(waiter, waiter.paused) for waiter in agent.waiters if not waiter.is_own]
+        seen = [(waiter, waiter.paused) for waiter in in_list]
         young = [waiter for waiter, paused in seen if paused is None]
         agent.young_from = since(young)
         agent.listing.rest(
             {waiter.watch.task_id for waiter in young},
             {waiter.watch.task_id for waiter, paused in seen if paused},
-            # Pages of young ones, and looks at those that a walk through the whole list might show again.
-            -(-sum(waiter.earliest >= agent.young_from for waiter, _ in seen) // PAGE_SIZE)
-            + sum(waiter.misses >= MISSES for waiter in agent.waiters),
+            # Looks at those that a walk through the whole list might show again.
+            sum(waiter.misses >= MISSES for waiter in agent.waiters),
+            (now - agent.young_from) / (now - agent.from_date) if young else 0.0,
             now,
         )
 

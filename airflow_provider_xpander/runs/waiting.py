@@ -86,6 +86,10 @@ class Waiter:
         stale = known is not None and row.updated is not None and row.updated < known
         return not stale and (row.status, row.updated) != self.last
 
+    def differs(self, row: Row) -> bool:
+        """Whether a row tells of another status than the one last seen, and not only another word for it."""
+        return self.last is None or normalize_status(self.last[0]) is not normalize_status(row.status)
+
 
 def since(waiters: Iterable[Waiter]) -> float:
     """Return the creation from which on a list has to show tasks for some waits; infinity for none."""
@@ -141,7 +145,9 @@ class Agent:
     @property
     def in_list(self) -> dict[str, Waiter]:
         """One wait for each run that the list may settle."""
-        return {task_id: same[0] for task_id, same in self.tasks.items() if not same[0].is_own}
+        return {
+            task_id: waiter for task_id, same in self.tasks.items() for waiter in same if not waiter.is_own
+        }
 
     def missed(self, waiter: Waiter, now: float) -> None:
         """Take note that a round has not shown a run that it should have shown."""

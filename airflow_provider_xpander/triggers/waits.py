@@ -173,7 +173,8 @@ class Waits:
         agent = action.agent
         rows = [row_of(item) for item in page.items]
         for waiter, row in self.plan.took_page(agent, rows, page.total_pages, now):
-            self._take_row(waiter, row, now)
+            if not waiter.gone:  # by an earlier row: pages shift, and show a task twice
+                self._take_row(waiter, row, now)
         if not agent.listing.is_walking:
             for waiter in [waiter for waiter in self._late if waiter.agent_id == agent.id]:
                 if agent.is_listed(waiter):
@@ -184,7 +185,7 @@ class Waits:
         if waiter.is_own:
             if status.is_terminal:
                 self.plan.hurry([waiter], now)  # of which turn it is, only the task tells
-        elif status is TaskStatus.PAUSED:
+        elif status is TaskStatus.PAUSED or (waiter.watch.asked is not None and not status.is_terminal):
             self.plan.hurry([waiter], now)  # why, and whether still, only the task tells
         elif waiter.watch.status is not status or status.is_terminal:
             with suppress(ValidationError):
@@ -220,7 +221,7 @@ class Waits:
         else:
             self.plan.answered(action, now)
         if isinstance(action, ReadPage):
-            self.plan.page_failed(action.agent, useless=not unreachable, now=now)
+            self.plan.page_failed(action, useless=not unreachable, now=now)
         elif not action.waiter.gone:
             self._take_look_error(action.waiter, error, now)
 

@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.retry import RetryClass
-from airflow_provider_xpander.api.routes import Call, Submission
+from airflow_provider_xpander.api.routes import Call, RawPage, Submission, poll_tasks
 
 REQUEST = InvokeRequest(input="hi", title="report", id="thread-1")
 PAGE = {"page": "1", "per_page": "50"}
@@ -181,3 +181,13 @@ def test_the_shapes_of_a_list_of_nodes(body: Any) -> None:
 def test_an_answer_of_another_shape_is_refused(call: Call[Any], body: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         call.parse(body)
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [(3, 3), (0, 0), (None, None), ("3", None), (-1, None), (10**400, None)],
+    ids=["pages", "none", "not told", "text", "negative", "absurd"],
+)
+def test_how_many_pages_there_are_is_believed_within_reason(told: Any, read: int | None) -> None:
+    page = {"items": [{"id": "t-1"}, {"id": 7}, 7], "total_pages": told}
+    assert poll_tasks("a", from_date=None, page=1).parse(page) == RawPage([{"id": "t-1"}], read)

@@ -10,7 +10,8 @@ from simulated_service import POLL, START, Run, Simulation, crowd
 from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval, look_interval
 from airflow_provider_xpander.runs.listing import Order
 from airflow_provider_xpander.runs.plan import LIST_RETRY
-from airflow_provider_xpander.runs.waiting import Look, ReadPage
+from airflow_provider_xpander.runs.waiting import Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.watch import Watch
 
 
 @pytest.mark.parametrize(("order", "share"), [("updated", 0.01), ("created", 0.05), ("none", 0.05)])
@@ -90,6 +91,61 @@ def test_a_list_that_shows_runs_late_is_read_again(order: str) -> None:
     simulation.play(3300)
     assert len(simulation.found) == 300
     assert len(simulation.looks) < 300 * 8  # some five until the list is tried again, and a check or two
+
+
+def test_a_list_is_read_again_although_nothing_was_in_it_for_a_time() -> None:
+    """Continued threads are looked at by themselves; the runs that come later are in the list."""
+    simulation = Simulation(random.Random(1))
+    for index in range(3):
+        thread = simulation.runs[f"own-{index}"] = Run(f"own-{index}", "a", START, START + 5000)
+        watch = Watch(thread.id, POLL, since=START, newer_than=START - 100)
+        simulation.coming.append((START, Waiter(watch, "a", START, START)))
+    for index in range(20):
+        simulation.start(Run(f"x-{index}", "a", START + 60, START + 120 + index), at=START + 61)
+    simulation.play(1000)
+    assert len(simulation.found) == 20
+    assert simulation.delays()[-1] < 2 * POLL
+
+
+def test_a_list_is_read_again_after_it_was_given_up_while_runs_were_lost() -> None:
+    simulation = Simulation(random.Random(1), hidden={"lost"})
+    simulation.start(Run("lost", "a", START, START + 8000))
+    for index in range(30):
+        simulation.start(Run(f"x-{index}", "a", START, START + 900 + index * 5))
+    simulation.play(70)
+    simulation.no_list = True
+    simulation.play(200)
+    simulation.no_list = False
+    looks = len(simulation.looks)
+    simulation.play(2700)
+    assert simulation.delays()[-1] < 2 * POLL
+    assert len(simulation.looks) - looks < 300  # a third of them at the one that is lost
+
+
+@pytest.mark.parametrize(("number", "every"), [(20, 2.0), (100, 1.0)], ids=["few", "many"])
+def test_a_verifying_round_that_is_long_does_not_end_the_list(number: int, every: float) -> None:
+    """An agent that is busy for others has many pages of changes by the time that all of them are read."""
+    simulation = Simulation(random.Random(1))
+    for index in range(number):
+        simulation.start(Run(f"o-{index}", "a", START - 5, START + 1e6))
+    for index in range(int(7200 / every)):
+        begins = START + index * every
+        simulation.runs[f"x-{index}"] = Run(f"x-{index}", "a", begins, begins + 60)
+    simulation.play(7100)
+    assert len(simulation.asked) < 0.2 * number * 7100 / POLL
+
+
+def test_two_waits_for_one_run_are_both_settled_in_time() -> None:
+    simulation = Simulation(random.Random(1))
+    for index in range(3):
+        run = Run(f"t-{index}", "a", START - 300, START + 400)
+        simulation.start(run)
+        watch = Watch(run.id, POLL, since=START - 300, newer_than=START - 400)
+        simulation.coming.insert(0, (START, Waiter(watch, "a", START - 300, START)))
+    simulation.play(1000)
+    assert simulation.pages > 0
+    assert simulation.plan.waiting == 0
+    assert simulation.delays()[-1] < 2 * POLL
 
 
 def test_an_order_that_changes_is_noticed() -> None:

@@ -11,7 +11,7 @@ from simulated_service import POLL, START, Run, Simulation, crowd
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.listing import VERIFY_EVERY, Listing, Order, Row
 from airflow_provider_xpander.runs.resting import AGAIN, AT_REST, OVERLOOKED, Resting, RestingRound
-from airflow_provider_xpander.runs.waiting import ReadPage
+from airflow_provider_xpander.runs.waiting import Look, ReadPage
 
 COMPLETED = TaskStatus.COMPLETED
 
@@ -183,7 +183,7 @@ def test_lists_of_ended_tasks_tell_nothing_about_the_whole_one() -> None:
     assert (listing.order, listing.was_whole, listing.cost) == (Order.NONE, True, 8)
     listing.begin(waiting, [])
     assert listing.may_rest
-    listing.rest((), (), 0, START + 1000)
+    listing.rest((), (), 0, 0.0, START + 1000)
     for number in range(6):
         later = [START + 900 - number * 50 - index for index in range(50)]
         assert listing.status is COMPLETED
@@ -300,9 +300,45 @@ def test_a_run_that_vanishes_from_the_list_is_looked_at_after_the_next_whole_rou
     assert simulation.found["run-7"] - START - 3000 < 2.2 * POLL
 
 
-def test_runs_that_appear_late_in_lists_are_not_looked_at_by_themselves_for_long() -> None:
+def test_runs_that_lists_have_lost_are_looked_for_in_the_whole_list() -> None:
     simulation = Simulation(random.Random(1), order="none", lag=8.0)
     crowd(simulation, 600)
     simulation.play(3900)
     assert len(simulation.found) == 600
     assert len(simulation.looks) < 700
+
+
+def test_another_word_for_a_pause_is_no_change_that_was_overlooked() -> None:
+    """Get Task may spell a status otherwise than the list (contract section 5)."""
+    simulation = Simulation(random.Random(1), order="none")
+    crowd(simulation, 600)
+    simulation.play(100)
+    for index in range(0, 600, 60):
+        if (run := simulation.runs[f"run-{index}"]).ends > simulation.now:
+            run.pauses, run.ends = (simulation.now + 100, simulation.now + 1e6), START + 2900
+    answer = simulation.answer
+
+    def spelled_otherwise(action: Look | ReadPage) -> None:
+        answer(action)
+        if isinstance(action, Look) and action.waiter.last and action.waiter.last[0] == "paused":
+            action.waiter.last = ("waiting_for_approval", action.waiter.last[1])
+
+    simulation.answer = spelled_otherwise  # type: ignore[method-assign]
+    simulation.play(2500)
+    late = [moment for moment, action in simulation.asked if isinstance(action, ReadPage) and action.status]
+    assert late[-1] > START + 2000
+
+
+def test_a_young_run_that_is_old_makes_the_whole_list_the_cheaper_one() -> None:
+    """A run that was pending all along needs a list of nearly all tasks, others' included."""
+    simulation = Simulation(random.Random(1), order="none")
+    for index in range(300):
+        simulation.start(Run(f"o-{index}", "a", START - 10 - index * 3, START + 1e5))
+    for index in range(20):
+        begins = START - 905 + index
+        simulation.start(Run(f"p-{index}", "a", begins, START + 1e6, starts=START + 1e6))
+    for index in range(3200):
+        begins = START - 10 - index * 0.28
+        simulation.runs[f"x-{index}"] = Run(f"x-{index}", "a", begins, START + (1e6 if index % 2 else -1))
+    simulation.play(600)
+    assert simulation.pages < 22 * 72

@@ -149,12 +149,12 @@ class Simulation:
         by_status = isinstance(action, ReadPage) and action.status is not None and self.by_status
         if by_status == "refused":
             self.plan.answered(action, now)
-            self.plan.page_failed(action.agent, useless=True, now=now)
+            self.plan.page_failed(action, useless=True, now=now)
             return
         if down or by_status == "fails" or (self.no_list and isinstance(action, ReadPage)):
             self.plan.failed(POLL, now)
             if isinstance(action, ReadPage):
-                self.plan.page_failed(action.agent, useless=False, now=now)
+                self.plan.page_failed(action, useless=False, now=now)
             else:
                 self.plan.looked(action.waiter, POLL, now)
             return
@@ -190,8 +190,8 @@ class Simulation:
             told.append((item["status"], self.now))
         verdict = waiter.watch.after_task(Task.model_validate(item), self.now)
         if isinstance(verdict, Over):
+            assert not waiter.gone, "found twice"
             self.plan.remove(waiter, self.now)
-            assert waiter.watch.task_id not in self.found, "found twice"
             self.found[waiter.watch.task_id] = self.now
         elif own and isinstance(verdict, Again):
             if waiter.agent_id is None:
