@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.pausing import pause_of
-from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.report import StatusReport, told_of
 
 
 def task(status: str, **fields: Any) -> Task:
@@ -26,6 +26,28 @@ def test_a_line_for_each_change(caplog: pytest.LogCaptureFixture) -> None:
         "xpander task t-1 is pending",
         "xpander task t-1 is completed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"status": "executing"}, "executing"),
+        ({"status": "running"}, "executing"),
+        ({"status": "paused"}, "paused"),
+        ({"status": "completed"}, None),
+        ({}, None),
+    ],
+    ids=["goes on", "another word", "paused", "of a turn before", "not answered"],
+)
+def test_what_a_log_has_told_is_not_told_again(
+    answer: dict[str, str], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert told_of(Task.model_validate({"id": "t-1", **answer})) == told
+    report = StatusReport(logging.getLogger("wait"), told=told)
+    with caplog.at_level(logging.INFO, logger="wait"):
+        report(task("executing"))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ([] if told == "executing" else ["xpander task t-1 is executing"])
 
 
 def test_a_pause_is_told_once_with_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
