@@ -7,14 +7,14 @@ It decides; it neither waits nor asks. ``now`` is always in Unix seconds of a cl
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval
 from airflow_provider_xpander.runs.listing import Row
 from airflow_provider_xpander.runs.turns import Turns
-from airflow_provider_xpander.runs.waiting import MISSES, Action, Agent, Look, ReadPage, Waiter, since
+from airflow_provider_xpander.runs.waiting import Action, Agent, Look, ReadPage, Waiter
 
 LIST_AGAIN = 600.0
 """Seconds without the list after it was no use."""
@@ -244,8 +244,8 @@ class Plan:
         if useless:
             self._give_list_up(agent, now)
             return
-        interval = min((waiter.watch.poll_interval for waiter in agent.waiters), default=0.0)
-        self._turns.schedule(agent, now + jittered(min(interval, 2.0**agent.failures), rng=self._rng))
+        pause = min(agent.quickest, 2.0**agent.failures)
+        self._turns.schedule(agent, now + jittered(pause, rng=self._rng))
         if agent.failures >= LIST_FAILURES and agent.tasks:
             self.hurry([next(agent.waiters)], now)  # tells whether it is the list or everything
 
@@ -277,34 +277,9 @@ class Plan:
 
     def _page_of(self, agent: Agent, now: float) -> ReadPage:
         if not agent.listing.is_walking:
-            in_list = agent.in_list
-            agent.began, agent.due = now, float("inf")
-            agent.listing.begin(
-                {task_id: waiter.created for task_id, waiter in in_list.items()},
-                [waiter.created for waiter in in_list.values() if not waiter.sighted],
-            )
-            agent.from_date = since(in_list.values())
-            if agent.listing.may_rest:
-                self._rest(agent, in_list.values(), now)
+            agent.begin_round(now)
         agent.flying = True
-        listing = agent.listing
-        young = listing.is_resting and listing.status is None
-        created = agent.young_from if young else agent.from_date
-        return ReadPage(agent, listing.page, created, listing.status)
-
-    def _rest(self, agent: Agent, in_list: Collection[Waiter], now: float) -> None:
-        """Read the lists of tasks that have ended or are paused, if that takes less."""
-        seen = [(waiter, waiter.paused) for waiter in in_list]
-        young = [waiter for waiter, paused in seen if paused is None]
-        agent.young_from = since(young)
-        agent.listing.rest(
-            {waiter.watch.task_id for waiter in young},
-            {waiter.watch.task_id for waiter, paused in seen if paused},
-            # Looks at those that a walk through the whole list might show again.
-            sum(waiter.misses >= MISSES for waiter in agent.waiters),
-            (now - agent.young_from) / (now - agent.from_date) if young else 0.0,
-            now,
-        )
+        return agent.page
 
     def _next_round(self, agent: Agent, now: float) -> None:
         self._set_mode(agent, now)

@@ -131,9 +131,14 @@ class Agent:
         return max((waiter.watch.poll_interval for waiter in self.waiters), default=0.0)
 
     @property
+    def quickest(self) -> float:
+        """The shortest of their intervals."""
+        return min((waiter.watch.poll_interval for waiter in self.waiters), default=0.0)
+
+    @property
     def gathering(self) -> float:
         """Seconds for which others are waited for that may come along."""
-        return min(GATHER, min((waiter.watch.poll_interval for waiter in self.waiters), default=0.0) / 4)
+        return min(GATHER, self.quickest / 4)
 
     @property
     def gathered_at(self) -> float:
@@ -148,6 +153,37 @@ class Agent:
         return {
             task_id: waiter for task_id, same in self.tasks.items() for waiter in same if not waiter.is_own
         }
+
+    def begin_round(self, now: float) -> None:
+        """Begin a round through the whole list, or those of tasks at rest, whichever takes less."""
+        in_list = self.in_list
+        self.began, self.due = now, float("inf")
+        self.listing.begin(
+            {task_id: waiter.created for task_id, waiter in in_list.items()},
+            [waiter.created for waiter in in_list.values() if not waiter.sighted],
+        )
+        self.from_date = since(in_list.values())
+        if not self.listing.may_rest:
+            return
+        seen = [(waiter, waiter.paused) for waiter in in_list.values()]
+        young = [waiter for waiter, paused in seen if paused is None]
+        self.young_from = since(young)
+        self.listing.rest(
+            {waiter.watch.task_id for waiter in young},
+            {waiter.watch.task_id for waiter, paused in seen if paused},
+            # Looks at those that a walk through the whole list might show again.
+            sum(waiter.misses >= MISSES for waiter in self.waiters),
+            (now - self.young_from) / (now - self.from_date) if young else 0.0,
+            now,
+        )
+
+    @property
+    def page(self) -> ReadPage:
+        """The page that the round under way reads next."""
+        listing = self.listing
+        young = listing.is_resting and listing.status is None
+        created = self.young_from if young else self.from_date
+        return ReadPage(self, listing.page, created, listing.status)
 
     def missed(self, waiter: Waiter, now: float) -> None:
         """Take note that a round has not shown a run that it should have shown."""

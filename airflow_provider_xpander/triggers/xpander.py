@@ -139,7 +139,7 @@ class XpanderTaskTrigger(BaseTrigger):
                 agent_id=self.agent_id,
                 created=self.created,
                 report=self._note,
-                log=self.logger(),
+                log=self.logger(),  # that of the class: thousands of triggers need not hold one each
             )
         except (AirflowNotFoundException, ValueError) as error:
             # The connection was changed or removed while the task waited.
