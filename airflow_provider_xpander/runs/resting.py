@@ -24,6 +24,8 @@ AT_REST = (*sorted(TERMINAL_STATUSES), TaskStatus.PAUSED)
 GOING_ON = frozenset({TaskStatus.PENDING, TaskStatus.EXECUTING})
 AGAIN = 120
 """Rounds without lists by status after they were no use: an hour, at the usual interval."""
+STRAYS = 1
+"""Tasks that go on which these lists may show in a round: one may be resumed while its page is made."""
 OVERLOOKED = 60.0
 """Seconds by which lists by status may be behind the whole one, clocks that differ included."""
 
@@ -51,6 +53,8 @@ class RestingRound:
     """How many pages of each list were read; that of the young ones is None."""
     has_shown: bool = False
     """Whether a list by status has shown a task."""
+    strays: int = 0
+    """How many tasks that go on the lists of those at rest have shown."""
 
     def __post_init__(self) -> None:
         self.unseen = {*self.young, *self.paused}
@@ -72,8 +76,8 @@ class RestingRound:
         """
         Take a page, and tell whether the lists are of use.
 
-        One task that goes on in a list of tasks at rest counts as a filter that is ignored. It may have been
-        resumed while the service made the page: rarely, and then some rounds take more for nothing.
+        More tasks that go on in the lists of tasks at rest than ``STRAYS`` count as a filter that is ignored:
+        where these lists are read, many go on, and an ignored filter would show them all.
 
         :param ids: of the tasks of the page.
         :param statuses: as the service spells them.
@@ -82,7 +86,8 @@ class RestingRound:
         self.unseen.difference_update(ids)
         if self.status is not None and statuses:
             self.has_shown = True
-            if any(normalize_status(status) in GOING_ON for status in statuses):
+            self.strays += sum(normalize_status(status) in GOING_ON for status in statuses)
+            if self.strays > STRAYS:
                 return False
         self.pages += 1
         self.read[self.status] += 1

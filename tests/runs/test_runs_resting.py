@@ -47,10 +47,11 @@ SOME, MORE = ["completed"] * 50, ["completed"] * 3
         ),
         pytest.param({"completed": [(["done"], 1)]}, ["completed 1"], id="another word"),
         pytest.param(
-            {"completed": [(["completed", "running"], 1)]}, ["completed 1", "no use"], id="ignored filter"
+            {"completed": [(["pending", "running"], 1)]}, ["completed 1", "no use"], id="ignored filter"
         ),
+        pytest.param({"completed": [(["completed", "running"], 1)]}, ["completed 1"], id="one was resumed"),
         pytest.param(
-            {"completed": [(SOME, 2), (["pending"], 2)]},
+            {"completed": [(["completed", "pending"], 2), (["executing"], 2)]},
             ["completed 1", "completed 2", "no use"],
             id="ignored, as the second page shows",
         ),
