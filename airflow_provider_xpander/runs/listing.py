@@ -10,7 +10,7 @@ lists of only the tasks that have ended or are paused mostly do (``runs/resting.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -280,9 +280,10 @@ class Listing:
         if isinstance(self._round, RestingRound):
             self._round = self._round.instead
 
-    def unseen(self) -> frozenset[str]:
-        """Return the tasks that the round under way has not shown yet."""
-        return frozenset(self._round.unseen) if self._round else frozenset()
+    @property
+    def unseen(self) -> Set[str]:
+        """The tasks that the round under way has not shown yet; it shrinks as the round takes pages."""
+        return self._round.unseen if self._round else frozenset()
 
     def distrust(self) -> None:
         """Take note that a change was not where it should have been: do not rely on what has hidden it."""

@@ -209,8 +209,7 @@ class Plan:
                     news.append((waiter, row))
                 waiter.sighted, waiter.misses = True, 0
                 waiter.created = waiter.created if row.created is None else row.created
-        unseen = agent.listing.unseen() - {row.id for row in rows}
-        resting = agent.listing.is_resting
+        unseen, resting = agent.listing.unseen, agent.listing.is_resting
         if agent.listing.take(rows, total):
             self._turns.queue(agent, agent, front=True)
         elif agent.listing.gave_up:
