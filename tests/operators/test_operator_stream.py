@@ -181,7 +181,7 @@ def test_a_handshake_is_no_handle(service: Service, lines: Lines) -> None:
 
 @pytest.mark.usefixtures("slept")
 def test_a_stream_without_any_id_is_an_ambiguous_submit(service: Service, lines: Lines) -> None:
-    service.connect(extra={"timeout": 1})
+    service.connect(extra={"timeout": 3})  # well over the second from comment to comment
     service.configure(
         {"stream_silent_after": 0, "stream_comments": True, "list_lag_seconds": 3600, "run_seconds": 30}
     )
