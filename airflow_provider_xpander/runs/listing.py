@@ -1,10 +1,10 @@
 """
 Following many runs of one agent through its list: which pages to read, and when they have told enough.
 
-The order of the list is undocumented (contract 2.5), so it is learned from the answers. Where it shows newest
-changes first, the pages down to the last known change tell all; where it shows newest tasks first, those down
-to the oldest run that is waited for; else all pages are read, until each run was seen. Where those are many,
-lists of only the tasks that have ended or are paused mostly do (``runs/resting.py``).
+The order of the list is undocumented and so learned (``runs/order.py``). Where it shows newest changes first,
+the pages down to the last known change tell all; where it shows newest tasks first, those down to the oldest
+run that is waited for; else all pages are read, until each run was seen. Where those are many, lists of only
+the tasks that have ended or are paused mostly do (``runs/resting.py``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.runs.order import LearnedOrder, Order
 from airflow_provider_xpander.runs.resting import PAGE_SIZE, Resting, RestingRound
 
 LAG = 10.0
@@ -27,17 +27,6 @@ VERIFY_EVERY = 20
 """Every so many rounds the whole list is read although a part would do, as far as is known."""
 DECIDE_EVERY = 4
 """The same while that is not known yet: pages fit both orders, or lists by status have shown nothing."""
-TRUST_AFTER = 5
-"""Pages in a row that have to show an order which an earlier page has broken."""
-
-
-class Order(StrEnum):
-    """What the list shows first."""
-
-    UNKNOWN = "unknown"
-    UPDATED = "newest changes"
-    CREATED = "newest tasks"
-    NONE = "no order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +69,6 @@ def unix(value: Any) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-class _Evidence:
-    """Whether the pages so far have shown one order."""
-
-    def __init__(self) -> None:
-        self.streak = 0
-        self.broken = False
-
-    def take(self, times: Sequence[float | None]) -> bool | None:
-        """Return whether a page shows the order; None if it cannot tell."""
-        known = [time for time in times if time is not None]
-        if len(known) != len(times):
-            return None
-        if any(earlier < later for earlier, later in zip(known, known[1:], strict=False)):
-            self.streak, self.broken = 0, True
-            return False
-        if len(set(known)) < 2:
-            return None
-        self.streak += 1
-        return True
-
-    @property
-    def holds(self) -> bool:
-        return self.streak >= (TRUST_AFTER if self.broken else 1)
-
-
 @dataclass
 class _Round:
     """One walk through the pages."""
@@ -133,10 +97,7 @@ class Listing:
         self.was_whole = False
         """Whether the last round has read the list to its end, or to the last run that is waited for."""
         self.resting = Resting()
-        self._updated = _Evidence()
-        self._created = _Evidence()
-        self._decided = False
-        """Whether a page has shown newest changes first and not newest tasks first."""
+        self._learned = LearnedOrder()
         self._known_to: float | None = None
         """All changes up to this Unix second were seen."""
         self._since_whole = 0
@@ -146,13 +107,7 @@ class Listing:
     @property
     def order(self) -> Order:
         """The list's order, as far as it is known."""
-        if self._updated.holds and (self._decided or not self._created.holds):
-            return Order.UPDATED
-        if self._created.holds and not self._updated.holds:
-            return Order.CREATED
-        if self._updated.broken and self._created.broken:
-            return Order.NONE
-        return Order.UNKNOWN
+        return self._learned.order
 
     @property
     def is_walking(self) -> bool:
@@ -168,7 +123,7 @@ class Listing:
         """
         self.rounds += 1
         self.gave_up = False
-        whole = self._known_to is None or not self._updated.holds
+        whole = self._known_to is None or not self._learned.fits_changes
         self._since_whole += 1
         all_pages = -(-len(waiting) // PAGE_SIZE)
         if self.order is Order.UNKNOWN and all_pages <= 2:
@@ -191,7 +146,7 @@ class Listing:
     def may_rest(self) -> bool:
         """Whether the round that has begun reads all for want of an order, and need not."""
         return (
-            not self._updated.holds
+            not self._learned.fits_changes
             and self._since_whole < self._every
             and self.resting.cost(self.rounds) < self._whole_cost
         )
@@ -241,7 +196,7 @@ class Listing:
         if isinstance(walk, RestingRound):
             return self._take_resting(walk, rows, total_pages)
         walk.pages += 1
-        self._learn(rows)
+        self._learned.take([row.updated for row in rows], [row.created for row in rows])
         if walk.pages == 1 and rows:
             walk.newest = max((row.updated for row in rows if row.updated is not None), default=None)
         walk.unseen.difference_update(row.id for row in rows)
@@ -290,8 +245,7 @@ class Listing:
         if self.order is not Order.UPDATED:
             self.resting.give_up(self.rounds)
             return
-        self._updated.streak, self._updated.broken = 0, True
-        self._decided = False
+        self._learned.distrust_changes()
 
     def is_overlooked(self, row: Row) -> bool:
         """Whether a row tells of a change that rounds before should have shown."""
@@ -341,11 +295,3 @@ class Listing:
             times = [row.updated for row in rows]
         known = [time for time in times if time is not None]
         return len(known) == len(times) and bool(known) and min(known) < walk.down_to - LAG
-
-    def _learn(self, rows: Sequence[Row]) -> None:
-        updated = self._updated.take([row.updated for row in rows])
-        created = self._created.take([row.created for row in rows])
-        if updated and created is False:
-            self._decided = True
-        elif updated is False:
-            self._decided = False

@@ -9,7 +9,8 @@ import pytest
 from simulated_service import POLL, START, Run, Simulation, crowd
 
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.listing import VERIFY_EVERY, Listing, Order, Row
+from airflow_provider_xpander.runs.listing import VERIFY_EVERY, Listing, Row
+from airflow_provider_xpander.runs.order import Order
 from airflow_provider_xpander.runs.resting import AGAIN, AT_REST, OVERLOOKED, Resting, RestingRound
 from airflow_provider_xpander.runs.waiting import Look, ReadPage
 
