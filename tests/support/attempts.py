@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from traceback import walk_stack
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -160,12 +161,13 @@ def signalled(when: Callable[[], bool], handler: Callable[[], Any]) -> Iterator[
             called.set()
             handler()
 
+    def strike() -> bool:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return called.wait(0.001)
+
     def wait() -> None:
         eventually(when, "the moment of the signal")
-        deadline = time.monotonic() + LIMIT
-        while not called.is_set() and time.monotonic() < deadline:
-            os.kill(os.getpid(), signal.SIGUSR1)
-            called.wait(0.001)
+        eventually(strike, "a moment for the signal outside logging")
 
     before = signal.signal(signal.SIGUSR1, deliver)
     thread = threading.Thread(target=wait, daemon=True)
@@ -178,8 +180,5 @@ def signalled(when: Callable[[], bool], handler: Callable[[], Any]) -> Iterator[
 
 
 def _logs(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_globals.get("__name__") == "logging":
-            return True
-        frame = frame.f_back
-    return False
+    """Whether a call of logging is under way."""
+    return any(outer.f_globals.get("__name__") == "logging" for outer, _ in walk_stack(frame))
