@@ -1,4 +1,4 @@
-"""Failures that no retry of Airflow can mend use none (the table is in ``runs/consequence.py``)."""
+"""Failures that no retry of Airflow can mend use none (the table is in ``runs/error_policy.py``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from airflow_provider_xpander._compat import AirflowFailException
 from airflow_provider_xpander.api.errors import XpanderError
-from airflow_provider_xpander.runs.consequence import FINAL
+from airflow_provider_xpander.runs.error_policy import FINAL
 
 
 @contextmanager

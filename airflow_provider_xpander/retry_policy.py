@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_RETRY_POLICY, RetryDecision, RetryPolicy
 from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
-from airflow_provider_xpander.runs.consequence import Then, consequence_of
+from airflow_provider_xpander.runs.error_policy import Then, consequence_of
 
 SPREAD = 0.2
 """Share of the wait that is added at random, so that mapped tasks do not all come back at once."""

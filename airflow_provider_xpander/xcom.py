@@ -17,8 +17,8 @@ from airflow_provider_xpander.runs.answer import (
     summarize,
     summarize_turn,
 )
-from airflow_provider_xpander.runs.outcome import failure
-from airflow_provider_xpander.runs.safe import xcom_restore, xcom_safe
+from airflow_provider_xpander.runs.task_errors import failure
+from airflow_provider_xpander.runs.xcom_safe import xcom_restore, xcom_safe
 
 TASK_ID_KEY = "xpander_task_id"
 SUMMARY_KEY = "xpander_task"

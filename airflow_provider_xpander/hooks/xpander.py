@@ -50,8 +50,8 @@ from airflow_provider_xpander.connection import (
     UI_FIELD_BEHAVIOUR,
     parse_connection,
 )
-from airflow_provider_xpander.runs.outcome import timed_out
-from airflow_provider_xpander.runs.watch import End, Over, Watch, follow, look
+from airflow_provider_xpander.runs.task_errors import timed_out
+from airflow_provider_xpander.runs.watch import End, Over, Watch, get_task_patiently, poll_until_done
 
 RequestLike = InvokeRequest | Mapping[str, Any] | str
 Item = TypeVar("Item", bound=Tolerant)
@@ -191,9 +191,9 @@ class XpanderHook(BaseHook):
         """Read a task."""
         return self._client.call(routes.get_task(task_id))
 
-    def look(self, task_id: str, *, poll: bool = False) -> Task:
+    def get_task_patiently(self, task_id: str, *, poll: bool = False) -> Task:
         """Read a task like :meth:`get_task`, but wait up to a minute for one that is not visible yet."""
-        return self._client.run(look(task_id, poll=poll))
+        return self._client.run(get_task_patiently(task_id, poll=poll))
 
     def list_tasks(
         self,
@@ -268,9 +268,9 @@ class XpanderHook(BaseHook):
         """Carry out a conversation with the service (see ``api/exchange.py``) and return its result."""
         return self._client.run(steps)
 
-    def follow(self, watch: Watch, report: Callable[[Task], None] = lambda task: None) -> Over:
+    def poll_until_done(self, watch: Watch, report: Callable[[Task], None] = lambda task: None) -> Over:
         """Wait in this thread until the watch is over; ``report`` is given the task at each look."""
-        return self._client.run(follow(watch, report=report))
+        return self._client.run(poll_until_done(watch, report=report))
 
     def wait_for_task(self, task_id: str, timeout: float | None = None, poll_interval: float = 30.0) -> Task:
         """
@@ -283,7 +283,7 @@ class XpanderHook(BaseHook):
         :raises XpanderError: it cannot be read any more.
         """
         deadline = None if timeout is None else time.time() + timeout
-        over = self.follow(Watch(task_id, poll_interval, deadline))
+        over = self.poll_until_done(Watch(task_id, poll_interval, deadline))
         if over.end is End.FINISHED and over.task is not None:
             return over.task
         if over.error is not None:

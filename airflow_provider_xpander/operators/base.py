@@ -37,7 +37,7 @@ from airflow_provider_xpander.operators.arguments import (
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.masking import mask_request_secrets
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
-from airflow_provider_xpander.runs.exit import OnKill, OnTimeout
+from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
 
 

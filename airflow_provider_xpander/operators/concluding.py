@@ -14,10 +14,10 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.observed import XpanderObservedOperator
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
-from airflow_provider_xpander.runs.consequence import PASSING
-from airflow_provider_xpander.runs.outcome import account, paused, timed_out
-from airflow_provider_xpander.runs.progress import recap
-from airflow_provider_xpander.runs.report import StatusReport, told_of
+from airflow_provider_xpander.runs.error_policy import PASSING
+from airflow_provider_xpander.runs.log.progress import recap
+from airflow_provider_xpander.runs.log.status_log import StatusReport, told_of
+from airflow_provider_xpander.runs.task_errors import account, paused, timed_out
 from airflow_provider_xpander.runs.watch import BACKSTOP, End, Over, Watch
 from airflow_provider_xpander.xcom import publish, publish_summary
 
@@ -136,7 +136,7 @@ class XpanderConcludingOperator(XpanderObservedOperator):
     ) -> Task:
         """Read a run that goes on; where the service is away for the moment, defer again."""
         try:
-            return hook.look(task_id)
+            return hook.get_task_patiently(task_id)
         except PASSING as error:
             self.log.warning("%s The wait goes on.", error)
             self._defer(self._trigger(Task(id=task_id), agent_id, deadline, newer_than, asked))

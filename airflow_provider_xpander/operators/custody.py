@@ -19,8 +19,8 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import Held, stop_and_tell, stop_quickly
 from airflow_provider_xpander.runs.adopt import Reattach
-from airflow_provider_xpander.runs.consequence import FINAL
-from airflow_provider_xpander.runs.exit import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
+from airflow_provider_xpander.runs.error_policy import FINAL
+from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
 from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Custody:
         if not stopped or watch.has_ended(stopped[0]):
             return stopped[0] if stopped else None
         end = Watch(watch.task_id, 1.0, time.time() + STOP_PATIENCE, newer_than=watch.newer_than)
-        return self.hook.follow(end).task or stopped[0]
+        return self.hook.poll_until_done(end).task or stopped[0]
 
     def _say_goes_on(self, task_ids: Sequence[str], why: str) -> None:
         for task_id in task_ids:

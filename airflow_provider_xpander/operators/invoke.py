@@ -27,12 +27,19 @@ from airflow_provider_xpander.operators.links import LINK_KEY
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.operators.streaming import Streaming
-from airflow_provider_xpander.runs.deadline import deadline_of
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.progress import recap
-from airflow_provider_xpander.runs.report import StatusReport
-from airflow_provider_xpander.runs.watch import RESUME_INTERVAL, RESUME_PATIENCE, Again, End, Over, follow
+from airflow_provider_xpander.runs.log.progress import recap
+from airflow_provider_xpander.runs.log.status_log import StatusReport
+from airflow_provider_xpander.runs.timing import deadline_of
+from airflow_provider_xpander.runs.watch import (
+    RESUME_INTERVAL,
+    RESUME_PATIENCE,
+    Again,
+    End,
+    Over,
+    poll_until_done,
+)
 from airflow_provider_xpander.task_instance import identity_of, note_run, noted_run, retries_left
 from airflow_provider_xpander.xcom import TASK_ID_KEY
 
@@ -93,7 +100,7 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
         if isinstance(over, Again) and self.deferrable:
             self._defer(self._trigger(task, custody.held.target_id, deadline, newer_than))
         if isinstance(over, Again):
-            steps = follow(watch, report=self._report, waiting=self._report.waiting)
+            steps = poll_until_done(watch, report=self._report, waiting=self._report.waiting)
             over = custody.hook.run(steps)
         return self._conclude(context, custody, watch, over, deadline)
 
@@ -109,12 +116,13 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
             if found.end is End.ERROR:
                 failed = f"The wait for xpander task {task_id} failed: {found.message}"
                 self.log.warning(failed)
-                task = hook.look(task_id)  # tells whether a retry makes sense, or that the run has ended
+                # Tells whether a retry makes sense, or that the run has ended.
+                task = hook.get_task_patiently(task_id)
                 if not watch.has_ended(task):
                     raise XpanderError(failed)
                 over = Over(End.FINISHED, task)
             if found.end is End.FINISHED:
-                over = Over(End.FINISHED, hook.follow(watch).fetched(task_id))
+                over = Over(End.FINISHED, hook.poll_until_done(watch).fetched(task_id))
             elif found.end is End.PAUSED:
                 task = self._look_or_wait_on(hook, task_id, found.agent_id, deadline, newer_than)
                 over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)

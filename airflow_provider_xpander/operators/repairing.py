@@ -14,6 +14,7 @@ from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.stopping import Held
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid, summarize_turn
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_of, marked
+from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.lookup import LAG, find_by_id
 from airflow_provider_xpander.runs.repair import (
     Repair,
@@ -22,7 +23,6 @@ from airflow_provider_xpander.runs.repair import (
     is_same_owner,
     repair_text,
 )
-from airflow_provider_xpander.runs.report import StatusReport
 from airflow_provider_xpander.runs.watch import end_of
 from airflow_provider_xpander.task_instance import identity_of, note_run, retries_left
 from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY, earlier_turns

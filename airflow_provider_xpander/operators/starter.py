@@ -16,7 +16,7 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.runs.adopt import Adopt, Reattach, Start, decide
-from airflow_provider_xpander.runs.consequence import FINAL
+from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
 from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known
 from airflow_provider_xpander.runs.watch import End, Watch, end_of
@@ -153,7 +153,7 @@ class RunStarter:
         previous = found[0]
         if not previous.status.is_terminal:
             self.log.info("Thread %s is busy; waiting for the end of its turn", thread_id)
-            over = self.hook.follow(Watch(thread_id, poll_interval=10.0, deadline=self.deadline))
+            over = self.hook.poll_until_done(Watch(thread_id, poll_interval=10.0, deadline=self.deadline))
             if over.end is not End.FINISHED or over.task is None:
                 raise over.error or XpanderError(f"Thread {thread_id} was still busy at the deadline")
             previous = over.task

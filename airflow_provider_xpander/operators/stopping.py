@@ -12,7 +12,7 @@ from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.runs.exit import not_stopped
+from airflow_provider_xpander.runs.stop_policy import not_stopped
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook

@@ -16,10 +16,10 @@ from airflow_provider_xpander.api.sse import FINISHED
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.api.ticking import with_ticks
 from airflow_provider_xpander.operators.stopping import Held
-from airflow_provider_xpander.runs.budget import Line
-from airflow_provider_xpander.runs.narrate import Narrator
-from airflow_provider_xpander.runs.report import StatusReport
-from airflow_provider_xpander.runs.watch import Again, Over, Watch, glance
+from airflow_provider_xpander.runs.log.size_limit import Line
+from airflow_provider_xpander.runs.log.status_log import StatusReport
+from airflow_provider_xpander.runs.log.stream_log import Narrator
+from airflow_provider_xpander.runs.watch import Again, Over, Watch, poll_once
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -115,7 +115,7 @@ class Streaming:
             self.close()
         over = over or self._look(watch)
         if isinstance(over, Again) and self.held.killed:
-            return self.hook.follow(watch, self.report)
+            return self.hook.poll_until_done(watch, self.report)
         return over
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class Streaming:
         return verdict
 
     def _look(self, watch: Watch) -> Again | Over:
-        return self.hook.run(glance(watch, report=self.report))
+        return self.hook.run(poll_once(watch, report=self.report))
 
     def _tell(self, event: StreamEvent) -> None:
         if self._narrator is not None:

@@ -15,9 +15,9 @@ from airflow_provider_xpander.api.errors import (
     printable,
 )
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.safe import xcom_safe
 from airflow_provider_xpander.runs.schema import AnswerSchema, NotConforming
 from airflow_provider_xpander.runs.usage import seconds_of
+from airflow_provider_xpander.runs.xcom_safe import xcom_safe
 
 OnInvalid = Literal["fail", "raw", "repair"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.outcome import ADDRESS_LIMIT, pause_reason
+from airflow_provider_xpander.runs.task_errors import ADDRESS_LIMIT, pause_reason
 
 KEEP_WAITING = "Keep waiting"
 STOP = "Stop the run"

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_xpander.api.errors import XpanderValidationError, printable
-from airflow_provider_xpander.runs.safe import clean_text
+from airflow_provider_xpander.runs.xcom_safe import clean_text
 
 MAX_PROBLEMS = 10
 """What is told of an answer that does not match, at the most."""

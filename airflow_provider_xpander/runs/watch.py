@@ -20,9 +20,9 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
 from airflow_provider_xpander.api.routes import as_poll, get_task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.consequence import PASSING
-from airflow_provider_xpander.runs.interval import look_interval
+from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.pausing import pause_of
+from airflow_provider_xpander.runs.timing import look_interval
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Watch:
 
     :param task_id: the remote task.
     :param poll_interval: seconds between two looks, spread by a fifth either way; a run that has just begun
-        is looked at more often (``runs/interval.py``).
+        is looked at more often (``runs/timing.py``).
     :param deadline: Unix seconds at which the wait ends, or None.
     :param on_paused: whether a paused run ends the wait.
     :param newer_than: Unix seconds; an end as old as that is of the thread's previous turn, which reads may
@@ -222,7 +222,9 @@ def end_of(task: Task) -> float | None:
     return ended.timestamp() if ended else None
 
 
-def look(task_id: str, *, poll: bool = False, clock: Callable[[], float] = time.time) -> Steps[Task]:
+def get_task_patiently(
+    task_id: str, *, poll: bool = False, clock: Callable[[], float] = time.time
+) -> Steps[Task]:
     """
     Read a task once, patient with one that is not visible yet and with credentials that have changed.
 
@@ -245,7 +247,7 @@ def look(task_id: str, *, poll: bool = False, clock: Callable[[], float] = time.
         yield Sleep(verdict.seconds)
 
 
-def follow(
+def poll_until_done(
     watch: Watch,
     *,
     report: Callable[[Task], None] = lambda task: None,
@@ -262,7 +264,7 @@ def follow(
     """
     poll = False
     while True:
-        verdict = yield from glance(watch, poll=poll, report=report, clock=clock)
+        verdict = yield from poll_once(watch, poll=poll, report=report, clock=clock)
         if isinstance(verdict, Over):
             return verdict
         poll = True
@@ -270,14 +272,14 @@ def follow(
         yield Sleep(verdict.seconds)
 
 
-def glance(
+def poll_once(
     watch: Watch,
     *,
     poll: bool = True,
     report: Callable[[Task], None] = lambda task: None,
     clock: Callable[[], float] = time.time,
 ) -> Steps[Again | Over]:
-    """Look at a run once and decide; the parameters are those of :func:`look` and :func:`follow`."""
+    """Look at a run once and decide; the parameters are those of :func:`poll_until_done`."""
     call = get_task(watch.task_id)
     try:
         task = yield from exchange(as_poll(call) if poll else call, ONCE)

@@ -39,13 +39,13 @@ from airflow_provider_xpander.operators.answering import (
 from airflow_provider_xpander.operators.arguments import check_choice, check_id
 from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.runs.answer import OnInvalid
-from airflow_provider_xpander.runs.consequence import FINAL_FOR_SENSORS, PASSING
+from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
-from airflow_provider_xpander.runs.interval import look_interval
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.outcome import account, paused
-from airflow_provider_xpander.runs.progress import recap
-from airflow_provider_xpander.runs.report import StatusReport, told_of
+from airflow_provider_xpander.runs.log.progress import recap
+from airflow_provider_xpander.runs.log.status_log import StatusReport, told_of
+from airflow_provider_xpander.runs.task_errors import account, paused
+from airflow_provider_xpander.runs.timing import look_interval
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch
 from airflow_provider_xpander.tracing import Invocation
 from airflow_provider_xpander.xcom import publish, publish_summary
@@ -131,7 +131,9 @@ class XpanderTaskSensor(BaseSensorOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             check_id("xpander_task_id", self.xpander_task_id)
             try:
-                task = self._looked = hook.look(self.xpander_task_id, poll=self._looked is not None)
+                task = self._looked = hook.get_task_patiently(
+                    self.xpander_task_id, poll=self._looked is not None
+                )
             except PASSING as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
@@ -172,7 +174,7 @@ class XpanderTaskSensor(BaseSensorOperator):
             raise AirflowFailException(f"The wait for xpander task {task_id} failed: {found.message}")
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             if found.end is End.PAUSED:
-                task = self._looked = hook.look(task_id)
+                task = self._looked = hook.get_task_patiently(task_id)
                 if task.status is TaskStatus.PAUSED:
                     publish_summary(context["ti"], task)
                     raise paused(task)
@@ -182,7 +184,7 @@ class XpanderTaskSensor(BaseSensorOperator):
             else:
                 # Over an outage too; a retry can do it later.
                 watch = Watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE)
-                task = hook.follow(watch).fetched(task_id)
+                task = hook.poll_until_done(watch).fetched(task_id)
             self._link(context, hook.settings, task)
             self.log.info("While deferred: xpander task %s %s", task_id, recap(task))
             return self._answer(context, hook.settings, task)

@@ -1,7 +1,7 @@
 """
 One poller per event loop and connection: triggers tell it what they wait for, and it looks for all of them.
 
-It lives as long as somebody waits. What it asks next is decided in ``runs/plan.py``, what may be sent in
+It lives as long as somebody waits. What it asks next is decided in ``runs/polling/``, what may be sent in
 ``api/governor.py``, what an answer means in ``runs/watch.py``; here is the loop that does it.
 """
 
@@ -21,7 +21,7 @@ from airflow_provider_xpander.api.governor import Governor, governed, governor_o
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks
-from airflow_provider_xpander.runs.waiting import Action, Look
+from airflow_provider_xpander.runs.polling.waiters import Action, Look
 from airflow_provider_xpander.runs.watch import Over, Watch
 from airflow_provider_xpander.triggers.metrics import Metrics
 from airflow_provider_xpander.triggers.shared_client import shared_client

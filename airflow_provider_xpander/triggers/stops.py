@@ -23,7 +23,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import Priority, stop_task
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.runs.exit import Fate, OnKill, fate_after_cancel, not_stopped
+from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, fate_after_cancel, not_stopped
 from airflow_provider_xpander.triggers.shared_client import shared_client
 from airflow_provider_xpander.xcom import TASK_ID_KEY
 

@@ -15,9 +15,9 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.event import event_of
-from airflow_provider_xpander.runs.exit import OnKill
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.log.status_log import StatusReport
+from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.watch import OnPaused, Watch
 from airflow_provider_xpander.triggers.poller import wait_for
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted

@@ -29,7 +29,7 @@ from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.emulator import EmulatorServer
-from airflow_provider_xpander.runs.watch import look
+from airflow_provider_xpander.runs.watch import get_task_patiently
 
 KEY = "k-0123456789"
 GET = routes.get_task("t-1")
@@ -480,7 +480,7 @@ def test_a_read_survives_a_torn_tls_session(
 def test_refused_credentials_are_read_again(driver: Driver) -> None:
     refused = http(401, {"detail": "Invalid or missing API key"})
     with ScriptedServer(refused, TASK) as server:
-        task = driver(to(server), look("t-1"), refresh=lambda: to(server, api_key="k-new"))
+        task = driver(to(server), get_task_patiently("t-1"), refresh=lambda: to(server, api_key="k-new"))
     assert task.id == "t-1"
     assert [request.headers["x-api-key"] for request in server.requests] == [KEY, "k-new"]
 
@@ -488,7 +488,7 @@ def test_refused_credentials_are_read_again(driver: Driver) -> None:
 def test_refused_credentials_that_cannot_be_read_again_are_an_error(driver: Driver) -> None:
     with ScriptedServer(http(401, {"detail": "Invalid or missing API key"})) as server:
         with pytest.raises(XpanderAuthError, match="Invalid or missing API key"):
-            driver(to(server), look("t-1"))
+            driver(to(server), get_task_patiently("t-1"))
         assert len(server.requests) == 2
 
 

@@ -254,7 +254,7 @@ def test_a_look_at_a_task_is_patient_with_one_that_is_not_visible_yet(
     service.configure({"not_found_lag_seconds": 0.3})
     task_id = service.start()
     with XpanderHook() as hook:
-        assert hook.look(task_id).id == task_id
+        assert hook.get_task_patiently(task_id).id == task_id
 
 
 def test_one_session_serves_all_calls_and_is_closed(service: Service, server_connections: Any) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
-from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
 
 try:  # Airflow 3.2 and later

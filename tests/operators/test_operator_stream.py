@@ -27,7 +27,7 @@ from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
     XpanderInvokeWorkflowOperator,
 )
-from airflow_provider_xpander.runs import narrate
+from airflow_provider_xpander.runs.log import stream_log
 
 __all__ = ["lines", "slept"]
 
@@ -324,7 +324,7 @@ def test_a_narration_that_fails_costs_nothing(
     def broken(*args: object) -> None:
         raise KeyError("of a shape that nobody has seen")
 
-    monkeypatch.setitem(narrate._TELLERS, "tool_call_request", broken)
+    monkeypatch.setitem(stream_log._TELLERS, "tool_call_request", broken)
     assert go(streamed(), attempt(1)).endswith(ANSWER)
     assert len(service.posts) == 1
 

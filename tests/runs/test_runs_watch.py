@@ -27,8 +27,8 @@ from airflow_provider_xpander.runs.watch import (
     End,
     Over,
     Watch,
-    follow,
-    look,
+    get_task_patiently,
+    poll_until_done,
 )
 
 POLL = 30.0
@@ -268,7 +268,7 @@ def test_following_a_run_to_its_end(caplog: pytest.LogCaptureFixture) -> None:
     reported: list[Task] = []
     with caplog.at_level(logging.WARNING):
         over, done = play(
-            lambda **clock: follow(Watch("t-1", POLL), report=reported.append, **clock),
+            lambda **clock: poll_until_done(Watch("t-1", POLL), report=reported.append, **clock),
             RUNNING, DOWN, UNKNOWN_KEY, COMPLETED,
         )  # fmt: skip
     assert over.end is End.FINISHED
@@ -282,38 +282,38 @@ def test_following_a_run_to_its_end(caplog: pytest.LogCaptureFixture) -> None:
     "outcome", [RUNNING, DOWN, Reply(429), Reply(503)], ids=["runs", "down", "429", "503"]
 )
 def test_following_a_run_ends_at_the_deadline(outcome: Reply | NoReply) -> None:
-    over, _ = play(lambda **clock: follow(Watch("t-1", POLL, deadline=1500.0), **clock), outcome)
+    over, _ = play(lambda **clock: poll_until_done(Watch("t-1", POLL, deadline=1500.0), **clock), outcome)
     assert over.end is End.TIMEOUT
 
 
 def test_following_a_run_that_has_gone_ends() -> None:
-    over, _ = play(lambda **clock: follow(Watch("t-1", POLL), **clock), RUNNING, MISSING)
+    over, _ = play(lambda **clock: poll_until_done(Watch("t-1", POLL), **clock), RUNNING, MISSING)
     assert over.end is End.ERROR
     assert isinstance(over.error, XpanderNotFoundError)
     assert over.task.status == "executing"
 
 
 def test_one_look_is_patient_with_a_task_that_is_not_visible_yet() -> None:
-    seen, done = play(lambda **clock: look("t-1", **clock), MISSING, MISSING, RUNNING)
+    seen, done = play(lambda **clock: get_task_patiently("t-1", **clock), MISSING, MISSING, RUNNING)
     assert seen.status == "executing"
     assert done == ["look", "wait", "look", "wait", "look"]
 
 
 def test_one_look_at_an_unknown_task_gives_up_after_the_grace() -> None:
     with pytest.raises(XpanderNotFoundError):
-        play(lambda **clock: look("t-1", **clock), MISSING)
+        play(lambda **clock: get_task_patiently("t-1", **clock), MISSING)
 
 
 def test_one_look_reads_refused_credentials_again() -> None:
-    seen, done = play(lambda **clock: look("t-1", **clock), UNKNOWN_KEY, RUNNING)
+    seen, done = play(lambda **clock: get_task_patiently("t-1", **clock), UNKNOWN_KEY, RUNNING)
     assert seen.id == "t-1"
     assert done == ["look", "refresh", "wait", "look"]
     with pytest.raises(XpanderAuthError):
-        play(lambda **clock: look("t-1", **clock), UNKNOWN_KEY)
+        play(lambda **clock: get_task_patiently("t-1", **clock), UNKNOWN_KEY)
 
 
 def test_one_look_outlives_a_short_failure_only() -> None:
-    seen, _ = play(lambda **clock: look("t-1", **clock), DOWN, RUNNING)
+    seen, _ = play(lambda **clock: get_task_patiently("t-1", **clock), DOWN, RUNNING)
     assert seen.id == "t-1"
     with pytest.raises(XpanderConnectionError):
-        play(lambda **clock: look("t-1", **clock), DOWN)
+        play(lambda **clock: get_task_patiently("t-1", **clock), DOWN)

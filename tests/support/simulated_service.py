@@ -12,9 +12,9 @@ from typing import Any
 from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.routes import Priority
-from airflow_provider_xpander.runs.listing import row_of, unix
-from airflow_provider_xpander.runs.plan import Plan
-from airflow_provider_xpander.runs.waiting import Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.polling.listing import row_of, unix
+from airflow_provider_xpander.runs.polling.scheduler import Plan
+from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage, Waiter
 from airflow_provider_xpander.runs.watch import Again, Over, Watch
 
 START = 1_795_000_000.0

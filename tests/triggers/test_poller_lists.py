@@ -12,7 +12,7 @@ import pytest
 from airflow_side import LIMIT, OpenConnections, Service, eventually, fire
 
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.runs import interval as interval_module
+from airflow_provider_xpander.runs import timing as interval_module
 from airflow_provider_xpander.triggers import poller as poller_module
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
@@ -226,7 +226,7 @@ async def test_signs_of_life_come_ever_less_often(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from airflow_provider_xpander.runs import heartbeat
+    from airflow_provider_xpander.runs.log import heartbeat
 
     monkeypatch.setattr(heartbeat, "FIRST", 0.2)
     with caplog.at_level("INFO"):

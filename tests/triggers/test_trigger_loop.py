@@ -28,7 +28,7 @@ from slow_secrets import SlowSecrets
 
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
-from airflow_provider_xpander.runs.report import StatusReport
+from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.triggers import shared_client
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 

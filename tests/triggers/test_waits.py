@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.routes import RawPage
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.runs.waiting import Look, ReadPage
+from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage
 from airflow_provider_xpander.runs.watch import End, Watch
 from airflow_provider_xpander.triggers.metrics import Metrics
 from airflow_provider_xpander.triggers.waits import Waits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_xpander.runs.heartbeat import LONGEST, next_sign, sign_of_life
+from airflow_provider_xpander.runs.log.heartbeat import LONGEST, next_sign, sign_of_life
 
 
 def signs(count: int) -> list[float]:

@@ -9,11 +9,11 @@ from typing import Protocol
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.heartbeat import next_sign, sign_of_life
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.outcome import pause_reason
+from airflow_provider_xpander.runs.log.heartbeat import next_sign, sign_of_life
+from airflow_provider_xpander.runs.log.progress import NO_PROGRESS, Progress
 from airflow_provider_xpander.runs.pausing import pause_of
-from airflow_provider_xpander.runs.progress import NO_PROGRESS, Progress
+from airflow_provider_xpander.runs.task_errors import pause_reason
 
 
 class Log(Protocol):

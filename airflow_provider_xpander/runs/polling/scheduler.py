@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
-from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval
-from airflow_provider_xpander.runs.listing import Row
-from airflow_provider_xpander.runs.turns import Turns
-from airflow_provider_xpander.runs.waiting import Action, Agent, Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.polling.due_queue import Turns
+from airflow_provider_xpander.runs.polling.listing import Row
+from airflow_provider_xpander.runs.polling.waiters import Action, Agent, Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.timing import CHECK_MOST, check_interval
 
 LIST_AGAIN = 600.0
 """Seconds without the list after it was no use."""

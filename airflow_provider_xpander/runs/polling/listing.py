@@ -1,10 +1,10 @@
 """
 Following many runs of one agent through its list: which pages to read, and when they have told enough.
 
-The order of the list is undocumented and so learned (``runs/order.py``). Where it shows newest changes first,
+The order of the list is undocumented and so learned (``list_order.py``). Where it shows newest changes first,
 the pages down to the last known change tell all; where it shows newest tasks first, those down to the oldest
 run that is waited for; else all pages are read, until each run was seen. Where those are many, lists of only
-the tasks that have ended or are paused mostly do (``runs/resting.py``).
+the tasks that have ended or are paused mostly do (``runs/polling/status_lists.py``).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.order import LearnedOrder, Order
-from airflow_provider_xpander.runs.resting import PAGE_SIZE, Resting, RestingRound
+from airflow_provider_xpander.runs.polling.list_order import LearnedOrder, Order
+from airflow_provider_xpander.runs.polling.status_lists import PAGE_SIZE, Resting, RestingRound
 
 LAG = 10.0
 """Seconds by which a change may show later than others that happened after it."""

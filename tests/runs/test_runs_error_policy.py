@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_xpander.api import errors
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.runs.answer import XpanderAnswerError
-from airflow_provider_xpander.runs.consequence import TABLE, consequence_of
+from airflow_provider_xpander.runs.error_policy import TABLE, consequence_of
 from airflow_provider_xpander.runs.watch import Again, Over, Watch
 
 DOCS = Path(__file__).parents[2] / "docs" / "errors.md"

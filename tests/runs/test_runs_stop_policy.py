@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.runs.exit import (
+from airflow_provider_xpander.runs.stop_policy import (
     Fate,
     OnKill,
     fate_after_cancel,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_xpander.runs.deadline import deadline_of
+from airflow_provider_xpander.runs.timing import deadline_of
 
 
 @pytest.mark.parametrize(

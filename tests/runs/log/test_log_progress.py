@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.progress import Progress, recap
+from airflow_provider_xpander.runs.log.progress import Progress, recap
 
 STEPS = [{"id": "a", "title": "Look", "completed": True}, {"id": "b", "title": "Write", "completed": False}]
 RICH = {

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.narrate import plan_steps
+from airflow_provider_xpander.runs.log.stream_log import plan_steps
 
 _NAME = 100
 

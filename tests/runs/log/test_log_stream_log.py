@@ -9,9 +9,9 @@ import pytest
 
 from airflow_provider_xpander.api.models import StreamEvent
 from airflow_provider_xpander.api.sse import parse_event
-from airflow_provider_xpander.runs.budget import TOTAL_LIMIT
-from airflow_provider_xpander.runs.narrate import Narrator
-from airflow_provider_xpander.runs.shown import LINE_LIMIT
+from airflow_provider_xpander.runs.log.redaction import LINE_LIMIT
+from airflow_provider_xpander.runs.log.size_limit import TOTAL_LIMIT
+from airflow_provider_xpander.runs.log.stream_log import Narrator
 
 OWN = "11111111-1111-4111-8111-111111111111"
 SUB = "22222222-2222-4222-8222-222222222222"

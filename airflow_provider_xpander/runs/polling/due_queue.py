@@ -7,7 +7,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 
-from airflow_provider_xpander.runs.waiting import Agent, Waiter
+from airflow_provider_xpander.runs.polling.waiters import Agent, Waiter
 
 Item = Waiter | Agent
 """A wait, which stands for a look at its run, or an agent, which stands for a round through its list."""

@@ -9,10 +9,16 @@ import pytest
 from simulated_service import POLL, START, Run, Simulation, crowd
 
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.listing import VERIFY_EVERY, Listing, Row
-from airflow_provider_xpander.runs.order import Order
-from airflow_provider_xpander.runs.resting import AGAIN, AT_REST, OVERLOOKED, Resting, RestingRound
-from airflow_provider_xpander.runs.waiting import Look, ReadPage
+from airflow_provider_xpander.runs.polling.list_order import Order
+from airflow_provider_xpander.runs.polling.listing import VERIFY_EVERY, Listing, Row
+from airflow_provider_xpander.runs.polling.status_lists import (
+    AGAIN,
+    AT_REST,
+    OVERLOOKED,
+    Resting,
+    RestingRound,
+)
+from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage
 
 COMPLETED = TaskStatus.COMPLETED
 

@@ -7,8 +7,8 @@ import pytest
 
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.runs.log.status_log import StatusReport, told_of
 from airflow_provider_xpander.runs.pausing import pause_of
-from airflow_provider_xpander.runs.report import StatusReport, told_of
 
 
 def task(status: str, **fields: Any) -> Task:

@@ -11,7 +11,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderTaskTimeout,
 )
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.outcome import failure, pause_reason, paused, timed_out
+from airflow_provider_xpander.runs.task_errors import failure, pause_reason, paused, timed_out
 
 
 def task(status: str, **fields: Any) -> Task:

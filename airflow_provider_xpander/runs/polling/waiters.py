@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.listing import CREATED_MARGIN, Listing, Row
+from airflow_provider_xpander.runs.polling.listing import CREATED_MARGIN, Listing, Row
 from airflow_provider_xpander.runs.watch import Watch
 
 LIST_FROM = 3

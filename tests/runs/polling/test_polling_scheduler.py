@@ -7,10 +7,10 @@ import random
 import pytest
 from simulated_service import POLL, START, Run, Simulation, crowd
 
-from airflow_provider_xpander.runs.interval import CHECK_MOST, check_interval, look_interval
-from airflow_provider_xpander.runs.order import Order
-from airflow_provider_xpander.runs.plan import LIST_RETRY
-from airflow_provider_xpander.runs.waiting import Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.polling.list_order import Order
+from airflow_provider_xpander.runs.polling.scheduler import LIST_RETRY
+from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.timing import CHECK_MOST, check_interval, look_interval
 from airflow_provider_xpander.runs.watch import Watch
 
 

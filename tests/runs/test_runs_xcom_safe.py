@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_xpander.runs.safe import MAX_DEPTH, xcom_restore, xcom_safe
+from airflow_provider_xpander.runs.xcom_safe import MAX_DEPTH, xcom_restore, xcom_safe
 
 try:  # Airflow 3.2 and later
     from airflow.sdk.serde import deserialize, serialize
