@@ -16,7 +16,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.log.progress import recap
+from airflow_provider_xpander.runs.log.status_log import recap
 from airflow_provider_xpander.runs.pausing import OPTIONS, Answer, answer_of, pause_of, question_about
 from airflow_provider_xpander.runs.watch import Again, Watch
 

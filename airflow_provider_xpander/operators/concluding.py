@@ -15,8 +15,7 @@ from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.observed import XpanderObservedOperator
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.error_policy import PASSING
-from airflow_provider_xpander.runs.log.progress import recap
-from airflow_provider_xpander.runs.log.status_log import StatusReport, told_of
+from airflow_provider_xpander.runs.log.status_log import StatusReport, recap, told_of
 from airflow_provider_xpander.runs.task_errors import account, paused, timed_out
 from airflow_provider_xpander.runs.watch import BACKSTOP, End, Over, Watch
 from airflow_provider_xpander.xcom import publish, publish_summary

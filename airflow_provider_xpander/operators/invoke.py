@@ -29,8 +29,7 @@ from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.log.progress import recap
-from airflow_provider_xpander.runs.log.status_log import StatusReport
+from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
 from airflow_provider_xpander.runs.timing import deadline_of
 from airflow_provider_xpander.runs.watch import (
     RESUME_INTERVAL,

@@ -42,8 +42,7 @@ from airflow_provider_xpander.runs.answer import OnInvalid
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.log.progress import recap
-from airflow_provider_xpander.runs.log.status_log import StatusReport, told_of
+from airflow_provider_xpander.runs.log.status_log import StatusReport, recap, told_of
 from airflow_provider_xpander.runs.task_errors import account, paused
 from airflow_provider_xpander.runs.timing import look_interval
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch

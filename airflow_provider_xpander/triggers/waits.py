@@ -28,7 +28,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.routes import Priority, RawPage
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.log.heartbeat import next_sign, sign_of_life
+from airflow_provider_xpander.runs.log.status_log import next_sign, sign_of_life
 from airflow_provider_xpander.runs.polling.listing import Row, row_of
 from airflow_provider_xpander.runs.polling.scheduler import Plan
 from airflow_provider_xpander.runs.polling.waiters import Action, Look, ReadPage, Waiter

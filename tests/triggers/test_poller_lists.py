@@ -226,9 +226,9 @@ async def test_signs_of_life_come_ever_less_often(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from airflow_provider_xpander.runs.log import heartbeat
+    from airflow_provider_xpander.runs.log import status_log
 
-    monkeypatch.setattr(heartbeat, "FIRST", 0.2)
+    monkeypatch.setattr(status_log, "FIRST_SIGN", 0.2)
     with caplog.at_level("INFO"):
         await fire(trigger(service, "take 2", poll_interval=0.1))
     lines = [

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
+from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
 from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.runs.log.heartbeat import next_sign, sign_of_life
-from airflow_provider_xpander.runs.log.progress import NO_PROGRESS, Progress
 from airflow_provider_xpander.runs.pausing import pause_of
 from airflow_provider_xpander.runs.task_errors import pause_reason
+
+FIRST_SIGN = 300.0
+"""Seconds from the beginning of a wait to its first sign of life."""
+LONGEST_INTERVAL = 3600.0
+"""The longest time in seconds between two signs of life; the interval doubles up to that."""
+_NAME_LIMIT = 100
 
 
 class Log(Protocol):
@@ -29,8 +36,8 @@ class StatusReport:
 
     :param log: where to.
     :param settings: those of the connection, for the link to a paused run.
-    :param asked: the pause that was told already (``runs/pausing.py``).
-    :param told: the status that was told already.
+    :param asked: the pause that is in the log already (:func:`~.task_errors.pause_of`).
+    :param told: the status that is in the log already.
     :param clock: gives Unix seconds.
     """
 
@@ -53,13 +60,17 @@ class StatusReport:
         self._task_id: str | None = None
 
     def __call__(self, task: Task) -> None:
-        """Take note of an answer."""
+        """
+        Write what is new.
+
+        :param task: the run as it was read.
+        """
         self._task_id = task.id
         progress = Progress.of(task)
         if progress not in (self._progress, NO_PROGRESS):
-            for news in progress.since(self._progress):
-                self._log.info("xpander task %s %s", task.id, news)
-            self._progress = progress.over(self._progress)
+            for change in progress.changes_since(self._progress):
+                self._log.info("xpander task %s %s", task.id, change)
+            self._progress = progress.or_else(self._progress)
         pause = pause_of(task)
         if task.status is self._last and pause == self._pause:
             return
@@ -67,15 +78,19 @@ class StatusReport:
         if pause is not None:
             self._log.info("xpander task %s is paused: %s", task.id, pause_reason(task))
             if self._settings is not None:
-                # A line of its own, with nothing behind it: Airflow's log viewer cuts long ones, and makes
-                # a bracket part of the link.
+                # A line of its own that ends with the link: Airflow's log viewer cuts long lines, and takes a
+                # bracket behind a link for a part of it.
                 link = task_link(self._settings, task_id=task.id, agent_id=task.agent_id)
                 self._log.info("The paused run in the console: %s", link)
         else:
             self._log.info("xpander task %s is %s", task.id, task.status.value)
 
     def waiting(self, seconds: float) -> None:
-        """Take note that the next look comes in so many seconds; say so from time to time."""
+        """
+        Write a sign of life if it is time for one.
+
+        :param seconds: until the next look.
+        """
         waited = self._clock() - self._began
         # Nothing but failed looks so far: each of them is in the log.
         if self._task_id is None or self._last is None or waited < self._next_sign:
@@ -86,10 +101,155 @@ class StatusReport:
 
 def told_of(task: Task) -> str | None:
     """
-    Return the status of a run that goes on, once a log has told it.
+    Return the status of a run that goes on, as it stands in the log after a :class:`StatusReport` of it.
 
-    :return: None if there is none to rely on: it was not answered, or is that of a turn that has ended.
+    :param task: the run.
+    :return: None if there is none to rely on: the service gave none, or it is that of a turn that has ended.
     """
     if task.raw_status is None or task.status.is_terminal:
         return None
     return task.status.value
+
+
+def next_sign(waited: float) -> float:
+    """
+    Return the seconds from the beginning of a wait to the next of its signs of life.
+
+    :param waited: seconds from its beginning until now.
+    """
+    moment = interval = FIRST_SIGN
+    while moment <= waited:
+        interval = min(LONGEST_INTERVAL, 2 * interval)
+        moment += interval
+    return moment
+
+
+def sign_of_life(
+    task_id: str, status: str | None, waited: float, next_look: float, trouble: str | None
+) -> str:
+    """
+    Return the line that says that a wait goes on.
+
+    :param task_id: the remote task.
+    :param status: as last seen, None if it never was.
+    :param waited: seconds so far.
+    :param next_look: seconds to the next look.
+    :param trouble: why the last look failed, if it did.
+    """
+    state = f"is {status}" if status else "was not seen yet"
+    failed = f"; the last look failed: {trouble}" if trouble else ""
+    return f"xpander task {task_id} {state} after {_span(waited)}; next look in {_span(next_look)}{failed}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    The progress that a task tells (contract section 4); None where it tells nothing.
+
+    :param node: the last node of a workflow that was executed.
+    :param said: ``internal_status``, a free text of the customer's code.
+    :param subs: how many sub-runs have finished, and how many there are.
+    :param steps: how many steps of the plan are done, and how many there are.
+    """
+
+    node: str | None = None
+    said: str | None = None
+    subs: tuple[int, int] | None = None
+    steps: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, task: Task) -> Progress:
+        """
+        Read the progress of a task.
+
+        :param task: the run, full or slim.
+        """
+        finished = len(task.finished_sub_executions or ())
+        subs = max(finished, len(task.sub_executions or ()))
+        steps = plan_steps(task.deep_planning.tasks) if task.deep_planning else {}
+        return cls(
+            printable(task.last_executed_node_id, _NAME_LIMIT) if task.last_executed_node_id else None,
+            printable(task.internal_status, _NAME_LIMIT) if task.internal_status else None,
+            (finished, subs) if subs else None,
+            (sum(steps.values()), len(steps)) if steps else None,
+        )
+
+    def changes_since(self, before: Progress) -> list[str]:
+        """
+        Return the differences to an earlier look, in words. What is no longer told is no difference.
+
+        :param before: the progress as of the earlier look.
+        """
+        changes = []
+        if self.node and self.node != before.node:
+            changes.append(f"has executed node {self.node}")
+        if self.said and self.said != before.said:
+            changes.append(f"says {self.said!r}")
+        if self.subs and self.subs != before.subs:
+            changes.append(f"has finished {self.subs[0]} of {self.subs[1]} sub-runs")
+        if self.steps and self.steps != before.steps:
+            changes.append(f"has done {self.steps[0]} of {self.steps[1]} steps of its plan")
+        return changes
+
+    def or_else(self, before: Progress) -> Progress:
+        """
+        Return this progress, completed by an earlier look where this one tells less.
+
+        :param before: the progress as of the earlier look.
+        """
+        return Progress(
+            self.node or before.node,
+            self.said or before.said,
+            self.subs or before.subs,
+            self.steps or before.steps,
+        )
+
+
+NO_PROGRESS = Progress()
+"""The progress of a task that tells nothing about it, as in a list."""
+
+
+def plan_steps(tasks: Any) -> dict[str, bool]:
+    """
+    Return the steps of a plan by title, and whether each is done.
+
+    :param tasks: ``tasks`` of a ``DeepPlanning`` object (contract section 4).
+    """
+    if not isinstance(tasks, list):
+        return {}
+    steps = [step for step in tasks if isinstance(step, Mapping)]
+    return {str(step.get("title") or step.get("id")): bool(step.get("completed")) for step in steps}
+
+
+def recap(task: Task) -> str:
+    """
+    Return one line about the course of a run: when its status changed, and how far it came.
+
+    It is made of the task's own times. So it does not depend on who has waited for the run.
+
+    :param task: the run.
+    """
+    times = [
+        ("created", task.created_at),
+        ("executing", task.started_at),
+        ("last paused", task.paused_at),
+        (task.status.value, task.finished_at),
+    ]
+    course = [f"{what} {_clock(when)}" for what, when in times if when is not None]
+    progress = Progress.of(task).changes_since(NO_PROGRESS)
+    return "; ".join([", ".join(course) or task.status.value, *progress])
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _clock(when: datetime) -> str:
+    try:
+        return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except OverflowError:  # at either end of the calendar
+        return when.isoformat()

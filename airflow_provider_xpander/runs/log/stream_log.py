@@ -1,5 +1,5 @@
 """
-What a reader of the task log sees of a run's stream: events go in, lines come out.
+The log of a run's stream: events go in, lines for the task log come out.
 
 Thoughts and tool calls are groups that Airflow folds (``::group::`` in 2.11 and 3.x). A group is written as
 a whole, so that none is left open whatever happens next, and its title is numbered, because 2.11 unfolds all
@@ -20,6 +20,7 @@ from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.runs.log import redaction
 from airflow_provider_xpander.runs.log.redaction import LINE_LIMIT, Mask
 from airflow_provider_xpander.runs.log.size_limit import GROUP, GROUP_END, Budget, Line
+from airflow_provider_xpander.runs.log.status_log import plan_steps
 
 SPEAKERS = 50
 """Tasks whose unfinished lines are kept."""
@@ -296,18 +297,6 @@ class Narrator:
         if len(lines) == 1:
             return [f"{name}: {lines[0]}"]
         return [f"{name}:", *(f"    {line}".rstrip() for line in lines)] if lines else []
-
-
-def plan_steps(tasks: Any) -> dict[str, bool]:
-    """
-    Return the steps of a plan by title, and whether each is done.
-
-    :param tasks: ``tasks`` of a ``DeepPlanning`` object (contract section 4).
-    """
-    if not isinstance(tasks, list):
-        return {}
-    steps = [step for step in tasks if isinstance(step, Mapping)]
-    return {str(step.get("title") or step.get("id")): bool(step.get("completed")) for step in steps}
 
 
 def _keys_of(call: Mapping[str, Any]) -> list[str]:
