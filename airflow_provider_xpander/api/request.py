@@ -37,7 +37,7 @@ class Target:
 
     @classmethod
     def agent(cls, id: str, version: str | None = None) -> Target:
-        """Target an agent; version ``"draft"`` runs its undeployed changes (seed 001)."""
+        """Target an agent; version ``"draft"`` runs its undeployed changes (contract 2.2)."""
         return cls("agent", id, version)
 
     @classmethod
@@ -55,7 +55,7 @@ _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, ser_json_inf_nan
 
 
 class User(BaseModel):
-    """The person on whose behalf a run is made (seed 000, ``User-Input``)."""
+    """The person on whose behalf a run is made (contract section 3, ``input.user``)."""
 
     model_config = _STRICT
 
@@ -70,7 +70,7 @@ class User(BaseModel):
 
 
 class InvokeInput(BaseModel):
-    """The message of a run (seed 000, ``AgentExecutionInput``)."""
+    """The message of a run (contract section 3, ``input``)."""
 
     model_config = _STRICT
 
@@ -95,7 +95,7 @@ class InvokeInput(BaseModel):
 
 class InvokeRequest(BaseModel):
     """
-    Body of the six invoke routes: every field of ``AgentExecutionRequest`` (seed 000, contract section 3).
+    Body of the six invoke routes: every field of ``AgentExecutionRequest`` (contract section 3).
 
     A field that this model does not know is refused, because it is most likely a typo; ``extra_body`` is
     the way for fields that are younger than this provider. Only what was set is sent.

@@ -19,7 +19,7 @@ async def health() -> str:
 
 
 async def not_found(request: Request, error: Exception) -> Response:
-    """Answer 404 with a string as detail (section 7)."""
+    """Answer 404 with a string as detail (contract 7)."""
     return JSONResponse({"detail": str(error)}, status_code=404)
 
 

@@ -95,7 +95,7 @@ class Fault(BaseModel):
 
     @classmethod
     def billing(cls, *, status: int = 429, **match: Any) -> Fault:
-        """The refusal of an organisation without credit, nested as the service nests it (section 7)."""
+        """The refusal of an organisation without credit, nested as the service nests it (contract 7)."""
         text = "Your plan's usage limit is reached. Add credits under billing to go on."
         return cls(status=status, body={"detail": {"detail": {"detail": text}}}, **match)
 

@@ -1,7 +1,7 @@
 """
 The invoke request as the service reads it: unknown fields are ignored, wrong values answer 422.
 
-Written from the OpenAPI document (seed 000) and not from the provider's own model, so that a field which
+Written from the OpenAPI document and not from the provider's own model, so that a field which
 the provider gets wrong is noticed here.
 """
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 
 class OutputFormat(StrEnum):
-    """Seed 000, ``OutputFormat``."""
+    """``OutputFormat`` of the OpenAPI document."""
 
     TEXT = "text"
     MARKDOWN = "markdown"
@@ -23,14 +23,14 @@ class OutputFormat(StrEnum):
 
 
 class ThinkMode(StrEnum):
-    """Seed 000, ``ThinkMode``."""
+    """``ThinkMode`` of the OpenAPI document."""
 
     DEFAULT = "default"
     HARDER = "harder"
 
 
 class ReasoningEffort(StrEnum):
-    """Seed 000, ``LLMReasoningEffort``."""
+    """``LLMReasoningEffort`` of the OpenAPI document."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -39,7 +39,7 @@ class ReasoningEffort(StrEnum):
 
 
 class SourceNodeType(StrEnum):
-    """Seed 000, ``SourceNodeType``; the last two are known to the SDK only (contract section 3)."""
+    """``SourceNodeType`` of the OpenAPI document; only the SDK knows the last two (contract section 3)."""
 
     WORKBENCH = "workbench"
     SDK = "sdk"
@@ -55,7 +55,7 @@ class SourceNodeType(StrEnum):
 
 
 class User(BaseModel):
-    """Seed 000, ``User-Input``."""
+    """``User-Input`` of the OpenAPI document."""
 
     email: str
     id: str | None = None
@@ -68,7 +68,7 @@ class User(BaseModel):
 
 
 class ExecutionInput(BaseModel):
-    """Seed 000, ``AgentExecutionInput-Input``."""
+    """``AgentExecutionInput-Input`` of the OpenAPI document."""
 
     text: str | None = ""
     files: list[str] | None = []
@@ -76,7 +76,7 @@ class ExecutionInput(BaseModel):
 
 
 class AgentExecutionRequest(BaseModel):
-    """Seed 000, ``AgentExecutionRequest``: the body of the six invoke routes."""
+    """``AgentExecutionRequest`` of the OpenAPI document: the body of the six invoke routes."""
 
     input: ExecutionInput
     id: str | None = None

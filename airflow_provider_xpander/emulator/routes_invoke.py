@@ -52,7 +52,7 @@ Run = Annotated[tuple[EmulatedTask, Turn], Depends(start_run)]
 @router.post("/agents/{target_id}/invoke")
 @router.post("/workflows/{target_id}/invoke")
 async def invoke_sync(run: Run, emulator: Service) -> Response:
-    """Answer when the run is over or paused; a gateway in between may lose its patience (section 8)."""
+    """Answer when the run is over or paused; a gateway in between may lose its patience (contract 8)."""
     task, turn = run
 
     def settled() -> bool:

@@ -26,7 +26,7 @@ class Settings(BaseModel):
     :param require_user: answer 422 when ``input.user`` is missing (contract C14).
     :param unknown_ids: a first message with an id that the client chose: take it or answer 404 (C5).
     :param busy_thread: a message to a running id: both turns run, or the running one is cancelled (C4).
-    :param stale_turn_seconds: seconds for which a follow-up still shows the turn before it (2.3).
+    :param stale_turn_seconds: seconds for which a follow-up still shows the turn before it (contract 2.3).
     :param not_found_lag_seconds: seconds for which a new task is unknown to Get Task and the thread.
     :param list_lag_seconds: seconds for which a new task is missing in lists.
     :param list_order: what lists show first: the latest update, the latest creation, or one of
@@ -35,12 +35,14 @@ class Settings(BaseModel):
     :param list_status_filter: lists of one status show that one, or all the same, or answer 422.
     :param list_hidden_share: share of the tasks (0 to 1, by their ids) that lists never show.
     :param list_frozen_share: share of the tasks that lists show as they were at their submit, for ever.
-    :param stop_delay_seconds: seconds from a stop to ``stopped``; a run may complete in between (2.6).
+    :param stop_delay_seconds: seconds from a stop to ``stopped``; a run may complete in between
+        (contract 2.6).
     :param gateway_timeout_seconds: sync invoke answers 504 with an HTML page after so many seconds, while
-        the run goes on; None is no limit (section 8).
+        the run goes on; None is no limit (contract section 8).
     :param slim_bodies: serve tasks with the few fields of C15.
-    :param null_started_at: leave ``started_at`` null, as real samples often do (section 4).
-    :param json_results: JSON answers as a string, as a string in a Markdown fence, or as an object (4.1).
+    :param null_started_at: leave ``started_at`` null, as real samples often do (contract section 4).
+    :param json_results: JSON answers as a string, as a string in a Markdown fence, or as an object
+        (contract 4.1).
     :param stream_envelope: shape of the stream's events (C20).
     :param stream_drop_after: break the connection after so many events; None never does.
     :param stream_silent_after: send nothing more after so many events, but comments with

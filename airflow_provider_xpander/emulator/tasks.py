@@ -64,7 +64,7 @@ class EmulatedTask:
         return self.turns[-1]
 
     def visible(self, now: float, stale_seconds: float) -> Turn:
-        """Return the turn that reads show: right after a follow-up it may be the previous one (2.3)."""
+        """Return the turn that reads show; after a follow-up this may be the one before (contract 2.3)."""
         if len(self.turns) > 1 and now - self.last.started < stale_seconds:
             return self.turns[-2]
         return self.last

@@ -51,8 +51,8 @@ class XpanderRequestOperator(BaseOperator):
 
     :param input: the text, or a mapping with ``text``, ``files`` and ``user``.
     :param files: http or https URLs of files for the run, which the service fetches.
-    :param user: on whose behalf the run is made: a mapping with ``email`` and more (seed 000,
-        ``User-Input``); by default that of the connection.
+    :param user: on whose behalf the run is made: a mapping with ``email`` and more (contract section 3,
+        ``input.user``); by default that of the connection.
     :param version: version of the agent or workflow; the latest deployed one by default.
     :param thread_id: id of a task whose thread is continued (the API's ``id``).
     :param output_format: ``text``, ``markdown``, ``json`` or ``voice``; by default the agent's own setting.

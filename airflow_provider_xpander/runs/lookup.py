@@ -31,7 +31,7 @@ LAG = (0.0, 5.0, 10.0)
 
 _ASKED = ("text", "files")
 _UNSPECIFIC = frozenset({None, "", "api"})
-"""What ``source`` is where a service does not keep the one that it was sent (seed samples have ``api``)."""
+"""What ``source`` is where a service does not keep the one that it was sent (samples have ``api``)."""
 
 _POLICY = RetryPolicy(attempts=LOOKUP_ATTEMPTS)
 

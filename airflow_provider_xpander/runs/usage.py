@@ -48,7 +48,7 @@ def usage_of(task: Task) -> Usage:
 
 
 def seconds_of(task: Task) -> float | None:
-    """Return how long a run took, or None while it goes on. ``started_at`` is often null (section 4)."""
+    """Return how long a run took, or None while it goes on. ``started_at`` is often null (contract 4)."""
     begun = task.started_at or task.created_at
     if begun is None or task.finished_at is None:
         return None

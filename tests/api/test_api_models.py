@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from airflow_provider_xpander.api.models import Agent, AgentPage, StreamEvent, Task, TaskPage, ThreadMessage
 from airflow_provider_xpander.api.status import TaskStatus
 
-# The keys of the response sample of seed 003.
+# The keys of the sample response on the page "Invoke Workflow (Sync)".
 SAMPLE_KEYS = [
     "id", "agent_id", "organization_id", "input", "created_at", "status", "internal_status",
     "last_executed_node_id", "agent_version", "started_at", "paused_at", "finished_at", "result",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, User, parse_request
 
-# Seed 000: AgentExecutionRequest, AgentExecutionInput-Input and User-Input.
+# The OpenAPI document: AgentExecutionRequest, AgentExecutionInput-Input and User-Input.
 REQUEST_FIELDS = [
     "input", "id", "payload_extension", "parent_execution_id", "worker_id", "source", "output_format",
     "output_schema", "run_locally", "additional_context", "instructions_override", "test_run_node_id",

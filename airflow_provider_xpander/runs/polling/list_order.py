@@ -1,4 +1,4 @@
-"""The order in which a list shows tasks, learned from its pages: the contract leaves it open (2.5)."""
+"""The order in which a list shows tasks, learned from its pages: contract 2.5 leaves it open."""
 
 from __future__ import annotations
 
