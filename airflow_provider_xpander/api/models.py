@@ -32,6 +32,7 @@ __all__ = [
     "Task",
     "TaskPage",
     "ThreadMessage",
+    "Tokens",
     "Tolerant",
     "User",
     "parse_request",
@@ -60,7 +61,12 @@ class Tolerant(BaseModel):
 
 
 class Tokens(Tolerant):
-    """Tokens that a run has used; cached ones are not part of the total (contract section 4)."""
+    """
+    The tokens that a run has used.
+
+    ``prompt_tokens`` went into the model, ``completion_tokens`` came out of it. Tokens that were read from
+    the model's cache, or written to it, are not part of the total (contract section 4).
+    """
 
     completion_tokens: int | None = None
     prompt_tokens: int | None = None
@@ -164,6 +170,18 @@ class Task(Tolerant):
     @classmethod
     def _naive_is_utc(cls, value: datetime | None) -> datetime | None:
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+    @property
+    def duration(self) -> float | None:
+        """
+        Seconds from the start of the run to its end, None while it goes on.
+
+        They begin at the submit where the service gives no ``started_at``, which is often (contract 4).
+        """
+        begun = self.started_at or self.created_at
+        if begun is None or self.finished_at is None:
+            return None
+        return max(0.0, (self.finished_at - begun).total_seconds())
 
     def __repr__(self) -> str:
         return f"Task(id={self.id!r}, agent_id={self.agent_id!r}, status={self.status.value!r})"

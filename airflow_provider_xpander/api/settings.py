@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 from airflow_provider_xpander import __version__
 
@@ -63,6 +64,25 @@ class Settings:
         elif authenticated:
             headers["x-api-key"] = self.api_key
         return headers
+
+    def task_link(self, *, task_id: str | None, agent_id: str | None) -> str:
+        """
+        Return the address at which a person finds a run in the web console (contract section 9).
+
+        No address of a single task is documented, so it is the page of its agent, unless there is a
+        ``task_link_template``. A template that needs what is not known falls back to the agent too.
+
+        :param task_id: the run, or None if it is not known.
+        :param agent_id: the agent or workflow that runs it, or None if it is not known.
+        """
+        known = {"task_id": task_id, "agent_id": agent_id, "organization_id": self.organization_id}
+        link = self.task_link_template
+        if link and all(known[name] for name in known if f"{{{name}}}" in link):
+            for name, value in known.items():
+                link = link.replace(f"{{{name}}}", quote(value or "", safe=""))
+            return link
+        console = self.console_url.rstrip("/")
+        return f"{console}/agents/{quote(agent_id, safe='')}" if agent_id else console
 
     @property
     def default_user(self) -> dict[str, str] | None:

@@ -15,7 +15,6 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
-from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.log.status_log import recap
 from airflow_provider_xpander.runs.pausing import OPTIONS, Answer, answer_of, pause_of, question_about
 from airflow_provider_xpander.runs.watch import Again, Watch
@@ -62,7 +61,7 @@ class XpanderAskingOperator(XpanderInvokeOperator):
             return super()._paused(context, custody, watch, task, deadline)
         agent_id, asked = custody.held.target_id, pause_of(task)
         wait = self._trigger(task, agent_id, deadline, watch.newer_than, asked)
-        link = task_link(custody.hook.settings, task_id=task.id, agent_id=agent_id)
+        link = custody.hook.settings.task_link(task_id=task.id, agent_id=agent_id)
         # Also where the question seems not to have been taken: it may be there, and be answered.
         more = {"xpander_task_id": task.id, "agent_id": agent_id, "asked": asked}
         if not self._ask(context, task, link):

@@ -28,7 +28,6 @@ from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
 from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.event import read_event
-from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
 from airflow_provider_xpander.runs.timing import deadline_of
 from airflow_provider_xpander.runs.watch import (
@@ -75,7 +74,7 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
             with custody.while_going_on(task.id):
                 context["ti"].xcom_push(TASK_ID_KEY, task.id)
                 note_run(context, starter.identity, task.id)
-                link = task_link(hook.settings, task_id=task.id, agent_id=target.id)
+                link = hook.settings.task_link(task_id=task.id, agent_id=target.id)
                 context["ti"].xcom_push(LINK_KEY, link)
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:

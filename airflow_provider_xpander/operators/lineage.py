@@ -1,5 +1,5 @@
 """
-What OpenLineage is told of a run: which agent or workflow a task invokes, and what came of it.
+OpenLineage facets: which agent or workflow a task invokes, and what came of it.
 
 Nothing of OpenLineage is imported before its provider asks.
 """
@@ -9,8 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_xpander.api.models import Target, Task
-from airflow_provider_xpander.runs.usage import usage_of
+from airflow_provider_xpander.api.models import Target, Task, Tokens
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -34,17 +33,17 @@ def lineage_of(target: Target, task: Task | None, link: str | None = None) -> Op
     job = job_facet(type=target.kind, id=target.id, version=target.version)
     run_facets = {}
     if task is not None:
-        usage = usage_of(task)
+        tokens = task.tokens or Tokens()
         run_facets[RUN_FACET] = run_facet(
             taskId=task.id,
             status=task.status.value,
             url=link,
-            model=usage.model,
-            modelProvider=usage.model_provider,
-            inputTokens=usage.input_tokens,
-            outputTokens=usage.output_tokens,
-            totalTokens=usage.total_tokens,
-            durationSeconds=usage.seconds,
+            model=task.llm_model_name,
+            modelProvider=task.llm_model_provider,
+            inputTokens=tokens.prompt_tokens,
+            outputTokens=tokens.completion_tokens,
+            totalTokens=tokens.total_tokens,
+            durationSeconds=task.duration,
         )
     return OperatorLineage(job_facets={JOB_FACET: job}, run_facets=run_facets)
 

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import Context
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.observing import observe
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.stopping import Held
-from airflow_provider_xpander.runs.links import task_link
-from airflow_provider_xpander.tracing import Invocation
+from airflow_provider_xpander.telemetry import Invocation, record_end
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -29,7 +27,7 @@ class XpanderObservedOperator(XpanderRequestOperator):
         self._seen = task
         target, settings = self.target(), self._held.settings if self._held else None
         invocation = Invocation(target.kind, target.id, self.llm_model_name)
-        observe(task, context["ti"], invocation, settings, self.log)
+        record_end(task, context["ti"], invocation, settings, self.log)
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
         """Tell OpenLineage what is invoked."""
@@ -43,7 +41,7 @@ class XpanderObservedOperator(XpanderRequestOperator):
 
         target, seen, link = self.target(), self._seen, None
         if seen is not None and self._held is not None and self._held.settings is not None:
-            link = task_link(self._held.settings, task_id=seen.id, agent_id=target.id)
+            link = self._held.settings.task_link(task_id=seen.id, agent_id=target.id)
         return lineage_of(target, seen, link)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:

@@ -16,7 +16,6 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.schema import AnswerSchema, NotConforming
-from airflow_provider_xpander.runs.usage import seconds_of
 from airflow_provider_xpander.runs.xcom_safe import xcom_safe
 
 OnInvalid = Literal["fail", "raw", "repair"]
@@ -191,7 +190,7 @@ def summarize(task: Task, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, A
         "is_manually_stopped", "used_mutating_tools", "agent_version", "llm_model_provider", "llm_model_name",
     }  # fmt: skip
     summary: dict[str, Any] = xcom_safe(task.model_dump(mode="json", include=fields))
-    summary["duration"] = seconds_of(task)
+    summary["duration"] = task.duration
     if earlier:
         turns = [*earlier, summarize_turn(task)]
         summary |= {"turns": turns, "tokens": _added_up([turn["tokens"] for turn in turns])}

@@ -7,7 +7,6 @@ from typing import Literal
 from urllib.parse import quote
 
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.runs.links import task_link
 
 OnKill = Literal["stop", "leave"]
 OnTimeout = Literal["stop", "leave"]
@@ -59,7 +58,7 @@ def goes_on(task_id: str, settings: Settings | None, agent_id: str | None, why: 
     :param agent_id: the agent or workflow that runs it, or None if it is not known.
     :param why: the reason, as the end of a sentence.
     """
-    at = "" if settings is None else f": {task_link(settings, task_id=task_id, agent_id=agent_id)}"
+    at = "" if settings is None else f": {settings.task_link(task_id=task_id, agent_id=agent_id)}"
     return f"xpander task {task_id} goes on, {why}{at}"
 
 

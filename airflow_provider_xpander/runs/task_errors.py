@@ -14,7 +14,6 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.usage import usage_of
 
 ADDRESS_LIMIT = 4000
 """Greatest length of a log-in address that is shown whole: with its state and scopes it is a long one."""
@@ -43,14 +42,13 @@ def failure(task: Task) -> XpanderTaskError | None:
 
 def account(task: Task) -> str:
     """Sum up a run that has ended in one line: how, after how long, and what it used."""
-    usage = usage_of(task)
     parts = [f"xpander task {task.id} ended {task.status.value}"]
-    if usage.seconds is not None:
-        parts.append(f"after {usage.seconds:.1f} s")
-    if usage.total_tokens is not None:
-        parts.append(f"with {usage.total_tokens} tokens")
-    if usage.model:
-        parts.append(f"of {printable(usage.model, 100)}")
+    if task.duration is not None:
+        parts.append(f"after {task.duration:.1f} s")
+    if task.tokens is not None and task.tokens.total_tokens is not None:
+        parts.append(f"with {task.tokens.total_tokens} tokens")
+    if task.llm_model_name:
+        parts.append(f"of {printable(task.llm_model_name, 100)}")
     return " ".join(parts)
 
 

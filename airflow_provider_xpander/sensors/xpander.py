@@ -26,7 +26,6 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failing import failing_at_once
-from airflow_provider_xpander.observing import observe
 from airflow_provider_xpander.operators.answering import (
     AnswerArguments,
     answer_rules,
@@ -41,12 +40,11 @@ from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.runs.answer import OnInvalid
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.event import WaitEvent, read_event
-from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.log.status_log import StatusReport, recap, told_of
 from airflow_provider_xpander.runs.task_errors import account, paused
 from airflow_provider_xpander.runs.timing import look_interval
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch
-from airflow_provider_xpander.tracing import Invocation
+from airflow_provider_xpander.telemetry import Invocation, record_end
 from airflow_provider_xpander.xcom import publish, publish_summary
 
 
@@ -229,14 +227,14 @@ class XpanderTaskSensor(BaseSensorOperator):
     def _link(self, context: Context, settings: Settings, task: Task) -> None:
         """Push the link once for each process: a reschedule empties XCom."""
         if not self._linked:
-            link = task_link(settings, task_id=task.id, agent_id=task.agent_id)
+            link = settings.task_link(task_id=task.id, agent_id=task.agent_id)
             context["ti"].xcom_push(LINK_KEY, link)
             self._linked = True
 
     def _answer(self, context: Context, settings: Settings, task: Task) -> Any:
         self.log.info(account(task))
         invocation = Invocation("workflow" if task.is_orchestration else "agent")
-        observe(task, context["ti"], invocation, settings, self.log)
+        record_end(task, context["ti"], invocation, settings, self.log)
         rules = answer_rules(self, on_invalid=self.on_invalid)
         if self.output_format is None and task.output_format == "json":
             rules = replace(rules, wants_json=True)

@@ -23,7 +23,7 @@ from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks
 from airflow_provider_xpander.runs.polling.waiters import Action, Look
 from airflow_provider_xpander.runs.watch import Over, Watch
-from airflow_provider_xpander.triggers.metrics import Metrics
+from airflow_provider_xpander.telemetry import WaitMetrics
 from airflow_provider_xpander.triggers.shared_client import shared_client
 from airflow_provider_xpander.triggers.waits import Report, Waits
 
@@ -79,7 +79,7 @@ class Poller:
 
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
-        self.metrics = Metrics(conn_id)
+        self.metrics = WaitMetrics(conn_id)
         self.waits = Waits(self.metrics)
         self._running: asyncio.Task[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()

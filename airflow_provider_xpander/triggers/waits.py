@@ -33,7 +33,7 @@ from airflow_provider_xpander.runs.polling.listing import Row, row_of
 from airflow_provider_xpander.runs.polling.scheduler import Plan
 from airflow_provider_xpander.runs.polling.waiters import Action, Look, ReadPage, Waiter
 from airflow_provider_xpander.runs.watch import Again, End, Over, Watch, end_of
-from airflow_provider_xpander.triggers.metrics import Metrics
+from airflow_provider_xpander.telemetry import WaitMetrics
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Waits:
     :param metrics: where to count.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: WaitMetrics) -> None:
         self.plan = Plan()
         self._metrics = metrics
         self._settings = Settings()

@@ -15,7 +15,6 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.event import event_of
-from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.watch import OnPaused, Watch
@@ -150,7 +149,7 @@ class XpanderTaskTrigger(BaseTrigger):
         """Write into the log what is new about the run."""
         if self._report is None:
             self._report = StatusReport(self.logger(), settings, self.asked, self.told)
-            self._link = task_link(settings, task_id=self.xpander_task_id, agent_id=self.agent_id)
+            self._link = settings.task_link(task_id=self.xpander_task_id, agent_id=self.agent_id)
         self._report(task)
 
     async def _taken_up(self) -> bool:

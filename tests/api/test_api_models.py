@@ -199,3 +199,18 @@ def test_the_models_json_can_be_read_back() -> None:
     task = Task.model_validate(body)
     again = Task.model_validate(json.loads(task.model_dump_json()))
     assert (again.status, again.result, again.created_at) == (task.status, task.result, task.created_at)
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        ({"created_at": "2026-02-07T06:18:00Z", "finished_at": "2026-02-07T06:18:10Z"}, 10.0),
+        ({"created_at": "2026-02-07T06:18:00Z"}, None),
+        ({"finished_at": "2026-02-07T06:18:00Z"}, None),
+        ({"duration": 9, "created_at": "2026-02-07T06:18:00Z"}, None),
+        ({"started_at": "2026-02-07T06:18:09Z", "finished_at": "2026-02-07T06:18:00Z"}, 0.0),
+    ],
+    ids=["null started_at", "goes on", "unknown start", "a field of that name", "clocks that disagree"],
+)
+def test_the_duration_of_a_run(times: dict[str, str], seconds: float | None) -> None:
+    assert Task.model_validate({"id": "t-1", "status": "completed", **times}).duration == seconds

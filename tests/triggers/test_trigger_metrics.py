@@ -12,7 +12,7 @@ from airflow_side import Service, fire
 
 from airflow_provider_xpander._compat import triggerer_stats
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.triggers.metrics import Metrics
+from airflow_provider_xpander.telemetry import WaitMetrics
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
@@ -44,7 +44,7 @@ class Recorder:
 
 async def test_a_wait_is_counted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Recorder()
-    monkeypatch.setattr(Metrics, "_stats", seen)
+    monkeypatch.setattr(WaitMetrics, "_stats", seen)
     service.connect(extra={"requests_per_minute": 0, "requests_per_hour": 0})
     service.add_fault(Fault.throttled(retry_after=0, times=2))
     triggers = [
@@ -69,6 +69,6 @@ class Broken:
 async def test_a_wait_outlives_a_broken_collector(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Metrics, "_stats", Broken())
+    monkeypatch.setattr(WaitMetrics, "_stats", Broken())
     assert (await fire(XpanderTaskTrigger(service.start())))["status"] == "completed"
     assert caplog.text.count("could not be sent: no collector") == 1

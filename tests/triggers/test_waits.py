@@ -10,7 +10,7 @@ from airflow_provider_xpander.api.routes import RawPage
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage
 from airflow_provider_xpander.runs.watch import End, Watch
-from airflow_provider_xpander.triggers.metrics import Metrics
+from airflow_provider_xpander.telemetry import WaitMetrics
 from airflow_provider_xpander.triggers.waits import Waits
 
 ASKED = "2026-11-22T11:00:00+00:00"
@@ -20,7 +20,7 @@ class Crowd:
     """Five waits for runs of one agent, and the first page of its list."""
 
     def __init__(self, **kwargs: Any) -> None:
-        self.waits = Waits(Metrics("c"))
+        self.waits = Waits(WaitMetrics("c"))
         self.told: list[str] = []
         self.began = self.waits.now() - 400
         self.waiters = [

@@ -12,7 +12,6 @@ from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.links import task_link
 from airflow_provider_xpander.runs.pausing import pause_of
 from airflow_provider_xpander.runs.task_errors import pause_reason
 
@@ -80,7 +79,7 @@ class StatusReport:
             if self._settings is not None:
                 # A line of its own that ends with the link: Airflow's log viewer cuts long lines, and takes a
                 # bracket behind a link for a part of it.
-                link = task_link(self._settings, task_id=task.id, agent_id=task.agent_id)
+                link = self._settings.task_link(task_id=task.id, agent_id=task.agent_id)
                 self._log.info("The paused run in the console: %s", link)
         else:
             self._log.info("xpander task %s is %s", task.id, task.status.value)
