@@ -1,1 +1,1 @@
-"""What waiting costs: this provider beside naive ones and beside peers. See ``docs/benchmarks.md``."""
+"""Measurements of waits, beside naive ones and beside peers. See ``docs/benchmarks.md``."""

@@ -1,5 +1,5 @@
 """
-How far a reader of one invocation has to go: the files and functions of the package that it enters.
+The way of a reader through one invocation: the files and functions of the package that it enters.
 
     .venv/airflow-3.3.2/bin/python -m benchmarks.entered            a line for each mode
     .venv/airflow-3.3.2/bin/python -m benchmarks.entered --files    and the files

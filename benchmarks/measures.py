@@ -1,4 +1,4 @@
-"""What is measured of a process that waits: time of the processor, memory, and how long its loop is held."""
+"""Measures of a process that waits: time of the processor, memory, and how long its loop is held."""
 
 from __future__ import annotations
 

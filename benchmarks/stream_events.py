@@ -1,5 +1,5 @@
 """
-What an event of a stream costs the worker that reads it: CPU time of each layer, in microseconds.
+The cost of a stream event to the worker that reads it: CPU time of each layer, in microseconds.
 
 Usage: ``python -m benchmarks.stream_events [events]``. A process of its own sends the events as fast as they
 are taken, over HTTP on 127.0.0.1; each layer reads the same stream anew.

@@ -1,4 +1,4 @@
-"""What tests and the demo ask of Airflow's REST API, the same for 2.11 (`/api/v1`) and 3.x (`/api/v2`)."""
+"""Airflow's REST API as tests and the demo use it, the same for 2.11 (`/api/v1`) and 3.x (`/api/v2`)."""
 
 from __future__ import annotations
 

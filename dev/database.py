@@ -1,4 +1,4 @@
-"""Where a local Airflow for tests keeps its data: a PostgreSQL database of its own, or SQLite."""
+"""The database of a local Airflow for tests: a PostgreSQL database of its own, or SQLite."""
 
 from __future__ import annotations
 

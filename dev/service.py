@@ -1,4 +1,4 @@
-"""Which xpander.ai the examples talk to: the emulator, or the real one when there is a key."""
+"""The xpander.ai that the examples talk to: the emulator, or the real one when there is a key."""
 
 from __future__ import annotations
 

@@ -15,7 +15,11 @@ _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """
+    Read the command line.
+
+    :param arguments: of the command line, without the name of the program; None for those of the process.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_xpander.emulator",
         description="Run a local xpander.ai with a few agents and workflows.",
@@ -36,7 +40,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM comes."""
+    """
+    Serve until SIGINT or SIGTERM comes.
+
+    :param arguments: of the command line, without the name of the program; None for those of the process.
+    """
     asked = parse(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # Blocked in every thread, so that they stay pending until sigwait takes them.

@@ -30,7 +30,12 @@ class Prompt:
 
     @classmethod
     def of(cls, body: Mapping[str, Any], earlier: Iterable[str] = ()) -> Prompt:
-        """Read the prompt out of the body of an invoke request."""
+        """
+        Read the prompt out of the body of an invoke request.
+
+        :param body: the body, with every field.
+        :param earlier: the texts of the thread's earlier turns, oldest first.
+        """
         asked = body.get("input") or {}
         schema = body.get("output_schema")
         return cls(
@@ -42,7 +47,11 @@ class Prompt:
 
 
 def echo(prompt: Prompt) -> Behaviour:
-    """Answer the text itself, so that the caller decides what comes back."""
+    """
+    Answer the text itself, so that the caller decides what comes back.
+
+    :param prompt: what the agent is asked.
+    """
     if not prompt.wants_json:
         return Behaviour(prompt.text)
     try:
@@ -53,7 +62,11 @@ def echo(prompt: Prompt) -> Behaviour:
 
 
 def classifier(prompt: Prompt) -> Behaviour:
-    """Classify a support ticket: by the schema if there is one, in a sentence if text is asked for."""
+    """
+    Classify a support ticket: by the schema if there is one, in a sentence if text is asked for.
+
+    :param prompt: what the agent is asked.
+    """
     if prompt.wants_json:
         return Behaviour(conform(prompt.text, prompt.schema or DEFAULT_SCHEMA))
     ticket = classify(prompt.text)
@@ -64,13 +77,21 @@ def classifier(prompt: Prompt) -> Behaviour:
 
 
 def slow(prompt: Prompt) -> Behaviour:
-    """Take the seconds that the text gives (``take 7``), 5 by default."""
+    """
+    Take the seconds that the text gives (``take 7``), 5 by default.
+
+    :param prompt: what the agent is asked.
+    """
     seconds = _seconds(prompt.text, default=5.0)
     return Behaviour(f"Done after {seconds:g} seconds.", seconds=seconds)
 
 
 def failing(prompt: Prompt) -> Behaviour:
-    """End ``failed``, or as the text says: ``error`` with a message, or ``stopped`` by the system."""
+    """
+    End ``failed``, or as the text says: ``error`` with a message, or ``stopped`` by the system.
+
+    :param prompt: what the agent is asked.
+    """
     asked = prompt.text.casefold()
     if "error" in asked:
         return Behaviour("ToolCallError: the warehouse did not answer within 30 s", TaskStatus.ERROR)
@@ -85,6 +106,8 @@ def paused(prompt: Prompt) -> Behaviour:
 
     The text may choose what it waits for: ``login`` for a connector login, ``schedule`` (``schedule 3``) for
     a run that resumes by itself after so many seconds (2 by default), else a person (contract 4.2).
+
+    :param prompt: what the agent is asked.
     """
     asked = prompt.text.casefold()
     answer = f"Resumed and completed: {prompt.text}"
@@ -100,7 +123,11 @@ def paused(prompt: Prompt) -> Behaviour:
 
 
 def not_json(prompt: Prompt) -> Behaviour:
-    """Answer prose although JSON was asked for, as the service does when its repair fails (contract 4.1)."""
+    """
+    Answer prose although JSON was asked for, as the service does when its repair fails (contract 4.1).
+
+    :param prompt: what the agent is asked.
+    """
     return Behaviour(
         f"Sure! Here is what I found: {prompt.text[:200] or 'nothing'}. Let me know if you need more."
     )
@@ -112,6 +139,8 @@ def storyteller(prompt: Prompt) -> Behaviour:
 
     Each event has ``type``, ``data`` and, if it is that of a sub-agent, its name as ``by``. The answer is
     the text of the own ``chunk`` events.
+
+    :param prompt: what the agent is asked.
     """
     try:
         story = tuple(Told(**event) for event in json.loads(prompt.text))
@@ -126,6 +155,8 @@ def sloppy(prompt: Prompt) -> Behaviour:
     Answer JSON that is wrong, once, or as often as the text says (``wrong 2``); further turns get it right.
 
     The text may choose how it is wrong: ``prose``, ``truncated``, else values that the schema does not have.
+
+    :param prompt: what the agent is asked.
     """
     text = prompt.earlier[0] if prompt.earlier else prompt.text
     wrong = re.search(r"wrong (\d+)", text)
@@ -141,7 +172,11 @@ def sloppy(prompt: Prompt) -> Behaviour:
 
 
 def triage(prompt: Prompt) -> Behaviour:
-    """Classify a ticket, then say where it goes."""
+    """
+    Classify a ticket, then say where it goes.
+
+    :param prompt: what the agent is asked.
+    """
     ticket = classify(prompt.text)
     route = f"Send it to the {ticket.category} team"
     if ticket.priority in ("high", "urgent"):
@@ -151,12 +186,20 @@ def triage(prompt: Prompt) -> Behaviour:
 
 
 def broken(prompt: Prompt) -> Behaviour:
-    """Fail at the second node."""
+    """
+    Fail at the second node.
+
+    :param prompt: what the agent is asked.
+    """
     return Behaviour("Node 'enrich' failed: no such table", TaskStatus.FAILED, nodes=("start", "enrich"))
 
 
 def echo_flow(prompt: Prompt) -> Behaviour:
-    """Run the echo agent as the only node of a workflow."""
+    """
+    Run the echo agent as the only node of a workflow.
+
+    :param prompt: what the agent is asked.
+    """
     return Behaviour(echo(prompt).result, nodes=("start", "echo"))
 
 
@@ -181,7 +224,12 @@ NODES: dict[str, tuple[str, ...]] = {
 
 
 def find(kind: str, target_id: str) -> Agent | None:
-    """Return what is invoked: workflows and agents as workflows, but agents only as agents."""
+    """
+    Return what is invoked: workflows and agents as workflows, but agents only as agents.
+
+    :param kind: ``agent`` or ``workflow``.
+    :param target_id: the id that is invoked.
+    """
     return AGENTS.get(target_id) or (WORKFLOWS.get(target_id) if kind == "workflow" else None)
 
 

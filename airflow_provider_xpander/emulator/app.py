@@ -19,7 +19,12 @@ async def health() -> str:
 
 
 async def not_found(request: Request, error: Exception) -> Response:
-    """Answer 404 with a string as detail (contract 7)."""
+    """
+    Answer 404 with a string as detail (contract 7).
+
+    :param request: the request.
+    :param error: its message is the detail.
+    """
     return JSONResponse({"detail": str(error)}, status_code=404)
 
 

@@ -28,13 +28,27 @@ _LISTED = (
 
 
 def task_body(task: EmulatedTask, turn: Turn, now: float, settings: Settings) -> Body:
-    """Return a task as Get Task and the invoke routes answer it, full or slim (C15)."""
+    """
+    Return a task as Get Task and the invoke routes answer it, full or slim (C15).
+
+    :param task: the task.
+    :param turn: its turn that is shown.
+    :param now: epoch seconds.
+    :param settings: of the emulator.
+    """
     body = _everything(task, turn, now, settings)
     return {key: body[key] for key in _SLIM} if settings.slim_bodies else body
 
 
 def list_item(task: EmulatedTask, turn: Turn, now: float, settings: Settings) -> Body:
-    """Return a task as lists answer it: lean, with an empty result until it is over."""
+    """
+    Return a task as lists answer it: lean, with an empty result until it is over.
+
+    :param task: the task.
+    :param turn: its turn that is shown.
+    :param now: epoch seconds.
+    :param settings: of the emulator.
+    """
     body = _everything(task, turn, now, settings)
     item = {key: body[key] for key in _LISTED}
     if body["finished_at"] is None:
@@ -43,7 +57,13 @@ def list_item(task: EmulatedTask, turn: Turn, now: float, settings: Settings) ->
 
 
 def page_body(items: Sequence[Body], page: int, per_page: int) -> Body:
-    """Wrap one page of a list; ``page`` counts from 1."""
+    """
+    Wrap one page of a list.
+
+    :param items: all items of the list.
+    :param page: from 1.
+    :param per_page: items on a page.
+    """
     first = (page - 1) * per_page
     return {
         "items": list(items[first : first + per_page]),
@@ -55,7 +75,12 @@ def page_body(items: Sequence[Body], page: int, per_page: int) -> Body:
 
 
 def thread_body(task: EmulatedTask, now: float) -> list[Body]:
-    """Return the messages of all turns in the order of time; a run that is not over has no answer yet."""
+    """
+    Return the messages of all turns in the order of time; a run that is not over has no answer yet.
+
+    :param task: the task.
+    :param now: epoch seconds.
+    """
     messages: list[tuple[float, str, Any]] = []
     for turn in task.turns:
         messages.append((turn.started, "user", turn.text))
@@ -83,6 +108,7 @@ def end_fields(text: str, result: Any, wants_json: bool, how: Literal["string", 
 
     :param text: what the agent was asked; its length makes the tokens.
     :param result: the answer; what is not a string is an answer in JSON.
+    :param wants_json: whether JSON was asked for.
     :param how: how an answer in JSON is carried (:class:`Settings`, ``json_results``).
     """
     if not isinstance(result, str | None):

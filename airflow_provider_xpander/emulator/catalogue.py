@@ -1,4 +1,4 @@
-"""What the browse routes answer: agents, workflows and their nodes (contract 2.9), pure."""
+"""Answers of the browse routes: agents, workflows and their nodes (contract 2.9), pure."""
 
 from __future__ import annotations
 
@@ -23,17 +23,29 @@ def workflows() -> list[dict[str, Any]]:
 
 
 def agent(agent_id: str) -> dict[str, Any] | None:
-    """Return one agent in full, or None if there is no such agent."""
+    """
+    Return one agent in full, or None if there is no such agent.
+
+    :param agent_id: id of the agent.
+    """
     return _full(agent_id, "regular") if agent_id in AGENTS else None
 
 
 def workflow(workflow_id: str) -> dict[str, Any] | None:
-    """Return one workflow in full, or None if there is no such workflow."""
+    """
+    Return one workflow in full, or None if there is no such workflow.
+
+    :param workflow_id: id of the workflow.
+    """
     return _full(workflow_id, "orchestration") if workflow_id in WORKFLOWS else None
 
 
 def nodes(workflow_id: str) -> list[dict[str, Any]] | None:
-    """Return the nodes of a workflow, or None if there is no such workflow."""
+    """
+    Return the nodes of a workflow, or None if there is no such workflow.
+
+    :param workflow_id: id of the workflow.
+    """
     ids = NODES.get(workflow_id)
     return None if ids is None else [{"id": node, "name": node.title(), "type": "agent"} for node in ids]
 

@@ -71,19 +71,33 @@ _LOW = "no-rush whenever minor typo cosmetic someday nice-to-have would-be-nice 
 
 
 def words(text: str) -> str:
-    """Return the words of a text in lower case, each between single spaces; hyphens count as spaces."""
+    """
+    Return the words of a text in lower case, each between single spaces; hyphens count as spaces.
+
+    :param text: any text.
+    """
     return f" {' '.join(re.findall(r'[a-z0-9]+', text.casefold().replace(chr(39), '')))} "
 
 
 def hits(text: str, hints: str) -> list[str]:
-    """Return the hints that occur in the text; hints are separated by spaces, the words of one by hyphens."""
+    """
+    Return the hints that occur in the text.
+
+    :param text: any text.
+    :param hints: separated by spaces; the words of one by hyphens.
+    """
     haystack = words(text)
     found = [words(hint) for hint in hints.split() if words(hint) in haystack]
     return [hint.strip() for hint in dict.fromkeys(found)]
 
 
 def topic_hits(name: str, text: str) -> list[str]:
-    """Return the words of the text that hint at the topics which ``name`` is a name of."""
+    """
+    Return the words of the text that hint at the topics which ``name`` is a name of.
+
+    :param name: an option, such as the value of an enum.
+    :param text: the ticket.
+    """
     found: list[str] = []
     for topic in _TOPICS:
         if hits(name, topic.names):
@@ -92,7 +106,11 @@ def topic_hits(name: str, text: str) -> list[str]:
 
 
 def level(text: str) -> int:
-    """Return how pressing a ticket is: 0 (low) to 3 (urgent)."""
+    """
+    Return how pressing a ticket is: 0 (low) to 3 (urgent).
+
+    :param text: the ticket.
+    """
     if hits(text, _URGENT):
         return 3
     if hits(text, _HIGH):
@@ -101,18 +119,32 @@ def level(text: str) -> int:
 
 
 def is_scale(options: Sequence[str]) -> bool:
-    """Whether the options are steps of a scale such as low, medium, high."""
+    """
+    Whether the options are steps of a scale such as low, medium, high.
+
+    :param options: the values of an enum.
+    """
     return len(options) > 1 and all(words(option).strip() in _LEVEL_NAMES for option in options)
 
 
 def pick_level(text: str, options: Sequence[str]) -> str:
-    """Return the step of a scale that is nearest to how pressing the ticket is."""
+    """
+    Return the step of a scale that is nearest to how pressing the ticket is.
+
+    :param text: the ticket.
+    :param options: what to choose from.
+    """
     wanted = level(text)
     return min(options, key=lambda option: abs(_LEVEL_NAMES[words(option).strip()] - wanted))
 
 
 def pick(text: str, options: Sequence[str]) -> str:
-    """Return the option that a ticket is about: the one with most hints, or else one like ``other``."""
+    """
+    Return the option that a ticket is about: the one with most hints, or else one like ``other``.
+
+    :param text: the ticket.
+    :param options: what to choose from.
+    """
     if is_scale(options):
         return pick_level(text, options)
     scores = {option: len(topic_hits(option, text)) + (words(option) in words(text)) for option in options}
@@ -133,7 +165,11 @@ class Ticket:
 
 
 def classify(text: str) -> Ticket:
-    """Classify a ticket with the classifier's own labels."""
+    """
+    Classify a ticket with the classifier's own labels.
+
+    :param text: the ticket.
+    """
     return Ticket(
         category=pick(text, (*_CATEGORIES, "other")),
         priority=LEVELS[level(text)],
@@ -143,6 +179,11 @@ def classify(text: str) -> Ticket:
 
 
 def summarize(text: str, limit: int = 120) -> str:
-    """Return the first sentence of a text, cut to ``limit`` characters."""
+    """
+    Return the first sentence of a text.
+
+    :param text: the ticket.
+    :param limit: characters at the most.
+    """
     sentence = re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
     return sentence if len(sentence) <= limit else sentence[: limit - 1].rstrip() + "…"

@@ -23,10 +23,18 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move the time forward by so many seconds."""
+        """
+        Move the time forward.
+
+        :param seconds: by how much.
+        """
         self.now += seconds
 
 
 def timestamp(epoch: float | None) -> str | None:
-    """Write epoch seconds as the service does: UTC, six fractional digits, ``Z`` (contract section 4)."""
+    """
+    Write epoch seconds as the service does: UTC, six fractional digits, ``Z`` (contract section 4).
+
+    :param epoch: seconds; None stays None.
+    """
     return None if epoch is None else datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

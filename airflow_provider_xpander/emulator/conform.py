@@ -43,6 +43,8 @@ def conform(text: str, schema: Schema, name: str = "", root: Schema | None = Non
     :param text: what the answer is about.
     :param schema: a JSON Schema.
     :param name: the property that the value is for.
+    :param root: the schema that references are resolved in; ``schema`` itself by default.
+    :param depth: how deep ``schema`` is nested; beyond a limit the value is null.
     """
     root = schema if root is None else root
     schema = _resolved(schema, root)

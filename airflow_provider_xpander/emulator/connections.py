@@ -16,12 +16,21 @@ class Connections:
         self._transports: dict[Client, asyncio.Transport] = {}
 
     def opened(self, client: Client | None, transport: asyncio.Transport) -> None:
-        """Remember a connection."""
+        """
+        Remember a connection.
+
+        :param client: host and port of the client.
+        :param transport: what can be closed.
+        """
         if client is not None:
             self._transports[client] = transport
 
     def lost(self, client: Client | None) -> None:
-        """Forget a connection."""
+        """
+        Forget a connection.
+
+        :param client: host and port of the client.
+        """
         if client is not None:
             self._transports.pop(client, None)
 
@@ -29,6 +38,7 @@ class Connections:
         """
         Close a connection after what was sent on it, and return when it is closed.
 
+        :param client: host and port of the client.
         :param patience: seconds that the client has to take what was sent; then the connection is reset.
         """
         transport = self._transports.get(tuple(client or ()))

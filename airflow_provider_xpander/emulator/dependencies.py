@@ -1,4 +1,4 @@
-"""What the routes share: the emulator behind them, and who may use them (contract 1.2)."""
+"""Parameters that the routes share: the emulator behind them, and who may use them (contract 1.2)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ from airflow_provider_xpander.emulator.state import Emulator
 
 
 async def emulator_of(request: Request) -> Emulator:
-    """Return the emulator that the application serves."""
+    """
+    Return the emulator that the application serves.
+
+    :param request: the request.
+    """
     emulator: Emulator = request.app.state.emulator
     return emulator
 
 
 async def connections_of(request: Request) -> Connections:
-    """Return the open connections of the server."""
+    """
+    Return the open connections of the server.
+
+    :param request: the request.
+    """
     connections: Connections = request.app.state.connections
     return connections
 
@@ -37,6 +45,9 @@ async def authorize(
     """
     Let a valid key or token pass.
 
+    :param emulator: the emulator.
+    :param x_api_key: the header.
+    :param authorization: the header.
     :raises HTTPException: 401 for a missing or wrong key, 403 for the restricted one.
     """
     if x_api_key == RESTRICTED_API_KEY:

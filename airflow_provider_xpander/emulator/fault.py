@@ -54,7 +54,12 @@ class Fault(BaseModel):
         return hits if self.times is None else min(hits, self.times)
 
     def take(self, method: str, path: str) -> bool:
-        """Count a request and tell whether the fault hits it."""
+        """
+        Count a request and tell whether the fault hits it.
+
+        :param method: HTTP method, in capitals.
+        :param path: path of the request.
+        """
         if (self.method or method).upper() != method or not re.search(self.path, path):
             return False
         before = self.hits
@@ -71,7 +76,12 @@ class Fault(BaseModel):
 
     @classmethod
     def html(cls, status: int = 502, **match: Any) -> Fault:
-        """A proxy's HTML page: 502, 503 or 504."""
+        """
+        A proxy's HTML page: 502, 503 or 504.
+
+        :param status: the HTTP status.
+        :param match: which requests it hits, by the fields of :class:`Fault`.
+        """
         return cls(status=status, body=_PROXY_PAGE.format(_REASONS.get(status, str(status))), **match)
 
     @classmethod
@@ -83,6 +93,7 @@ class Fault(BaseModel):
 
         :param retry_after: value of ``Retry-After``: seconds or an HTTP date; None sends none.
         :param reset: value of ``X-RateLimit-Reset`` in epoch seconds; None sends no such headers.
+        :param match: which requests it hits, by the fields of :class:`Fault`.
         """
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if reset is not None:
@@ -95,31 +106,58 @@ class Fault(BaseModel):
 
     @classmethod
     def billing(cls, *, status: int = 429, **match: Any) -> Fault:
-        """The refusal of an organisation without credit, nested as the service nests it (contract 7)."""
+        """
+        The refusal of an organisation without credit, nested as the service nests it (contract 7).
+
+        :param status: the HTTP status.
+        :param match: which requests it hits, by the fields of :class:`Fault`.
+        """
         text = "Your plan's usage limit is reached. Add credits under billing to go on."
         return cls(status=status, body={"detail": {"detail": {"detail": text}}}, **match)
 
     @classmethod
     def server_error(cls, **match: Any) -> Fault:
-        """A 500 with an ``error`` field, as container agents answer it."""
+        """
+        A 500 with an ``error`` field, as container agents answer it.
+
+        :param match: which requests it hits, by the fields of :class:`Fault`.
+        """
         return cls(status=500, body={"error": "Internal server error"}, **match)
 
     @classmethod
     def dropped(cls, drop: Literal["before", "during"] = "before", **match: Any) -> Fault:
-        """A connection that breaks before the answer, or in the middle of it."""
+        """
+        A connection that breaks before the answer, or in the middle of it.
+
+        :param drop: where it breaks.
+        :param match: which requests it hits, by the fields of :class:`Fault`.
+        """
         return cls(drop=drop, **match)
 
     @classmethod
     def slow(cls, seconds: float, **match: Any) -> Fault:
-        """An answer that comes late; with ``act_first`` the request is carried out at once."""
+        """
+        An answer that comes late; with ``act_first`` the request is carried out at once.
+
+        :param seconds: by how much.
+        :param match: which requests it hits, by the fields of :class:`Fault`.
+        """
         return cls(delay_seconds=seconds, **match)
 
     @classmethod
     def empty(cls, **match: Any) -> Fault:
-        """A 200 without a body."""
+        """
+        A 200 without a body.
+
+        :param match: which requests it hits, by the fields of :class:`Fault`.
+        """
         return cls(status=200, **match)
 
     @classmethod
     def truncated(cls, **match: Any) -> Fault:
-        """A 200 whose JSON ends in the middle."""
+        """
+        A 200 whose JSON ends in the middle.
+
+        :param match: which requests it hits, by the fields of :class:`Fault`.
+        """
         return cls(truncate=True, **match)

@@ -1,4 +1,4 @@
-"""What the list of tasks shows, with all that lists get wrong (contract 2.5)."""
+"""The list of tasks with all that lists get wrong (contract 2.5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _Entry = tuple[EmulatedTask, Turn, float]
 
 
 class Listed(Sequence[Body]):
-    """The items of a list, each made when it is asked for: most are on pages that nobody reads."""
+    """
+    The items of a list, each made when it is asked for: most are on pages that nobody reads.
+
+    :param entries: in the order of the list.
+    :param settings: of the emulator.
+    """
 
     def __init__(self, entries: Sequence[_Entry], settings: Settings) -> None:
         self._entries = entries
@@ -51,6 +56,7 @@ def listed(
     """
     Return the list.
 
+    :param tasks: all tasks.
     :param now: epoch seconds.
     :param settings: order, lag and lies.
     :param equal: fields of the task and the value they must have; None is no condition.

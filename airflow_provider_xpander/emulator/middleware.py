@@ -1,4 +1,4 @@
-"""What is between the socket and the routes: a record of every call, and faults."""
+"""Layers between the socket and the routes: a record of every call, and faults."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class RecordCalls:
     Record each request and log a short line about it.
 
     The call is at ``request.state.call``, for routes that know more about it.
+
+    :param app: what is called next.
+    :param emulator: has the records and the faults.
     """
 
     def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
@@ -71,7 +74,13 @@ class RecordCalls:
 
 
 class InjectFaults:
-    """Answer wrongly where a fault is due."""
+    """
+    Answer wrongly where a fault is due.
+
+    :param app: what is called next.
+    :param emulator: has the records and the faults.
+    :param connections: the open connections of the server.
+    """
 
     def __init__(self, app: ASGIApp, emulator: Emulator, connections: Connections) -> None:
         self.app = app

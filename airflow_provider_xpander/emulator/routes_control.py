@@ -26,13 +26,21 @@ class Finish(BaseModel):
 
 @router.get("/calls")
 async def calls(emulator: Service) -> list[dict[str, Any]]:
-    """Answer every recorded call, oldest first."""
+    """
+    Answer every recorded call, oldest first.
+
+    :param emulator: the emulator.
+    """
     return [call.as_json() for call in emulator.calls]
 
 
 @router.get("/runs")
 async def runs(emulator: Service) -> list[dict[str, Any]]:
-    """Answer every run that was started, oldest first."""
+    """
+    Answer every run that was started, oldest first.
+
+    :param emulator: the emulator.
+    """
     return [
         {
             "task_id": run.task_id,
@@ -49,19 +57,33 @@ async def runs(emulator: Service) -> list[dict[str, Any]]:
 
 @router.post("/faults")
 async def add_fault(fault: Fault, emulator: Service) -> dict[str, Any]:
-    """Add a fault, given by the fields of :class:`Fault`."""
+    """
+    Add a fault, given by the fields of :class:`Fault`.
+
+    :param fault: what goes wrong, and where.
+    :param emulator: the emulator.
+    """
     return emulator.add_fault(fault).model_dump()
 
 
 @router.delete("/faults", status_code=204)
 async def clear_faults(emulator: Service) -> None:
-    """Forget all faults."""
+    """
+    Forget all faults.
+
+    :param emulator: the emulator.
+    """
     emulator.faults.clear()
 
 
 @router.post("/settings")
 async def change_settings(emulator: Service, changes: JsonObject) -> dict[str, Any]:
-    """Change some of the settings and answer all of them."""
+    """
+    Change some of the settings and answer all of them.
+
+    :param emulator: the emulator.
+    :param changes: fields of the settings.
+    """
     try:
         return emulator.configure(changes).model_dump()
     except ValidationError as error:
@@ -70,24 +92,45 @@ async def change_settings(emulator: Service, changes: JsonObject) -> dict[str, A
 
 @router.post("/reset", status_code=204)
 async def reset(emulator: Service) -> None:
-    """Forget tasks, calls and faults; settings stay."""
+    """
+    Forget tasks, calls and faults; settings stay.
+
+    :param emulator: the emulator.
+    """
     emulator.reset(emulator.settings)
 
 
 @router.post("/tasks/{task_id}/resume")
 async def resume(task_id: str, emulator: Service) -> dict[str, Any]:
-    """Resume a paused task."""
+    """
+    Resume a paused task.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    """
     return emulator.body(emulator.resume(task_id))
 
 
 @router.post("/tasks/{task_id}/finish")
 async def finish(task_id: str, emulator: Service, how: Finish | None = None) -> dict[str, Any]:
-    """Let a task end now."""
+    """
+    Let a task end now.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    :param how: status and result; None for how its agent would end it.
+    """
     how = how or Finish()
     return emulator.body(emulator.finish(task_id, how.status, how.result))
 
 
 @router.patch("/tasks/{task_id}")
 async def override(task_id: str, emulator: Service, fields: JsonObject) -> dict[str, Any]:
-    """Answer these fields of a task instead of what they would be."""
+    """
+    Answer these fields of a task instead of what they would be.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    :param fields: fields of the task with their values.
+    """
     return emulator.body(emulator.override(task_id, fields))

@@ -35,7 +35,15 @@ async def start_run(
     emulator: Service,
     version: str | None = None,
 ) -> tuple[EmulatedTask, Turn]:
-    """Start the run that a request asks for, and note its task in the record of calls."""
+    """
+    Start the run that a request asks for, and note its task in the record of calls.
+
+    :param request: the request; its path tells agents from workflows.
+    :param target_id: id of the agent or workflow.
+    :param body: the body.
+    :param emulator: the emulator.
+    :param version: version to run; None is the latest.
+    """
     if emulator.settings.require_user and body.input.user is None:
         missing = {"type": "missing", "loc": ("body", "input", "user"), "msg": "Field required", "input": {}}
         raise RequestValidationError([missing])
@@ -52,7 +60,12 @@ Run = Annotated[tuple[EmulatedTask, Turn], Depends(start_run)]
 @router.post("/agents/{target_id}/invoke")
 @router.post("/workflows/{target_id}/invoke")
 async def invoke_sync(run: Run, emulator: Service) -> Response:
-    """Answer when the run is over or paused; a gateway in between may lose its patience (contract 8)."""
+    """
+    Answer when the run is over or paused; a gateway in between may lose its patience (contract 8).
+
+    :param run: the run, with its task.
+    :param emulator: the emulator.
+    """
     task, turn = run
 
     def settled() -> bool:
@@ -67,7 +80,12 @@ async def invoke_sync(run: Run, emulator: Service) -> Response:
 @router.post("/agents/{target_id}/invoke/async")
 @router.post("/workflows/{target_id}/invoke/async")
 async def invoke_async(run: Run, emulator: Service) -> Response:
-    """Answer at once; 200 and not 202."""
+    """
+    Answer at once; 200 and not 202.
+
+    :param run: the run, with its task.
+    :param emulator: the emulator.
+    """
     task, turn = run
     return JSONResponse(emulator.body(task, turn=turn))
 
@@ -77,7 +95,14 @@ async def invoke_async(run: Run, emulator: Service) -> Response:
 async def invoke_stream(
     run: Run, emulator: Service, connections: OpenConnections, request: Request
 ) -> Response:
-    """Answer with Server-Sent Events; the run goes on when the client leaves."""
+    """
+    Answer with Server-Sent Events; the run goes on when the client leaves.
+
+    :param run: the run, with its task.
+    :param emulator: the emulator.
+    :param connections: the open connections of the server.
+    :param request: the request; its connection may be broken.
+    """
     task, turn = run
     events = _cut_into_frames(_events(task, turn, emulator), emulator, connections, request)
     return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})

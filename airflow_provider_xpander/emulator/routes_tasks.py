@@ -25,7 +25,15 @@ async def filters(
     status: TaskStatus | None = None,
     internal_status: str | None = None,
 ) -> Filters:
-    """Read the filters that both lists have."""
+    """
+    Read the filters that both lists have.
+
+    :param user_id: only tasks of this user.
+    :param parent_task_id: only sub-tasks of this task.
+    :param triggering_agent_id: only tasks that this agent triggered.
+    :param status: only tasks in this status.
+    :param internal_status: only tasks with this internal status.
+    """
     return {
         "user_id": user_id,
         "parent_task_id": parent_task_id,
@@ -48,7 +56,17 @@ async def list_tasks(
     page: PageNumber = 1,
     per_page: PageSize = 20,
 ) -> Response:
-    """List tasks, latest update first."""
+    """
+    List tasks, latest update first.
+
+    :param emulator: the emulator.
+    :param common: the filters that both lists have.
+    :param agent_id: only tasks of this agent or workflow.
+    :param from_date: only tasks created at or after this time.
+    :param to_date: only tasks created at or before this time.
+    :param page: from 1.
+    :param per_page: items on a page, 1 to 50.
+    """
     if common["status"] is not None and emulator.settings.list_status_filter == "refused":
         raise HTTPException(422, "status is no filter")
     equal = {**common, "agent_id": agent_id}
@@ -61,7 +79,15 @@ async def list_tasks(
 async def list_agent_tasks(
     agent_id: str, emulator: Service, common: CommonFilters, page: PageNumber = 1, per_page: PageSize = 20
 ) -> Response:
-    """List the tasks of one agent or workflow; without dates, as the service has it."""
+    """
+    List the tasks of one agent or workflow; without dates, as the service has it.
+
+    :param agent_id: only tasks of this agent or workflow.
+    :param emulator: the emulator.
+    :param common: the filters that both lists have.
+    :param page: from 1.
+    :param per_page: items on a page, 1 to 50.
+    """
     if agents.find("workflow", agent_id) is None:
         raise NotFoundError(f"Agent {agent_id} not found")
     return JSONResponse(emulator.list_tasks({**common, "agent_id": agent_id}, page=page, per_page=per_page))
@@ -69,32 +95,57 @@ async def list_agent_tasks(
 
 @router.get("/tasks/{task_id}")
 async def get_task(task_id: str, emulator: Service) -> Response:
-    """Answer one task."""
+    """
+    Answer one task.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    """
     return JSONResponse(emulator.body(emulator.visible_task(task_id)))
 
 
 @router.post("/tasks/{task_id}/stop")
 async def stop_task(task_id: str, emulator: Service) -> Response:
-    """Cancel a task; as often as one likes."""
+    """
+    Cancel a task; as often as one likes.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    """
     return JSONResponse(emulator.body(emulator.stop(task_id)))
 
 
 @router.delete("/tasks/{task_id}", status_code=204)
 async def delete_task(task_id: str, emulator: Service) -> Response:
-    """Erase a task."""
+    """
+    Erase a task.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    """
     emulator.delete(task_id)
     return Response(status_code=204)
 
 
 @router.get("/tasks/{task_id}/thread")
 async def get_thread(task_id: str, emulator: Service) -> Response:
-    """Answer the messages of a task."""
+    """
+    Answer the messages of a task.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    """
     return JSONResponse(emulator.thread(task_id))
 
 
 @router.get("/tasks/{task_id}/thread/full")
 async def get_full_thread(task_id: str, emulator: Service) -> Response:
-    """Answer the messages of a task and of its sub-tasks, of which the emulator has none."""
+    """
+    Answer the messages of a task and of its sub-tasks, of which the emulator has none.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    """
     return JSONResponse({"root": emulator.thread(task_id)})
 
 

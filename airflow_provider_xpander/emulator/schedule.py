@@ -88,6 +88,7 @@ def plan_run(
     Lay out a run.
 
     :param start: when it was submitted, in epoch seconds.
+    :param behaviour: of its agent.
     :param end: fields of the task when the run ends.
     :param seconds: from submit to the end, or to the pause.
     :param pending: seconds until it is executing.
@@ -111,12 +112,22 @@ def plan_run(
 
 
 def reached(plan: Plan, now: float) -> Plan:
-    """Return the steps that have happened by ``now``; the first one always has."""
+    """
+    Return the steps that have happened by ``now``; the first one always has.
+
+    :param plan: the steps of the run.
+    :param now: epoch seconds.
+    """
     return tuple(step for step in plan if step.at <= now) or plan[:1]
 
 
 def snapshot(plan: Plan, now: float) -> Snapshot:
-    """Return what the run looks like at ``now``, in epoch seconds."""
+    """
+    Return what the run looks like at a time.
+
+    :param plan: the steps of the run.
+    :param now: epoch seconds.
+    """
     steps = reached(plan, now)
     fields: dict[str, Any] = {}
     for step in steps:
@@ -135,13 +146,28 @@ def snapshot(plan: Plan, now: float) -> Snapshot:
 
 
 def ended(plan: Plan, at: float, status: TaskStatus, fields: Mapping[str, Any]) -> Plan:
-    """Let the run end at ``at``, unless it is over by then: a run can complete while it is being stopped."""
+    """
+    Let the run end at ``at``, unless it is over by then: a run can complete while it is being stopped.
+
+    :param plan: the steps of the run.
+    :param at: epoch seconds.
+    :param status: how it ends.
+    :param fields: fields of the task from then on.
+    """
     steps = reached(plan, at)
     return steps if steps[-1].status.is_terminal else (*steps, Step(at, status, fields))
 
 
 def resumed(plan: Plan, at: float, seconds: float, status: TaskStatus, end: Mapping[str, Any]) -> Plan:
-    """Let a run that is paused at ``at`` execute again and end ``seconds`` later; others are left alone."""
+    """
+    Let a run that is paused at ``at`` execute again and end ``seconds`` later; others are left alone.
+
+    :param plan: the steps of the run.
+    :param at: epoch seconds.
+    :param seconds: how long it goes on.
+    :param status: how it ends.
+    :param end: fields of the task at its end.
+    """
     steps = reached(plan, at)
     if steps[-1].status is not TaskStatus.PAUSED:
         return plan

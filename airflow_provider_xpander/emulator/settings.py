@@ -1,4 +1,4 @@
-"""What the emulator accepts, how fast it is, and which of the service's quirks it shows."""
+"""Settings of the emulator: what it accepts, how fast it is, and which of the service's quirks it shows."""
 
 from __future__ import annotations
 

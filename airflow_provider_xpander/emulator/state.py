@@ -49,7 +49,11 @@ class Emulator:
         return round(self.clock(), 6)
 
     def reset(self, settings: Settings | None = None) -> None:
-        """Forget tasks, calls, runs and faults, and start over with these (default: the default) settings."""
+        """
+        Forget tasks, calls, runs and faults, and start over.
+
+        :param settings: from now on; None for the default ones.
+        """
         with self._lock:
             self.tasks.clear()
             self.calls.clear()
@@ -61,28 +65,46 @@ class Emulator:
         """
         Change some of the settings.
 
+        :param changes: fields of the settings.
         :raises pydantic.ValidationError: an unknown setting or a wrong value; nothing is changed then.
         """
         self.settings = Settings.model_validate({**self.settings.model_dump(), **changes})
         return self.settings
 
     def runs(self, target_id: str | None = None) -> list[Turn]:
-        """Return every run that was started (and billed), oldest first; of one agent if it is given."""
+        """
+        Return every run that was started (and billed), oldest first.
+
+        :param target_id: only runs of this agent or workflow; None for all.
+        """
         with self._lock:
             return [run for run in self._runs if target_id in (None, run.target_id)]
 
     def stops(self, task_id: str) -> int:
-        """Return how often a stop request for a task was carried out."""
+        """
+        Return how often a stop request for a task was carried out.
+
+        :param task_id: id of the task.
+        """
         task = self.tasks.get(task_id)
         return task.stops if task else 0
 
     def add_fault(self, fault: Fault) -> Fault:
-        """Let requests go wrong from now on; the first fault that is due wins."""
+        """
+        Let requests go wrong from now on; the first fault that is due wins.
+
+        :param fault: what goes wrong, and where.
+        """
         self.faults.append(fault)
         return fault
 
     def take_fault(self, method: str, path: str) -> Fault | None:
-        """Return the fault that is due for a request, and count it."""
+        """
+        Return the fault that is due for a request, and count it.
+
+        :param method: HTTP method, in capitals.
+        :param path: path of the request.
+        """
         with self._lock:
             return next((fault for fault in self.faults if fault.take(method, path)), None)
 
@@ -90,7 +112,10 @@ class Emulator:
         """
         Start a run: a new task, or the next turn of the task whose id the request gives.
 
+        :param kind: ``agent`` or ``workflow``.
+        :param target_id: id of the agent or workflow.
         :param body: the request as the service read it, with every field.
+        :param version: version to run; None is the latest.
         :raises NotFoundError: unknown agent or workflow, or an unknown id while the settings refuse those.
         """
         act = agents.find(kind, target_id)
@@ -130,6 +155,7 @@ class Emulator:
         """
         Return a task.
 
+        :param task_id: id of the task.
         :raises NotFoundError: unknown id.
         """
         task = self.tasks.get(task_id)
@@ -141,6 +167,7 @@ class Emulator:
         """
         Return a task to a reader, who may come too early to see it.
 
+        :param task_id: id of the task.
         :raises NotFoundError: unknown id, or one that is younger than ``not_found_lag_seconds``.
         """
         task = self.task(task_id)
@@ -149,17 +176,31 @@ class Emulator:
         return task
 
     def status(self, task_id: str) -> TaskStatus:
-        """Return the status of a task now."""
+        """
+        Return the status of a task now.
+
+        :param task_id: id of the task.
+        """
         return self.task(task_id).status(self.now())
 
     def body(self, task: EmulatedTask, *, turn: Turn | None = None, at: float | None = None) -> Body:
-        """Return a task's JSON; of the turn that is visible and of now, unless others are given."""
+        """
+        Return a task's JSON.
+
+        :param task: the task.
+        :param turn: the turn to show; None for the one that is visible.
+        :param at: epoch seconds; None for now.
+        """
         now = self.now() if at is None else at
         turn = turn or task.visible(now, self.settings.stale_turn_seconds)
         return task_body(task, turn, now, self.settings)
 
     def thread(self, task_id: str) -> list[Body]:
-        """Return the messages of a task."""
+        """
+        Return the messages of a task.
+
+        :param task_id: id of the task.
+        """
         return thread_body(self.visible_task(task_id), self.now())
 
     def list_tasks(
@@ -192,7 +233,11 @@ class Emulator:
         return page_body(shown, page, per_page)
 
     def stop(self, task_id: str) -> EmulatedTask:
-        """Stop a task; one that is over, or is being stopped, is left as it is (contract 2.6)."""
+        """
+        Stop a task; one that is over, or is being stopped, is left as it is (contract 2.6).
+
+        :param task_id: id of the task.
+        """
         with self._lock:
             task, now = self.task(task_id), self.now()
             task.stops += 1
@@ -201,13 +246,21 @@ class Emulator:
             return task
 
     def delete(self, task_id: str) -> None:
-        """Erase a task; the record of its runs stays."""
+        """
+        Erase a task; the record of its runs stays.
+
+        :param task_id: id of the task.
+        """
         with self._lock:
             self.task(task_id)
             del self.tasks[task_id]
 
     def resume(self, task_id: str) -> EmulatedTask:
-        """Let a paused task execute again, for ``run_seconds``; others are left as they are."""
+        """
+        Let a paused task execute again, for ``run_seconds``; others are left as they are.
+
+        :param task_id: id of the task.
+        """
         with self._lock:
             task = self.task(task_id)
             turn, seconds = task.last, self.settings.run_seconds / self.settings.speed
@@ -218,6 +271,7 @@ class Emulator:
         """
         Let a task end now, unless it is over.
 
+        :param task_id: id of the task.
         :param status: how it ends; default: as its agent would end it.
         :param result: its result; default: its agent's.
         """
@@ -229,7 +283,12 @@ class Emulator:
             return task
 
     def override(self, task_id: str, fields: Mapping[str, Any]) -> EmulatedTask:
-        """Answer these fields of a task instead of what they would be, whatever they are."""
+        """
+        Answer these fields of a task instead of what they would be, whatever they are.
+
+        :param task_id: id of the task.
+        :param fields: fields of the task with their values.
+        """
         with self._lock:
             task = self.task(task_id)
             task.overrides |= fields

@@ -27,7 +27,12 @@ class Event:
 
 
 def handshake(task_id: str, settings: Settings) -> list[Event]:
-    """Return what comes before the first step of a run."""
+    """
+    Return what comes before the first step of a run.
+
+    :param task_id: id of the task.
+    :param settings: of the emulator.
+    """
     return [Event("connected", task_id)] if settings.stream_connected else []
 
 
@@ -44,9 +49,11 @@ def events_of_step(
     Return the events of one step of a run.
 
     :param body: the task as it is at that step.
+    :param step: the step.
     :param behaviour: of the run.
     :param first: whether it is the first step, the one that creates the task.
     :param working: whether it is the first step at which the agent works.
+    :param settings: of the emulator.
     """
     task_id, status = body["id"], step.status
     if step.told is not None:
@@ -69,8 +76,10 @@ def encode(event: Event, time: str, number: int, settings: Settings) -> bytes | 
     """
     Write an event for the wire, or return None if the envelope of the settings has no place for it.
 
+    :param event: the event.
     :param time: when it happened, ISO 8601.
     :param number: its place in the stream, for ``id:`` lines.
+    :param settings: of the emulator.
     """
     payload = _envelope(event, time, settings)
     if payload is None:
@@ -83,7 +92,12 @@ def encode(event: Event, time: str, number: int, settings: Settings) -> bytes | 
 
 
 def frame(lines: list[str], settings: Settings) -> bytes:
-    """Join the lines of an event and end it with a blank line."""
+    """
+    Join the lines of an event and end it with a blank line.
+
+    :param lines: without line ends.
+    :param settings: of the emulator.
+    """
     newline = "\r\n" if settings.stream_crlf else "\n"
     return newline.join([*lines, "", ""]).encode()
 

@@ -33,7 +33,11 @@ class Turn:
     plan: Plan
 
     def at(self, now: float) -> Snapshot:
-        """Return what the run looks like at ``now``, in epoch seconds."""
+        """
+        Return what the run looks like.
+
+        :param now: epoch seconds.
+        """
         return snapshot(self.plan, now)
 
     @property
@@ -64,11 +68,20 @@ class EmulatedTask:
         return self.turns[-1]
 
     def visible(self, now: float, stale_seconds: float) -> Turn:
-        """Return the turn that reads show; after a follow-up this may be the one before (contract 2.3)."""
+        """
+        Return the turn that reads show; after a follow-up this may be the one before (contract 2.3).
+
+        :param now: epoch seconds.
+        :param stale_seconds: for so long the turn before is shown.
+        """
         if len(self.turns) > 1 and now - self.last.started < stale_seconds:
             return self.turns[-2]
         return self.last
 
     def status(self, now: float) -> TaskStatus:
-        """Return the status of the latest turn at ``now``, in epoch seconds."""
+        """
+        Return the status of the latest turn.
+
+        :param now: epoch seconds.
+        """
         return self.last.at(now).status

@@ -17,7 +17,9 @@ async def wait(emulator: Emulator, seconds: float | None, until: Callable[[], bo
 
     The real time counts here and not the emulator's clock, whose time may stand still.
 
+    :param emulator: what closes.
     :param seconds: how long to wait at most; None is no limit.
+    :param until: the condition.
     :return: whether the condition holds.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
