@@ -91,7 +91,7 @@ __all__ = [
     "mask_secret",
     "masked",
     "object_storage_path",
-    "persons_answer",
+    "persons_choice",
     "run_tracer",
     "triggerer_stats",
     "worker_stats",
@@ -213,20 +213,20 @@ def ask_person(ti_id: Any, *, subject: str, body: str, options: Sequence[str]) -
     upsert_hitl_detail(ti_id, list(options), subject, body=body, params={})
 
 
-async def persons_answer(ti_id: str) -> dict[str, Any] | None:
+async def persons_choice(ti_id: str) -> dict[str, Any] | None:
     """
-    Read from within a triggerer what a person has answered.
+    Read from within a triggerer what a person has chosen.
 
     :param ti_id: id of the task instance.
-    :return: as Airflow itself gives it to a task that it resumes; None without an answer, or without such a
-        question, as after a clear.
+    :return: as Airflow itself gives it to a task that it resumes; None as long as nobody has chosen, and if
+        there is no such question, as after a clear.
     """
     from asgiref.sync import sync_to_async
 
-    return await sync_to_async(_persons_answer)(ti_id)
+    return await sync_to_async(_persons_choice)(ti_id)
 
 
-def _persons_answer(ti_id: str) -> dict[str, Any] | None:
+def _persons_choice(ti_id: str) -> dict[str, Any] | None:
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 

@@ -1,11 +1,15 @@
-"""What this provider reads of and notes at an Airflow task instance."""
+"""The Airflow task instance: the identity of its run, its retries, and the note that an attempt leaves."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from airflow_provider_xpander._compat import Context
+from airflow_provider_xpander._compat import AirflowFailException, Context
+from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -27,12 +31,36 @@ def identity_of(ti: Any, *, retries: int | None, anew: bool = False) -> Identity
 
 
 def retries_left(ti: Any) -> bool:
-    """Whether Airflow tries the task again when this attempt fails."""
+    """
+    Whether Airflow tries the task again when this attempt fails.
+
+    :param ti: the task instance.
+    """
     return bool(ti.try_number <= (ti.max_tries or 0))
 
 
+@contextmanager
+def failing_at_once(final: tuple[type[XpanderError], ...] = FINAL) -> Iterator[None]:
+    """
+    Turn errors that a retry would only repeat into a failure that uses no retry (``runs/error_policy.py``).
+
+    :param final: those errors; by default those of operators.
+    :raises AirflowFailException: with the text of the error.
+    """
+    try:
+        yield
+    except final as error:
+        raise AirflowFailException(str(error)) from error
+
+
 def note_run(context: Context, identity: Identity, task_id: str) -> None:
-    """Note the run in Airflow's task state store (3.3), which saves the next attempt a look-up."""
+    """
+    Note the run in Airflow's task state store (3.3), which saves the next attempt a look-up.
+
+    :param context: that of the task instance.
+    :param identity: whose run it is.
+    :param task_id: the remote task.
+    """
     store = context.get("task_state_store")
     if store is None:
         return
@@ -43,7 +71,12 @@ def note_run(context: Context, identity: Identity, task_id: str) -> None:
 
 
 def noted_run(context: Context, identity: Identity) -> str | None:
-    """Return the id of the run that an earlier attempt of the same identity has noted, or None."""
+    """
+    Return the id of the run that an earlier attempt of the same identity has noted, or None.
+
+    :param context: that of the task instance.
+    :param identity: whose run it is.
+    """
     store = context.get("task_state_store")
     if store is None:
         return None

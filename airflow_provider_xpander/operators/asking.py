@@ -16,7 +16,8 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 from airflow_provider_xpander.runs.log.status_log import recap
-from airflow_provider_xpander.runs.pausing import OPTIONS, Answer, answer_of, pause_of, question_about
+from airflow_provider_xpander.runs.question import OPTIONS, Choice, choice_of, question_about
+from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.runs.watch import Again, Watch
 
 
@@ -39,14 +40,14 @@ class XpanderAskingOperator(XpanderInvokeOperator):
         deadline: float | None = None,
     ) -> Any:
         """Take up the task again when somebody has answered, or when the wait is over without."""
-        answer = answer_of(event)
-        if answer is None:
+        choice = choice_of(event)
+        if choice is None:
             return self.execute_complete(context, event, newer_than, deadline)
         with self._resumed(context, xpander_task_id, agent_id) as (hook, custody):
             watch = self._watch(xpander_task_id, self.poll_interval, deadline, newer_than, asked)
-            if answer.stop:
-                return self._stop_as_answered(context, custody, watch, answer)
-            self.log.info("%s has answered to keep waiting", answer.by or "Somebody")
+            if choice.stop:
+                return self._stop_as_answered(context, custody, watch, choice)
+            self.log.info("%s has answered to keep waiting", choice.by or "Somebody")
             task = self._look_or_wait_on(hook, xpander_task_id, agent_id, deadline, newer_than, watch.asked)
             self.log.info("While deferred: xpander task %s %s", task.id, recap(task))
             over = watch.after_task(task, time.time())
@@ -82,9 +83,9 @@ class XpanderAskingOperator(XpanderInvokeOperator):
         self.log.info("Asked in Airflow whether to keep waiting for xpander task %s or to stop it", task.id)
         return True
 
-    def _stop_as_answered(self, context: Context, custody: Custody, watch: Watch, answer: Answer) -> Any:
+    def _stop_as_answered(self, context: Context, custody: Custody, watch: Watch, choice: Choice) -> Any:
         """Stop the run as somebody wanted, and end the task so that no retry starts it anew."""
-        by = answer.by or "somebody"
+        by = choice.by or "somebody"
         last = custody.stop_late(watch)
         if last is None:
             raise AirflowFailException(

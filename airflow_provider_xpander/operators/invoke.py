@@ -19,7 +19,6 @@ from airflow_provider_xpander._compat import (
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.answering import check_rendered_result_path
 from airflow_provider_xpander.operators.concluding import XpanderConcludingOperator
 from airflow_provider_xpander.operators.custody import Custody, on_kill
@@ -38,7 +37,13 @@ from airflow_provider_xpander.runs.watch import (
     Over,
     poll_until_done,
 )
-from airflow_provider_xpander.task_instance import identity_of, note_run, noted_run, retries_left
+from airflow_provider_xpander.task_instance import (
+    failing_at_once,
+    identity_of,
+    note_run,
+    noted_run,
+    retries_left,
+)
 from airflow_provider_xpander.xcom import TASK_ID_KEY
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the end of a run means: nothing, or the error that says what happened and what to do."""
+"""The errors of runs that failed, were stopped, are late or paused: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADDRESS_LIMIT = 4000
 
 def failure(task: Task) -> XpanderTaskError | None:
     """
-    Tell how a run that has ended failed, or None if it completed.
+    Return the error of a run that has ended, or None if it completed.
 
     The service has no field for the reason: on ``error`` it is in ``result`` (contract 4.1). A ``stopped``
     run was cancelled by somebody, or ended by the system, time-outs included (contract section 5).
@@ -41,7 +41,11 @@ def failure(task: Task) -> XpanderTaskError | None:
 
 
 def account(task: Task) -> str:
-    """Sum up a run that has ended in one line: how, after how long, and what it used."""
+    """
+    Return one line about a run that has ended: how, after how long, and what it has used.
+
+    :param task: a task in a terminal status.
+    """
     parts = [f"xpander task {task.id} ended {task.status.value}"]
     if task.duration is not None:
         parts.append(f"after {task.duration:.1f} s")
@@ -53,7 +57,11 @@ def account(task: Task) -> str:
 
 
 def paused(task: Task) -> XpanderTaskPaused:
-    """Make the error for a run that is paused while ``on_paused="fail"`` was asked for."""
+    """
+    Return the error of a run that is paused where ``on_paused="fail"`` was asked for.
+
+    :param task: the paused run.
+    """
     reason = pause_reason(task)
     return XpanderTaskPaused(
         f'xpander task {task.id} is paused: {reason}. The run is left as it is (on_paused="fail").',
@@ -63,8 +71,24 @@ def paused(task: Task) -> XpanderTaskPaused:
     )
 
 
+def pause_of(task: Task) -> str | None:
+    """
+    Return what tells one pause of a run from the next: the time of its beginning, if the service gives one.
+
+    :param task: the run.
+    :return: None if the run is not paused.
+    """
+    if task.status is not TaskStatus.PAUSED:
+        return None
+    return task.paused_at.isoformat() if task.paused_at else "paused"
+
+
 def pause_reason(task: Task) -> str:
-    """Say what a paused run waits for (contract 4.2): a login, a person, or only its own schedule."""
+    """
+    Return what a paused run waits for (contract 4.2): a login, a person, or only its own schedule.
+
+    :param task: the paused run.
+    """
     login = task.pending_eca_request
     if login is not None and (login.auth_url or login.connector_name):
         name = printable(login.connector_name or "a connector", 100)
@@ -84,7 +108,7 @@ def timed_out(
     task_id: str, status: str | None, seconds: float | None, stopped: bool | None
 ) -> XpanderTaskTimeout:
     """
-    Make the error for a run that did not end in time.
+    Return the error of a run that did not end in time.
 
     :param task_id: the remote task.
     :param status: its status when last seen, or None.

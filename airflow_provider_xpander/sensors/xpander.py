@@ -25,7 +25,6 @@ from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.failing import failing_at_once
 from airflow_provider_xpander.operators.answering import (
     AnswerArguments,
     answer_rules,
@@ -44,6 +43,7 @@ from airflow_provider_xpander.runs.log.status_log import StatusReport, recap, to
 from airflow_provider_xpander.runs.task_errors import account, paused
 from airflow_provider_xpander.runs.timing import look_interval
 from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch
+from airflow_provider_xpander.task_instance import failing_at_once
 from airflow_provider_xpander.telemetry import Invocation, record_end
 from airflow_provider_xpander.xcom import publish, publish_summary
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from airflow_provider_xpander._compat import close_question, persons_answer
+from airflow_provider_xpander._compat import close_question, persons_choice
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.runs.pausing import WENT_ON, answer_of, pause_of
+from airflow_provider_xpander.runs.question import WENT_ON, choice_of
+from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 ANSWER_INTERVAL = 5.0
@@ -56,12 +57,12 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
         told = False
         while True:
             try:
-                found = await persons_answer(self.ti_id)
+                found = await persons_choice(self.ti_id)
             except Exception as error:  # whatever Airflow's API dies of, the run is still watched
                 if not told:
                     self.log.warning("Whether somebody has answered could not be read: %s", error)
                 told, found = True, None
-            if found is not None and answer_of(found) is not None:
+            if found is not None and choice_of(found) is not None:
                 return found
             await asyncio.sleep(ANSWER_INTERVAL)
 
@@ -79,5 +80,5 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
 
     async def _taken_up(self) -> bool:
         """Whether a worker has the run in its hands, because somebody has answered."""
-        found = await persons_answer(self.ti_id)
-        return found is not None and answer_of(found) is not None
+        found = await persons_choice(self.ti_id)
+        return found is not None and choice_of(found) is not None

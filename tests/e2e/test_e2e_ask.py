@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_xpander._compat import HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.emulator.server import EmulatorServer
-from airflow_provider_xpander.runs.pausing import KEEP_WAITING, STOP, SUBJECT, WENT_ON
+from airflow_provider_xpander.runs.question import KEEP_WAITING, STOP, SUBJECT, WENT_ON
 from dev.local_airflow import LocalAirflow
 from dev.scenario import Scenario
 from dev.waiting import wait_for

@@ -20,7 +20,7 @@ from airflow_provider_xpander._compat import HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.operators import asking as asking_module
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
-from airflow_provider_xpander.runs.pausing import KEEP_WAITING, STOP
+from airflow_provider_xpander.runs.question import KEEP_WAITING, STOP
 from airflow_provider_xpander.triggers.asking import XpanderAskingTrigger
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 

@@ -11,7 +11,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderTaskTimeout,
 )
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.task_errors import failure, pause_reason, paused, timed_out
+from airflow_provider_xpander.runs.task_errors import failure, pause_of, pause_reason, paused, timed_out
 
 
 def task(status: str, **fields: Any) -> Task:
@@ -118,3 +118,17 @@ def test_a_run_that_did_not_end_in_time(arguments: tuple[Any, ...], text: str) -
     assert type(made) is XpanderTaskTimeout
     assert str(made) == f"xpander task t-1 {text}"
     assert (made.task_id, made.status) == arguments[:2]
+
+
+@pytest.mark.parametrize(
+    ("run", "pause"),
+    [
+        (task("paused", paused_at="2026-02-07T06:18:47Z"), "2026-02-07T06:18:47+00:00"),
+        (task("paused"), "paused"),
+        (task("executing", paused_at="2026-02-07T06:18:47Z"), None),
+        (task("completed"), None),
+    ],
+    ids=["with its time", "without", "went on", "ended"],
+)
+def test_what_tells_one_pause_from_the_next(run: Task, pause: str | None) -> None:
+    assert pause_of(run) == pause

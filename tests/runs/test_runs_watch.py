@@ -19,7 +19,7 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.exchange import NoReply, Refresh, Reply, Send, Sleep
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.pausing import pause_of
+from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.runs.watch import (
     NOT_FOUND_GRACE,
     OUTAGE_BUDGET,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from airflow_side import POLL, Service, fire
 
-from airflow_provider_xpander.runs.pausing import KEEP_WAITING, STOP, WENT_ON
+from airflow_provider_xpander.runs.question import KEEP_WAITING, STOP, WENT_ON
 from airflow_provider_xpander.triggers import asking as asking_module
 from airflow_provider_xpander.triggers.asking import XpanderAskingTrigger
 
@@ -30,7 +30,7 @@ class Person:
         self.trouble: Exception | None = None
         self.looks = 0
 
-    async def persons_answer(self, ti_id: str) -> dict[str, Any] | None:
+    async def persons_choice(self, ti_id: str) -> dict[str, Any] | None:
         assert ti_id == TI_ID
         self.looks += 1
         if self.trouble:
@@ -47,7 +47,7 @@ class Person:
 @pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch) -> Person:
     person = Person()
-    monkeypatch.setattr(asking_module, "persons_answer", person.persons_answer)
+    monkeypatch.setattr(asking_module, "persons_choice", person.persons_choice)
     monkeypatch.setattr(asking_module, "close_question", person.close_question)
     monkeypatch.setattr(asking_module, "ANSWER_INTERVAL", 0.02)
     return person

@@ -12,8 +12,7 @@ from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
-from airflow_provider_xpander.runs.pausing import pause_of
-from airflow_provider_xpander.runs.task_errors import pause_reason
+from airflow_provider_xpander.runs.task_errors import pause_of, pause_reason
 
 FIRST_SIGN = 300.0
 """Seconds from the beginning of a wait to its first sign of life."""

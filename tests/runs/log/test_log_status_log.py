@@ -18,7 +18,7 @@ from airflow_provider_xpander.runs.log.status_log import (
     sign_of_life,
     told_of,
 )
-from airflow_provider_xpander.runs.pausing import pause_of
+from airflow_provider_xpander.runs.task_errors import pause_of
 
 
 def task(status: str, **fields: Any) -> Task:

@@ -1,4 +1,4 @@
-"""A paused run: which pause it is, the question that a person is asked about it, and the answer."""
+"""The question that a person is asked about a paused run (``on_paused="ask"``), and what was chosen."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any
 
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.task_errors import ADDRESS_LIMIT, pause_reason
 
 KEEP_WAITING = "Keep waiting"
 STOP = "Stop the run"
 OPTIONS = (KEEP_WAITING, STOP)
 SUBJECT = "The xpander.ai run is paused: keep waiting for it?"
-"""Short and of no pause in particular: the list of required actions cuts it, and Airflow keeps the first."""
+"""
+The same for every pause, because Airflow keeps the subject of a task's first question; and short, because the
+list of required actions cuts a long one.
+"""
 WENT_ON = "The run went on by itself"
-"""What a question is closed with that nobody has to answer any more."""
+"""The text with which a question is closed that nobody has to answer any more."""
 
 _CHOICE = (
     f"**{KEEP_WAITING}** waits until the run goes on: do first what it waits for. **{STOP}** ends the run "
@@ -31,21 +33,10 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~-])")
 _WEB_ADDRESS = re.compile(r"https?://[!-;=?-~]+")
 
 
-def pause_of(task: Task) -> str | None:
-    """
-    Return what tells one pause of a run from the next: when it began, as far as the service says.
-
-    :return: None if the run is not paused.
-    """
-    if task.status is not TaskStatus.PAUSED:
-        return None
-    return task.paused_at.isoformat() if task.paused_at else "paused"
-
-
 @dataclass(frozen=True)
 class Question:
     """
-    What a person is asked.
+    A question as Airflow shows it.
 
     :param subject: one line.
     :param body: the details, in Markdown.
@@ -57,16 +48,16 @@ class Question:
 
 def question_about(task: Task, link: str) -> Question:
     """
-    Word the question about a paused run.
+    Return the question about a paused run.
 
-    The reason comes from the service, which is not trusted with Airflow's UI: it is shown as text, and only a
-    web address becomes a link.
+    The reason comes from the service and is not trusted: it is shown as plain text, and only a web address
+    becomes a link.
 
     :param task: the paused run.
     :param link: where a person finds it.
     """
     login = task.pending_eca_request.auth_url if task.pending_eca_request else None
-    # Not with its address, which has a line of its own.
+    # Without the address, which has a line of its own.
     reason = pause_reason(task).partition(f" at {printable(login, ADDRESS_LIMIT)}")[0] if login else None
     lines = [
         f"The run is paused: {as_text(reason or pause_reason(task))}.",
@@ -81,17 +72,25 @@ def question_about(task: Task, link: str) -> Question:
 
 
 def as_text(value: object) -> str:
-    """Return a text of the service's as one line of Markdown that means nothing but itself."""
+    """
+    Return a text as one line of Markdown that shows just this text.
+
+    :param value: what the service gave.
+    """
     return _MARKDOWN.sub(r"\\\1", printable(value, ADDRESS_LIMIT))
 
 
 def as_link(address: str) -> str:
-    """Return an address as a link in Markdown, or as mere text if it is none that a browser should open."""
+    """
+    Return an address as a link in Markdown, or as plain text if a browser should not open it.
+
+    :param address: what the service gave.
+    """
     return f"<{address}>" if _WEB_ADDRESS.fullmatch(address) else as_text(address)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Choice:
     """
     What a person has chosen.
 
@@ -103,11 +102,11 @@ class Answer:
     by: str | None = None
 
 
-def answer_of(payload: Any) -> Answer | None:
+def choice_of(payload: Any) -> Choice | None:
     """
-    Read the answer out of an event of Airflow's.
+    Read the choice out of an event with which Airflow resumes a task.
 
-    :param payload: the event; one of the trigger's, which says something else, has no answer.
+    :param payload: the event. It may also be one about the run, which has no choice.
     :return: None if nobody has chosen one of the options.
     """
     if not isinstance(payload, Mapping):
@@ -117,4 +116,4 @@ def answer_of(payload: Any) -> Answer | None:
         return None
     by = payload.get("responded_by_user")
     name = by.get("name") if isinstance(by, Mapping) else None
-    return Answer(STOP in chosen, printable(name, 100) if name else None)
+    return Choice(STOP in chosen, printable(name, 100) if name else None)

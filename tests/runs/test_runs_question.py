@@ -5,39 +5,23 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.pausing import (
+from airflow_provider_xpander.runs.question import (
     KEEP_WAITING,
     STOP,
     SUBJECT,
     WENT_ON,
-    Answer,
-    answer_of,
+    Choice,
     as_link,
     as_text,
-    pause_of,
+    choice_of,
     question_about,
 )
 
 LINK = "https://app.xpander.ai/agents/a-1"
-BEGAN = "2026-02-07T06:18:47Z"
 
 
 def task(status: str = "paused", **fields: Any) -> Task:
     return Task.model_validate({"id": "t-1", "status": status, **fields})
-
-
-@pytest.mark.parametrize(
-    ("run", "pause"),
-    [
-        (task(paused_at=BEGAN), "2026-02-07T06:18:47+00:00"),
-        (task(), "paused"),
-        (task("executing", paused_at=BEGAN), None),
-        (task("completed"), None),
-    ],
-    ids=["with its time", "without", "went on", "ended"],
-)
-def test_what_tells_one_pause_from_the_next(run: Task, pause: str | None) -> None:
-    assert pause_of(run) == pause
 
 
 def test_a_question_has_the_reason_and_the_links() -> None:
@@ -108,14 +92,14 @@ def test_what_is_no_web_address_is_no_link(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "answer"),
+    ("payload", "choice"),
     [
         (
             {"chosen_options": [KEEP_WAITING], "responded_by_user": {"id": "1", "name": "Ada"}},
-            Answer(stop=False, by="Ada"),
+            Choice(stop=False, by="Ada"),
         ),
-        ({"chosen_options": [STOP], "responded_by_user": None}, Answer(stop=True)),
-        ({"chosen_options": [STOP]}, Answer(stop=True)),
+        ({"chosen_options": [STOP], "responded_by_user": None}, Choice(stop=True)),
+        ({"chosen_options": [STOP]}, Choice(stop=True)),
         ({"chosen_options": [WENT_ON]}, None),
         ({"chosen_options": []}, None),
         ({"chosen_options": None}, None),
@@ -124,5 +108,5 @@ def test_what_is_no_web_address_is_no_link(address: str) -> None:
         ("odd", None),
     ],
 )
-def test_the_answer(payload: Any, answer: Answer | None) -> None:
-    assert answer_of(payload) == answer
+def test_the_choice(payload: Any, choice: Choice | None) -> None:
+    assert choice_of(payload) == choice
