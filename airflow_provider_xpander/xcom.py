@@ -1,4 +1,4 @@
-"""What a run leaves in XCom: its answer or where it is, a summary, and the raw answer where it is invalid."""
+"""The XCom values of a run: its answer or where it is, a summary, and the raw answer where it is invalid."""
 
 from __future__ import annotations
 
@@ -51,7 +51,12 @@ def publish_summary(ti: Any, task: Task, *, repaired: bool = False) -> None:
 
 
 def earlier_turns(ti: Any, task: Task) -> list[dict[str, Any]]:
-    """Return the turns that this attempt has seen of a run before the one that the record shows."""
+    """
+    Return the turns that this attempt has seen of a run before the one that the record shows.
+
+    :param ti: the task instance.
+    :param task: the run as it was read now.
+    """
     turns = ti.xcom_pull(task_ids=ti.task_id, key=TURNS_KEY, map_indexes=ti.map_index) or []
     now = summarize_turn(task)["finished_at"]
     # Where the service tells no end, nothing is left out: a turn too many ends the repair sooner.

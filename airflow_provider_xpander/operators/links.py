@@ -23,5 +23,10 @@ class XpanderRunLink(BaseOperatorLink):
     xcom_key = LINK_KEY
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the link of a task instance, or an empty text while its run is not known."""
+        """
+        Return the link of a task instance, or an empty text while its run is not known.
+
+        :param operator: the task; not used.
+        :param ti_key: the task instance or its key.
+        """
         return str(xcom_of(ti_key, self.xcom_key) or "")

@@ -49,7 +49,11 @@ class XpanderAnswerInvalid(XpanderAnswerError):
         self.problems = tuple(problems)
 
     def but(self, more: str) -> XpanderAnswerInvalid:
-        """Return the same error with a further sentence."""
+        """
+        Return the same error with a further sentence.
+
+        :param more: the sentence.
+        """
         return XpanderAnswerInvalid(
             f"{str(self).rstrip('.')}. {more}",
             task_id=self.task_id,
@@ -198,7 +202,11 @@ def summarize(task: Task, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, A
 
 
 def summarize_turn(task: Task) -> dict[str, Any]:
-    """Return what is told of one turn of a thread in the summary: plain JSON, nothing secret, no content."""
+    """
+    Return what the summary has of one turn of a thread: plain JSON, nothing secret, no content.
+
+    :param task: the run as of this turn.
+    """
     turn: dict[str, Any] = xcom_safe(
         task.model_dump(mode="json", include={"status", "finished_at", "tokens", "llm_model_name"})
     )

@@ -1,4 +1,4 @@
-"""What an answer has to look like: a JSON Schema or a pydantic model, itself checked before a run is paid."""
+"""The schema of an answer: a JSON Schema or a pydantic model, itself checked before a run is paid."""
 
 from __future__ import annotations
 
@@ -88,7 +88,11 @@ def schema_of(value: Any) -> AnswerSchema:
 
 
 def path_of(model: type) -> str:
-    """Return the import path of a class."""
+    """
+    Return the import path of a class.
+
+    :param model: the class.
+    """
     return f"{model.__module__}.{model.__qualname__}"
 
 
@@ -96,6 +100,7 @@ def check_path(path: str) -> None:
     """
     Check the form of an import path, without importing anything.
 
+    :param path: such as ``package.module.Model``.
     :raises XpanderValidationError: it cannot be one.
     """
     if not _PATH.fullmatch(path):

@@ -24,7 +24,11 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 
 def clean_text(text: str) -> str:
-    """Replace what databases refuse, NUL characters and lone surrogates, by U+FFFD."""
+    """
+    Replace what databases refuse, NUL characters and lone surrogates, by U+FFFD.
+
+    :param text: any text.
+    """
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

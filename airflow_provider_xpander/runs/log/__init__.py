@@ -1,3 +1,3 @@
-"""What a task log tells of a run: its status, its progress, its stream; bounded, and free of secrets."""
+"""The task log of a run: its status, its progress, its stream; bounded, and free of secrets."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a log shows of a foreign value: cut to a size, by lines, without what looks like a credential."""
+"""Foreign values made fit for a log: cut to a size, by lines, without what looks like a credential."""
 
 from __future__ import annotations
 
@@ -52,14 +52,24 @@ def values(value: Any, mask: Mask) -> list[str]:
 
 
 def title(value: Any, mask: Mask, limit: int = 100) -> str:
-    """Return the beginning of a text as one harmless line."""
+    """
+    Return the beginning of a text as one harmless line.
+
+    :param value: a text, or anything that has one.
+    :param mask: hides what is known to be secret.
+    :param limit: characters of the line at the most.
+    """
     known = mask(_IN_TEXT.sub(r"\1 ***", str(value)[: limit + LONGEST_SECRET]))
     line = printable(known, len(known))
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 def wrapped(text: str) -> list[str]:
-    """Return the lines of a text, harmless, none longer than ``LINE_LIMIT``; of blank lines one at a time."""
+    """
+    Return the lines of a text, harmless, none longer than ``LINE_LIMIT``, and never two blank ones in a row.
+
+    :param text: masked already.
+    """
     lines: list[str] = []
     for raw in text.splitlines():
         rest = _harmless(raw)
@@ -75,7 +85,11 @@ def wrapped(text: str) -> list[str]:
 
 
 def break_of(text: str) -> int:
-    """Return where a text too long for a line is broken between two words, 0 if there is no such place."""
+    """
+    Return where a text too long for a line is broken between two words, 0 if there is no such place.
+
+    :param text: longer than ``LINE_LIMIT``.
+    """
     return max(0, text.rfind(" ", LINE_LIMIT // 2, LINE_LIMIT + 1))
 
 

@@ -1,4 +1,4 @@
-"""How much of a run is told in the log: lines pass as long as there is room."""
+"""The room that one run has in a task log: lines pass as long as there is some left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ class Budget:
     _notices: int = field(default=NOTICES, init=False)
 
     def passed(self, lines: Sequence[Line]) -> list[Line]:
-        """Return the lines for which there is room, and once a line that says that the rest is cut."""
+        """
+        Return the lines for which there is room, and once a line that says that the rest is cut.
+
+        :param lines: what is to be logged next.
+        """
         passed: list[Line] = []
         for unit in _units(lines):
             cost = sum(len(line.text) + LINE_COST for line in unit)

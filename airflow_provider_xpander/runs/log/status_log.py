@@ -25,7 +25,12 @@ class Log(Protocol):
     """The part of a logger that is needed; Airflow's is not always a standard one."""
 
     def info(self, message: str, /, *args: object) -> object:
-        """Write a line."""
+        """
+        Write a line.
+
+        :param message: with ``%`` places.
+        :param args: what goes there.
+        """
 
 
 class StatusReport:

@@ -49,7 +49,11 @@ class Narrator:
     _context: int = field(default=0, init=False)
 
     def feed(self, event: StreamEvent) -> list[Line]:
-        """Return the lines that an event adds, none for one that tells a reader nothing."""
+        """
+        Return the lines that an event adds, none for one that tells a reader nothing.
+
+        :param event: one of the stream.
+        """
         who = event.task_id or self.task_id
         tell = _TELLERS.get(event.type)
         if tell is None or (self._budget.spent and event.type not in _ALWAYS):
@@ -65,14 +69,14 @@ class Narrator:
         lines = [line for who in list(self._partial) for line in self._end_text(who)]
         return self._budget.passed(lines)
 
-    # -- what the events say
+    # -- the events
 
     def _text(self, who: str, data: Any) -> list[Line]:
         if isinstance(data, Mapping):
             data = data.get("content") or data.get("text")
         if not isinstance(data, str) or not data:
             return []
-        # More than what may be shown needs not be looked at.
+        # What is behind the room that is left would not be shown, so it need not be looked at.
         text = self._partial.get(who, "") + data[: self._budget.left + LINE_LIMIT]
         *whole, text = text.split("\n")
         lines: list[str] = []
@@ -252,7 +256,7 @@ class Narrator:
             )
         ]
 
-    # -- how it is written
+    # -- the form of the lines
 
     def _own(self, who: str) -> bool:
         return who == self.task_id
