@@ -1,42 +1,71 @@
 """
 Everything of Airflow that this provider uses, and the only place that knows its versions.
 
-``airflow.providers.common.compat`` gives one import surface for 2.11 and 3.x. What has one place in all
-versions and is not needed to parse a DAG (the base of triggers) is imported where it is used.
+What is not needed to parse a DAG is imported where it is used. No ``apache-airflow-providers-common-compat``:
+the constraints of Airflow 2.11.0 and of 3.0 to 3.1 have one that knows too few of these names.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
-from uuid import UUID
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as AIRFLOW_VERSION
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowNotFoundException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    BaseHook,
-    BaseOperator,
-    BaseOperatorLink,
-    BaseSensorOperator,
-    Context,
-    PokeReturnValue,
-    TaskDeferred,
-    XComArg,
-    conf,
-    mask_secret,
-    redact,
-)
 
-try:
-    from airflow.sdk import exceptions as deferral_exceptions
-except ImportError:
-    from airflow import exceptions as deferral_exceptions  # type: ignore[no-redef]
+_VERSION = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
+
+if TYPE_CHECKING or _VERSION >= (3, 0):
+    from airflow.sdk import (
+        BaseOperator,
+        BaseOperatorLink,
+        BaseSensorOperator,
+        Context,
+        PokeReturnValue,
+        XComArg,
+    )
+else:
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.models.baseoperatorlink import BaseOperatorLink
+    from airflow.models.xcom_arg import XComArg
+    from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
+    from airflow.utils.context import Context
+
+if TYPE_CHECKING or _VERSION >= (3, 1):
+    from airflow.sdk import BaseHook
+    from airflow.sdk.log import mask_secret, redact  # type: ignore[attr-defined]
+elif _VERSION >= (3, 0):
+    from airflow.hooks.base import BaseHook
+    from airflow.sdk.execution_time.secrets_masker import mask_secret, redact
+else:
+    from airflow.hooks.base import BaseHook
+    from airflow.utils.log.secrets_masker import mask_secret, redact
+
+if TYPE_CHECKING or _VERSION >= (3, 2):
+    from airflow.sdk import exceptions as _exceptions
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        TaskDeferralError,
+        TaskDeferred,
+    )
+else:
+    from airflow import exceptions as _exceptions
+    from airflow.configuration import conf
+    from airflow.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        TaskDeferralError,
+        TaskDeferred,
+    )
 
 # Airflow 3.3 asks a task's policy whether and when it is tried again.
 try:
@@ -47,12 +76,10 @@ except ImportError:
     RetryDecision = RetryPolicy = object  # type: ignore[assignment,misc]
     HAS_RETRY_POLICY = False
 
-TaskDeferralError: type[Exception] = deferral_exceptions.TaskDeferralError
 # 2.11 has one exception for both: there, the text of the error tells.
-TaskDeferralTimeout: type[Exception] | None = getattr(deferral_exceptions, "TaskDeferralTimeout", None)
-DEFERRAL_ERRORS = tuple(filter(None, (TaskDeferralError, TaskDeferralTimeout)))
+TaskDeferralTimeout: type[Exception] | None = getattr(_exceptions, "TaskDeferralTimeout", None)
+DEFERRAL_ERRORS: tuple[type[Exception], ...] = tuple(filter(None, (TaskDeferralError, TaskDeferralTimeout)))
 
-_VERSION = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
 # 3.3 tells a trigger when somebody ends its task; before, a trigger can only notice that it is cancelled.
 HAS_TRIGGER_ON_KILL = _VERSION >= (3, 3)
 # A task can ask a person a question in Airflow's UI ("required actions").
@@ -82,8 +109,7 @@ __all__ = [
     "RetryPolicy",
     "TaskDeferred",
     "XComArg",
-    "ask_person",
-    "close_question",
+    "connection_in_event_loop",
     "context_of_late_resumption",
     "default_deferrable",
     "deferred_state",
@@ -91,7 +117,6 @@ __all__ = [
     "mask_secret",
     "masked",
     "object_storage_path",
-    "persons_choice",
     "run_tracer",
     "triggerer_stats",
     "worker_stats",
@@ -116,15 +141,19 @@ def xcom_of(ti_key: Any, key: str) -> Any:
     :param ti_key: the task instance or its key.
     :param key: key of the value.
     """
-    from airflow.providers.common.compat.sdk import XCom
-
+    if TYPE_CHECKING or _VERSION >= (3, 0):
+        from airflow.sdk.execution_time.xcom import XCom
+    else:
+        from airflow.models.xcom import XCom
     return XCom.get_value(ti_key=ti_key, key=key)
 
 
 def worker_stats() -> Any:
     """Return Airflow's ``Stats``, as a worker has set it up by ``[metrics]``."""
-    from airflow.providers.common.compat.sdk import Stats
-
+    if TYPE_CHECKING or _VERSION >= (3, 2):
+        from airflow.sdk.observability.stats import Stats
+    else:
+        from airflow.stats import Stats
     return Stats
 
 
@@ -140,7 +169,7 @@ def run_tracer(ti: Any) -> tuple[Any, Any, Callable[[], object]] | None:
         return None
     from opentelemetry import trace
 
-    if AIRFLOW_VERSION.startswith("2."):
+    if _VERSION < (3, 0):
         from airflow.traces.otel_tracer import gen_context
         from airflow.traces.tracer import Trace
         from airflow.traces.utils import gen_span_id, gen_trace_id
@@ -152,10 +181,30 @@ def run_tracer(ti: Any) -> tuple[Any, Any, Callable[[], object]] | None:
     return trace.get_tracer(TRACER), None, lambda: None
 
 
+async def connection_in_event_loop(conn_id: str) -> Any:
+    """
+    Read a connection within a triggerer, without blocking its loop.
+
+    :param conn_id: its id.
+    """
+    from asgiref.sync import sync_to_async
+
+    if TYPE_CHECKING or _VERSION >= (3, 0):
+        from airflow.sdk import Connection
+
+        # Came with 3.3.2, as did an ``aget_connection`` that does not end with ``DeadlockImminentError`` when
+        # the loop talks to Airflow meanwhile.
+        if hasattr(Connection, "aextra_dejson"):
+            return await BaseHook.aget_connection(conn_id)
+    return await sync_to_async(BaseHook.get_connection)(conn_id)
+
+
 def object_storage_path(url: str) -> Any:
     """Return Airflow's path to a file wherever fsspec reaches; imported when it is used, for it is heavy."""
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
+    if TYPE_CHECKING or _VERSION >= (3, 0):
+        from airflow.sdk import ObjectStoragePath
+    else:
+        from airflow.io.path import ObjectStoragePath
     return ObjectStoragePath(url)
 
 
@@ -163,16 +212,14 @@ def triggerer_stats() -> Any:
     """
     Return Airflow's ``Stats``, as a triggerer has set it up.
 
-    Airflow 3.2 and later have two: that of the task SDK, which common.compat gives, is set up in workers
-    only and drops what a triggerer counts.
+    Airflow 3.2 and later have two: that of the task SDK is set up in workers only and drops what a triggerer
+    counts.
     """
-    from importlib import import_module
-
-    try:
-        module = import_module("airflow.observability.stats")
-    except ImportError:
-        module = import_module("airflow.stats")
-    return module.Stats
+    if TYPE_CHECKING or _VERSION >= (3, 2):
+        from airflow.observability.stats import Stats
+    else:
+        from airflow.stats import Stats
+    return Stats
 
 
 def is_deferral_timeout(error: BaseException) -> bool:
@@ -189,88 +236,12 @@ def context_of_late_resumption() -> Context | None:
     There the time that a task was deferred counts, and where it is used up the task's ``resume_execution`` is
     not even called, only ``on_kill``. Airflow 3 does neither, and must not be asked for anything in a kill.
     """
-    if not AIRFLOW_VERSION.startswith("2.") or not isinstance(sys.exc_info()[1], AirflowTaskTimeout):
+    if _VERSION >= (3, 0) or not isinstance(sys.exc_info()[1], AirflowTaskTimeout):
         return None
-    from airflow.providers.common.compat.sdk import get_current_context
+    from airflow.operators.python import get_current_context  # type: ignore[import-not-found]
 
     context = get_current_context()
     return context if getattr(context["ti"], "next_method", None) else None
-
-
-def ask_person(ti_id: Any, *, subject: str, body: str, options: Sequence[str]) -> None:
-    """
-    Put a question to the people who use Airflow's UI, from a worker (``HAS_HUMAN_IN_THE_LOOP``).
-
-    An answer to an earlier question of the same try is taken off; the text of that question stays.
-
-    :param ti_id: id of the task instance.
-    :param subject: one line.
-    :param body: Markdown.
-    :param options: what may be chosen, one of them.
-    """
-    from airflow.sdk.execution_time.hitl import upsert_hitl_detail
-
-    upsert_hitl_detail(ti_id, list(options), subject, body=body, params={})
-
-
-async def persons_choice(ti_id: str) -> dict[str, Any] | None:
-    """
-    Read from within a triggerer what a person has chosen.
-
-    :param ti_id: id of the task instance.
-    :return: as Airflow itself gives it to a task that it resumes; None as long as nobody has chosen, and if
-        there is no such question, as after a clear.
-    """
-    from asgiref.sync import sync_to_async
-
-    return await sync_to_async(_persons_choice)(ti_id)
-
-
-def _persons_choice(ti_id: str) -> dict[str, Any] | None:
-    from airflow.sdk.exceptions import AirflowRuntimeError
-    from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
-
-    try:
-        found = get_hitl_detail_content_detail(UUID(ti_id))
-    except AirflowRuntimeError as error:
-        if _status_code(error) == 404:
-            return None
-        raise
-    if not found.response_received or not found.chosen_options:
-        return None
-    by = found.responded_by_user
-    return {
-        "chosen_options": list(found.chosen_options),
-        "responded_by_user": None if by is None else {"id": by.id, "name": by.name},
-    }
-
-
-async def close_question(ti_id: str, answer: str) -> None:
-    """
-    Answer a question from within a triggerer, so that nobody is asked it any more; too late is fine.
-
-    :param ti_id: id of the task instance.
-    :param answer: what to note as the answer.
-    """
-    from asgiref.sync import sync_to_async
-
-    await sync_to_async(_close_question)(ti_id, answer)
-
-
-def _close_question(ti_id: str, answer: str) -> None:
-    from airflow.sdk.exceptions import AirflowRuntimeError
-    from airflow.sdk.execution_time.hitl import update_hitl_detail_response
-
-    try:
-        update_hitl_detail_response(UUID(ti_id), [answer], {})
-    except AirflowRuntimeError as error:
-        if _status_code(error) not in (404, 409):
-            raise
-
-
-def _status_code(error: Any) -> Any:
-    detail = getattr(getattr(error, "error", None), "detail", None)
-    return detail.get("status_code") if isinstance(detail, dict) else None
 
 
 async def deferred_state(task_instance: Any, xcom_key: str) -> tuple[str | None, Any]:
@@ -286,7 +257,7 @@ async def deferred_state(task_instance: Any, xcom_key: str) -> tuple[str | None,
         "run_id": task_instance.run_id,
         "map_index": task_instance.map_index,
     }
-    if AIRFLOW_VERSION.startswith("2."):
+    if _VERSION < (3, 0):
         return await asyncio.to_thread(_deferred_state_in_database, xcom_key, place)
     from asgiref.sync import sync_to_async
 

@@ -24,9 +24,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-# One import that is free of deprecation warnings on Airflow 2.11 and 3.x alike; in a DAG for 3.x only, write
-# `from airflow.sdk import DAG, Param, task`.
-from airflow.providers.common.compat.sdk import DAG, Param, task
+try:
+    from airflow.sdk import DAG, Param, task
+except ImportError:  # Airflow 2.11
+    from airflow.decorators import task
+    from airflow.models.dag import DAG
+    from airflow.models.param import Param
 
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-# One import that is free of deprecation warnings on Airflow 2.11 and 3.x alike; in a DAG for 3.x only, write
-# `from airflow.sdk import DAG, task`.
-from airflow.providers.common.compat.sdk import DAG, task
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2.11
+    from airflow.decorators import task
+    from airflow.models.dag import DAG
 
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor

@@ -16,9 +16,12 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
-# One import that is free of deprecation warnings on Airflow 2.11 and 3.x alike; in a DAG for 3.x only, write
-# `from airflow.sdk import DAG, Param, TriggerRule, task`.
-from airflow.providers.common.compat.sdk import DAG, Param, TriggerRule, task
+try:
+    from airflow.sdk import DAG, Param, task
+except ImportError:  # Airflow 2.11
+    from airflow.decorators import task
+    from airflow.models.dag import DAG
+    from airflow.models.param import Param
 
 from airflow_provider_xpander.operators.xpander import XpanderInvokeWorkflowOperator
 
@@ -52,12 +55,12 @@ with DAG(
         """Work with the answer."""
         print(answer)
 
-    @task(trigger_rule=TriggerRule.ONE_FAILED)
+    @task(trigger_rule="one_failed")
     def ask_a_person() -> None:
         """Tell somebody that the workflow has failed; its own words stand in the log of ``triage``."""
         print("The workflow failed, please have a look at the load yourself.")
 
-    @task(trigger_rule=TriggerRule.ONE_SUCCESS)
+    @task(trigger_rule="one_success")
     def close() -> None:
         """Carry on, whichever way it went."""
 

@@ -9,12 +9,11 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-from airflow.providers.common.compat.connection import get_async_connection
-
 from airflow_provider_xpander._compat import (
     AIRFLOW_VERSION,
     AirflowNotFoundException,
     BaseHook,
+    connection_in_event_loop,
     mask_secret,
 )
 from airflow_provider_xpander.api import routes
@@ -345,4 +344,4 @@ def settings_of(conn_id: str, connection: Any) -> Settings:
 
 async def read_settings(conn_id: str) -> Settings:
     """Read a connection in an event loop without blocking it, for triggers."""
-    return settings_of(conn_id, await get_async_connection(conn_id))
+    return settings_of(conn_id, await connection_in_event_loop(conn_id))

@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from airflow_provider_xpander._compat import (
-    AirflowFailException,
-    AirflowSkipException,
-    Context,
-    ask_person,
-)
+from airflow_provider_xpander._compat import AirflowFailException, AirflowSkipException, Context
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.custody import Custody
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
+from airflow_provider_xpander.required_actions import ask_person
 from airflow_provider_xpander.runs.log.status_log import recap
 from airflow_provider_xpander.runs.question import OPTIONS, Choice, choice_of, question_about
 from airflow_provider_xpander.runs.task_errors import pause_of

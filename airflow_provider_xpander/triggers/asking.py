@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from airflow_provider_xpander._compat import close_question, persons_choice
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.required_actions import close_question, persons_choice
 from airflow_provider_xpander.runs.question import WENT_ON, choice_of
 from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
