@@ -14,8 +14,7 @@ import httpx
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import printable
-from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Steps, exchange
-from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
+from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Steps
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
 
@@ -45,7 +44,6 @@ class AsyncClient:
 
     :param settings: where to and with which credentials.
     :param tls: from :func:`tls_context`; loading certificates takes too long for an event loop.
-    :param policy: how often a call is repeated; once by default, because a poll comes back by itself.
     :param refresh: gives new settings when the credentials are refused, or None if there is no such way.
     """
 
@@ -54,11 +52,9 @@ class AsyncClient:
         settings: Settings,
         *,
         tls: ssl.SSLContext,
-        policy: RetryPolicy = ONCE,
         refresh: Callable[[], Awaitable[Settings]] | None = None,
     ) -> None:
         self.settings = settings
-        self.policy = policy
         self._refresh = refresh
         self._http = httpx.AsyncClient(
             verify=tls, proxy=settings.proxy, limits=_LIMITS, follow_redirects=False
@@ -67,16 +63,6 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the client's connections."""
         await self._http.aclose()
-
-    async def call(self, call: Call[T], *, policy: RetryPolicy | None = None) -> T:
-        """
-        Make one call.
-
-        :param call: the call.
-        :param policy: how often it is repeated; the client's own policy by default.
-        :raises XpanderError: it did not succeed.
-        """
-        return await self.run(exchange(call, policy or self.policy))
 
     async def run(self, steps: Steps[T]) -> T:
         """Carry out a conversation to its end and return its result."""
@@ -107,7 +93,7 @@ class AsyncClient:
                 self.settings.base_url + call.path,
                 params=dict(call.params),
                 json=call.json,
-                headers=dict(self.settings.headers(authenticated=call.authenticated)),
+                headers=dict(self.settings.headers()),
                 timeout=httpx.Timeout(self.settings.timeout, connect=CONNECT_TIMEOUT),
             )
         except _NOT_SENT as error:

@@ -148,7 +148,7 @@ class Client:
         self, call: Call[Any], timeout: float, accept: str | None = None
     ) -> requests.Response | NoReply:
         settings = self.settings
-        headers = dict(settings.headers(authenticated=call.authenticated))
+        headers = dict(settings.headers())
         if accept:
             headers |= {"Accept": accept, "Cache-Control": "no-cache"}
         try:

@@ -111,7 +111,6 @@ class Governor:
     ) -> None:
         self.minute = Window(MINUTE, per_minute)
         self.hour = Window(HOUR, per_hour)
-        self.refusals = 0
         self.pressing = 0
         """Stops that wait for their turn: polls go behind them."""
         self._guessed = Window(HOUR, 0)
@@ -192,7 +191,6 @@ class Governor:
         self._read_headers(outcome.headers, now, date)
 
     def _refused(self, asked: float | None, now: float) -> None:
-        self.refusals += 1
         if now >= self._blocked_until:  # else it was under way with the one that was refused before
             self._strikes += 1
             self._refill(now)

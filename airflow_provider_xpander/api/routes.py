@@ -61,7 +61,6 @@ class Call(Generic[T]):
     :param json: the JSON body, or None for none.
     :param retry: what a repetition would do.
     :param submission: set for an invoke.
-    :param authenticated: whether the key is sent along.
     :param priority: its place where the limits do not allow all at once.
     """
 
@@ -73,7 +72,6 @@ class Call(Generic[T]):
     json: Mapping[str, Any] | None = field(default=None, repr=False)
     retry: RetryClass = RetryClass.SAFE
     submission: Submission | None = None
-    authenticated: bool = True
     priority: Priority = Priority.READ
 
 
@@ -191,25 +189,6 @@ def poll_tasks(
     )
 
 
-def list_agent_tasks(
-    agent_id: str,
-    *,
-    status: TaskStatus | str | None = None,
-    page: int = 1,
-    per_page: int = MAX_PER_PAGE,
-) -> Call[Page[Task]]:
-    """Read one page of the tasks of an agent (route 9); the parameters are those of :func:`list_tasks`."""
-    return Call(
-        f"list tasks of agent {agent_id}",
-        "GET",
-        f"/v1/agents/{_id(agent_id)}/tasks",
-        TaskPage.model_validate,
-        params=_query(
-            status=TaskStatus(status).value if status is not None else None, page=page, per_page=per_page
-        ),
-    )
-
-
 def stop_task(task_id: str) -> Call[Task]:
     """Cancel a run (route 10); one that has ended is answered unchanged."""
     return Call(
@@ -226,11 +205,19 @@ def get_thread(task_id: str) -> Call[list[ThreadMessage]]:
     return Call(f"get thread of task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}/thread", _thread)
 
 
-def list_agents(*, full: bool = False, page: int = 1, per_page: int = MAX_PER_PAGE) -> Call[Page[Agent]]:
-    """Read one page of agents, newest first (route 14); ``full`` gives all of their fields."""
-    path = "/v1/agents/full" if full else "/v1/agents"
+def list_agents(*, page: int = 1, per_page: int = MAX_PER_PAGE) -> Call[Page[Agent]]:
+    """
+    Read one page of agents, newest first (route 14).
+
+    :param page: from 1.
+    :param per_page: 1 to 50.
+    """
     return Call(
-        "list agents", "GET", path, AgentPage.model_validate, params=_query(page=page, per_page=per_page)
+        "list agents",
+        "GET",
+        "/v1/agents",
+        AgentPage.model_validate,
+        params=_query(page=page, per_page=per_page),
     )
 
 
@@ -257,18 +244,6 @@ def get_workflow(workflow_id: str) -> Call[Agent]:
     )
 
 
-def list_workflow_nodes(workflow_id: str) -> Call[list[dict[str, Any]]]:
-    """Read the nodes of a workflow (route 15)."""
-    return Call(
-        f"list nodes of workflow {workflow_id}", "GET", f"/v1/workflows/{_id(workflow_id)}/nodes", _objects
-    )
-
-
-def health() -> Call[Any]:
-    """Ask whether the service is up (route 18); the only call without a key."""
-    return Call("ask for health", "GET", "/health", lambda body: body, authenticated=False)
-
-
 def _query(**values: Any) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
@@ -292,14 +267,9 @@ def _raw_page(body: Any) -> RawPage:
     return RawPage(items, pages if isinstance(pages, int) and 0 <= pages <= MOST_PAGES else None)
 
 
-def _objects(body: Any) -> list[dict[str, Any]]:
-    items = body.get("items", body.get("nodes")) if isinstance(body, Mapping) else body
-    if not isinstance(items, list):
-        raise ValueError("a list was expected")
-    return [dict(item) for item in items if isinstance(item, Mapping)]
-
-
 def _thread(body: Any) -> list[ThreadMessage]:
     # The full thread is an object whose key "root" holds the messages; both shapes are seen (C8).
     messages = body.get("root") if isinstance(body, Mapping) else body
-    return [ThreadMessage.model_validate(item) for item in _objects(messages)]
+    if not isinstance(messages, list):
+        raise ValueError("a list of messages was expected")
+    return [ThreadMessage.model_validate(item) for item in messages if isinstance(item, Mapping)]

@@ -54,14 +54,14 @@ class Settings:
     client_task_ids: bool = False
     user_agent: str = f"airflow-provider-xpander/{__version__} Python/{platform.python_version()}"
 
-    def headers(self, *, authenticated: bool = True) -> Mapping[str, str]:
+    def headers(self) -> Mapping[str, str]:
         """Return the headers of every request; never to be logged, they hold the key."""
         headers = {"User-Agent": self.user_agent, "Accept": "application/json"}
         if self.organization_id:
             headers["x-organization-id"] = self.organization_id
-        if authenticated and self.auth_mode == "bearer":
+        if self.auth_mode == "bearer":
             headers["Authorization"] = f"Bearer {self.api_key}"
-        elif authenticated:
+        else:
             headers["x-api-key"] = self.api_key
         return headers
 

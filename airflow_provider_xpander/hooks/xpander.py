@@ -144,10 +144,23 @@ class XpanderHook(BaseHook):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def call(self, call: routes.Call[T], *, timeout: float | None = None) -> T:
+        """
+        Make one call of ``api/routes.py`` as it is; an invoke with a request that :meth:`prepare` has made.
+
+        :param call: the call.
+        :param timeout: seconds to wait for the answer; the connection's ``timeout`` by default.
+        :raises XpanderError: it did not succeed.
+        """
+        return self._client.call(call, timeout=timeout)
+
     def prepare(self, request: RequestLike) -> InvokeRequest:
         """
         Check a request and add the connection's default user to it if it names none (C14).
 
+        The ``invoke_*`` methods do so themselves.
+
+        :param request: an :class:`InvokeRequest`, a mapping of its fields, or the input text.
         :raises XpanderValidationError: names each wrong field and what is allowed.
         """
         parsed = parse_request(request)
@@ -167,31 +180,45 @@ class XpanderHook(BaseHook):
         :param timeout: seconds to wait for the answer; the connection's ``timeout`` by default.
         :raises XpanderAmbiguousSubmitError: the run may have been started; its outcome is unknown.
         """
-        return self._client.call(routes.invoke_sync(target, self.prepare(request)), timeout=timeout)
+        return self.call(routes.invoke_sync(target, self.prepare(request)), timeout=timeout)
 
     def invoke_async(self, target: Target, request: RequestLike) -> Task:
         """
-        Start a run; returns at once, with any status (contract 2.2, C3). The parameters are as above.
+        Start a run; returns at once, with any status (contract 2.2, C3).
 
+        :param target: what to run.
+        :param request: an :class:`InvokeRequest`, a mapping of its fields, or the input text.
         :raises XpanderAmbiguousSubmitError: the run may have been started; its outcome is unknown.
         """
-        return self._client.call(routes.invoke_async(target, self.prepare(request)))
+        return self.call(routes.invoke_async(target, self.prepare(request)))
 
     def invoke_stream(self, target: Target, request: RequestLike) -> Events:
         """
-        Start a run and yield its events; ``task_finished`` of the own task is the last that matters.
+        Start a run and yield its events; ``task_finished`` of the own task is the last one.
 
+        :param target: what to run.
+        :param request: an :class:`InvokeRequest`, a mapping of its fields, or the input text.
         :raises XpanderAmbiguousSubmitError: no event arrived; the run may have been started.
         :raises XpanderConnectionError: the stream broke; the run goes on and can be polled.
         """
         return self._client.stream(routes.invoke_stream(target, self.prepare(request)))
 
     def get_task(self, task_id: str) -> Task:
-        """Read a task."""
-        return self._client.call(routes.get_task(task_id))
+        """
+        Read a task.
+
+        :param task_id: the task.
+        :raises XpanderNotFoundError: there is no such task, or the key may not see it.
+        """
+        return self.call(routes.get_task(task_id))
 
     def get_task_patiently(self, task_id: str, *, poll: bool = False) -> Task:
-        """Read a task like :meth:`get_task`, but wait up to a minute for one that is not visible yet."""
+        """
+        Read a task like :meth:`get_task`, but wait up to a minute for one that is not visible yet.
+
+        :param task_id: the task.
+        :param poll: whether it is only to see if something has changed, so that all else comes first.
+        """
         return self._client.run(get_task_patiently(task_id, poll=poll))
 
     def list_tasks(
@@ -234,27 +261,53 @@ class XpanderHook(BaseHook):
         )
 
     def stop_task(self, task_id: str) -> Task:
-        """Cancel a run; returns it as it is then, which may be any status (contract 2.6)."""
-        return self._client.call(routes.stop_task(task_id))
+        """
+        Cancel a run; returns it as it is then, which may be any status (contract 2.6).
+
+        :param task_id: the task.
+        """
+        return self.call(routes.stop_task(task_id))
 
     def get_thread(self, task_id: str) -> list[ThreadMessage]:
-        """Return the messages of the task's thread, oldest first."""
-        return self._client.call(routes.get_thread(task_id))
+        """
+        Return the messages of the task's thread, oldest first.
+
+        :param task_id: the task.
+        """
+        return self.call(routes.get_thread(task_id))
 
     def list_agents(self) -> Iterator[Agent]:
         """Yield the agents that the key may see, newest first."""
         return self._items(routes.list_agents)
 
+    def get_agent(self, agent_id: str) -> Agent:
+        """
+        Read one agent: its name, status and deployed version, and whether the key may see it at all.
+
+        :param agent_id: the agent.
+        :raises XpanderNotFoundError: there is no such agent, or the key may not see it.
+        :raises XpanderAuthError: the key may not see it.
+        """
+        return self.call(routes.get_agent(agent_id))
+
     def list_workflows(self) -> Iterator[Agent]:
         """Yield the workflows that the key may see."""
         return self._items(routes.list_workflows)
+
+    def get_workflow(self, workflow_id: str) -> Agent:
+        """
+        Read one workflow; the errors are those of :meth:`get_agent`.
+
+        :param workflow_id: the workflow.
+        """
+        return self.call(routes.get_workflow(workflow_id))
 
     def _items(self, call_for: Callable[..., routes.Call[Page[Item]]]) -> Iterator[Item]:
         seen: set[Any] = set()  # pages shift while tasks come and go (contract 2.5)
         number = 0
         while True:
             number += 1
-            page = self._client.call(call_for(page=number))
+            page = self.call(call_for(page=number))
             for item in page.items:
                 key = getattr(item, "id", None)
                 if key not in seen:
@@ -264,11 +317,20 @@ class XpanderHook(BaseHook):
                 return
 
     def run(self, steps: Steps[T]) -> T:
-        """Carry out a conversation with the service (see ``api/exchange.py``) and return its result."""
+        """
+        Carry out a conversation with the service and return its result.
+
+        :param steps: what to send and when (``api/exchange.py``).
+        """
         return self._client.run(steps)
 
     def poll_until_done(self, watch: Watch, report: Callable[[Task], None] = lambda task: None) -> Over:
-        """Wait in this thread until the watch is over; ``report`` is given the task at each look."""
+        """
+        Wait in this thread until the watch is over.
+
+        :param watch: the wait.
+        :param report: is given the task at each look.
+        """
         return self._client.run(poll_until_done(watch, report=report))
 
     def wait_for_task(self, task_id: str, timeout: float | None = None, poll_interval: float = 30.0) -> Task:
@@ -343,5 +405,10 @@ def settings_of(conn_id: str, connection: Any) -> Settings:
 
 
 async def read_settings(conn_id: str) -> Settings:
-    """Read a connection in an event loop without blocking it, for triggers."""
+    """
+    Read a connection in an event loop without blocking it, for triggers.
+
+    :param conn_id: id of the Airflow connection.
+    :raises ValueError: names the connection, the field and what is allowed.
+    """
     return settings_of(conn_id, await connection_in_event_loop(conn_id))

@@ -14,7 +14,8 @@ from scripted_server import Gate, ScriptedServer, Then, http
 
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.aclient import AsyncClient, tls_context
-from airflow_provider_xpander.api.errors import XpanderConnectionError
+from airflow_provider_xpander.api.exchange import exchange
+from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.settings import Settings
 
 GET = routes.get_task("t-1")
@@ -31,9 +32,9 @@ async def test_calls_run_side_by_side(tls: ssl.SSLContext) -> None:
     async with asyncio.timeout(10):
         with ScriptedServer([gate, TASK], TASK) as server:
             client = AsyncClient(Settings(base_url=server.url), tls=tls)
-            held = asyncio.create_task(client.call(GET))
+            held = asyncio.create_task(client.run(exchange(GET, ONCE)))
             await asyncio.to_thread(server.wait_for_requests, 1)
-            assert (await client.call(GET)).id == "t-1"
+            assert (await client.run(exchange(GET, ONCE))).id == "t-1"
             assert not held.done()
             gate.open()
             assert (await held).id == "t-1"
@@ -44,7 +45,7 @@ async def test_many_calls_share_few_connections(tls: ssl.SSLContext) -> None:
     async with asyncio.timeout(20):
         with ScriptedServer(TASK) as server:
             client = AsyncClient(Settings(base_url=server.url), tls=tls)
-            tasks = await asyncio.gather(*(client.call(GET) for _ in range(200)))
+            tasks = await asyncio.gather(*(client.run(exchange(GET, ONCE)) for _ in range(200)))
             await client.close()
     assert [task.id for task in tasks] == ["t-1"] * 200
     assert server.connections <= 16
@@ -54,7 +55,7 @@ async def test_a_call_can_be_cancelled(tls: ssl.SSLContext) -> None:
     async with asyncio.timeout(10):
         with ScriptedServer(Then.STALL) as server:
             client = AsyncClient(Settings(base_url=server.url), tls=tls)
-            call = asyncio.create_task(client.call(GET))
+            call = asyncio.create_task(client.run(exchange(GET, ONCE)))
             await asyncio.to_thread(server.wait_for_requests, 1)
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -63,21 +64,12 @@ async def test_a_call_can_be_cancelled(tls: ssl.SSLContext) -> None:
             await client.close()
 
 
-async def test_a_poll_is_not_repeated_unless_asked_for(tls: ssl.SSLContext) -> None:
-    with ScriptedServer(Then.CLOSE, TASK) as server:
-        client = AsyncClient(Settings(base_url=server.url), tls=tls)
-        with pytest.raises(XpanderConnectionError):
-            await client.call(GET)
-        await client.close()
-    assert len(server.requests) == 1
-
-
 async def test_only_the_own_requests_are_kept_out_of_the_log(
     tls: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ScriptedServer(TASK) as server, caplog.at_level(logging.DEBUG, logger="httpx"):
         client = AsyncClient(Settings(base_url=server.url), tls=tls)
-        await client.call(GET)
+        await client.run(exchange(GET, ONCE))
         await client.close()
         assert not [record for record in caplog.records if record.name == "httpx"]
         async with httpx.AsyncClient(verify=tls) as somebody_else:

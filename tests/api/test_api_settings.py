@@ -12,19 +12,15 @@ KEY = "k-0123456789"
 
 
 @pytest.mark.parametrize(
-    ("settings", "authenticated", "credentials"),
+    ("settings", "credentials"),
     [
-        (Settings(api_key=KEY), True, {"x-api-key": KEY}),
-        (Settings(api_key=KEY, auth_mode="bearer"), True, {"Authorization": f"Bearer {KEY}"}),
-        (Settings(api_key=KEY), False, {}),
-        (Settings(api_key=KEY, auth_mode="bearer"), False, {}),
+        (Settings(api_key=KEY), {"x-api-key": KEY}),
+        (Settings(api_key=KEY, auth_mode="bearer"), {"Authorization": f"Bearer {KEY}"}),
     ],
-    ids=["key", "bearer", "key not wanted", "bearer not wanted"],
+    ids=["key", "bearer"],
 )
-def test_a_key_and_a_token_are_never_sent_together(
-    settings: Settings, authenticated: bool, credentials: dict[str, str]
-) -> None:
-    headers = dict(settings.headers(authenticated=authenticated))
+def test_a_key_and_a_token_are_never_sent_together(settings: Settings, credentials: dict[str, str]) -> None:
+    headers = dict(settings.headers())
     del headers["User-Agent"], headers["Accept"]
     assert headers == credentials
 

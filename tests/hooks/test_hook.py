@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow_side import POLL, Service, eventually
 
+from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import (
     XpanderAmbiguousSubmitError,
     XpanderAuthError,
@@ -286,3 +287,21 @@ def test_every_call_has_a_limit(service: Service, quick_repeats: None) -> None:
 
 def test_the_client_is_the_connection_of_the_hook(hook: XpanderHook) -> None:
     assert hook.get_conn() is hook.get_conn()
+
+
+@pytest.mark.parametrize(("method", "known"), [("get_agent", "echo"), ("get_workflow", "triage")])
+def test_one_agent_or_workflow_is_read_by_its_id(method: str, known: str, hook: XpanderHook) -> None:
+    assert getattr(hook, method)(known).id == known
+    with pytest.raises(XpanderNotFoundError):
+        getattr(hook, method)("no-such-one")
+
+
+def test_a_prepared_request_is_sent_as_it_is(service: Service) -> None:
+    service.connect(extra={"user_email": "a@b.c"})
+    with XpanderHook() as hook:
+        prepared = hook.prepare("hello")
+        hook.call(routes.invoke_async(ECHO, prepared))
+        hook.call(routes.invoke_async(ECHO, InvokeRequest(input="hello")))
+    with_user, without = (post.body["input"] for post in service.posts)
+    assert with_user == {"text": "hello", "user": {"email": "a@b.c"}}
+    assert without == {"text": "hello"}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from airflow_provider_xpander.api.aclient import AsyncClient, tls_context
 from airflow_provider_xpander.api.client import Client
-from airflow_provider_xpander.api.exchange import Steps
+from airflow_provider_xpander.api.exchange import Steps, exchange
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import Settings
@@ -39,11 +39,10 @@ def over_httpx(settings: Settings, *jobs: Job, policy: RetryPolicy = ONCE, refre
     async def main() -> Any:
         https = settings.base_url.startswith("https") or settings.proxy
         tls = tls_context(settings.verify) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        client = AsyncClient(settings, tls=tls, policy=policy, refresh=refreshed if refresh else None)
+        client = AsyncClient(settings, tls=tls, refresh=refreshed if refresh else None)
         try:
-            return [
-                await client.call(job) if isinstance(job, Call) else await client.run(job) for job in jobs
-            ][-1]
+            steps = [exchange(job, policy) if isinstance(job, Call) else job for job in jobs]
+            return [await client.run(conversation) for conversation in steps][-1]
         finally:
             await client.close()
 
