@@ -54,6 +54,16 @@ class XpanderError(Exception):
         self.status_code = status_code
         self.request_id = request_id
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default an exception is copied through its constructor, which has keywords that are needed.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[XpanderError], args: tuple[Any, ...], state: dict[str, Any]) -> XpanderError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class XpanderAuthError(XpanderError):
     """The key is missing or wrong (401), or has no access to the object (403)."""

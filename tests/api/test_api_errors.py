@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from typing import Any
 
 import pytest
 
 from airflow_provider_xpander.api import errors
-from airflow_provider_xpander.api.errors import error_from_status, error_text, is_billing, printable
+from airflow_provider_xpander.api.errors import (
+    XpanderError,
+    error_from_status,
+    error_text,
+    is_billing,
+    printable,
+)
+from airflow_provider_xpander.runs.answer import XpanderAnswerError, XpanderAnswerInvalid
 
 OUT_OF_CREDIT = "Usage limit reached. Upgrade your plan."
 BILLING_BODIES = {
@@ -215,3 +224,39 @@ def test_a_foreign_text_becomes_one_harmless_line(text: Any, shown: str) -> None
 )
 def test_the_tree_of_errors(name: str, base: str) -> None:
     assert getattr(errors, name).__mro__[1] is getattr(errors, base)
+
+
+def _every_error() -> list[XpanderError]:
+    known: dict[type[XpanderError], dict[str, Any]] = {
+        errors.XpanderRateLimitError: {"retry_after": 7.0, "status_code": 429, "request_id": "r-1"},
+        errors.XpanderServiceError: {"retry_after": 7.0, "status_code": 503},
+        errors.XpanderAmbiguousSubmitError: {"target_id": "a-1", "title": "nightly", "thread_id": "th-1"},
+        XpanderAnswerInvalid: {"task_id": "t-1", "answer": {"a": [1]}, "problems": ["$.a: a number"]},
+    }
+    kinds, every = [XpanderError], []
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        fields = next((known[base] for base in kind.__mro__ if base in known), {"status_code": 404})
+        if issubclass(kind, errors.XpanderTaskError):
+            fields = {"task_id": "t-1", "status": "failed", "reason": "why"}
+        elif issubclass(kind, XpanderAnswerError) and kind is not XpanderAnswerInvalid:
+            fields = {"task_id": "t-1", "answer": "x"}
+        every.append(kind("went wrong", **fields))
+    return every
+
+
+@pytest.mark.parametrize("error", _every_error(), ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.copy,
+        copy.deepcopy,
+        *(lambda error, p=protocol: pickle.loads(pickle.dumps(error, p)) for protocol in range(6)),
+    ],
+    ids=["copy", "deepcopy", *(f"pickle {protocol}" for protocol in range(6))],
+)
+def test_every_error_can_go_to_another_process(copied: Any, error: XpanderError) -> None:
+    other = copied(error)
+    assert type(other) is type(error)
+    assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
