@@ -243,6 +243,7 @@ def parse_connection(
         Settings(),
         base_url=parse_base_url(where, host, port, schema),
         api_key=_header_safe(where, password.strip()),
+        conn_id=conn_id,
     )
     values = {}
     for name, value in _extra(where, extra).items():

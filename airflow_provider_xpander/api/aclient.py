@@ -86,25 +86,26 @@ class AsyncClient:
             self.settings = await self._refresh()
 
     async def _send(self, call: Call[Any]) -> Reply | NoReply:
+        settings = self.settings
         token = _own_request.set(True)
         try:
             response = await self._http.request(
                 call.method,
-                self.settings.base_url + call.path,
+                settings.base_url + call.path,
                 params=dict(call.params),
                 json=call.json,
-                headers=dict(self.settings.headers()),
-                timeout=httpx.Timeout(self.settings.timeout, connect=CONNECT_TIMEOUT),
+                headers=dict(settings.headers()),
+                timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT),
             )
         except _NOT_SENT as error:
-            return NoReply(f"cannot reach {self.settings.base_url} ({_reason(error)})", sent=False)
+            return NoReply(f"cannot reach {settings.base_url} ({_reason(error)})", sent=False)
         except httpx.TimeoutException:
-            return NoReply(f"no answer within {self.settings.timeout:g} s", sent=True)
+            return NoReply(f"no answer within {settings.timeout:g} s", sent=True)
         except (httpx.HTTPError, ssl.SSLError) as error:  # httpx lets those of a broken TLS session through
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         finally:
             _own_request.reset(token)
-        return Reply(response.status_code, response.headers, response.content)
+        return Reply(response.status_code, response.headers, response.content, settings=settings)
 
 
 def tls_context(verify: bool | str) -> ssl.SSLContext:

@@ -134,7 +134,7 @@ class Client:
 
     def _send(self, call: Call[Any], timeout: float | None) -> Reply | NoReply:
         opened = self._request(call, timeout or self.settings.timeout)
-        return opened if isinstance(opened, NoReply) else _whole(opened)
+        return opened if isinstance(opened, NoReply) else _whole(opened, self.settings)
 
     def _open(self, call: Call[Any]) -> Reply | NoReply:
         opened = self._request(call, self.settings.timeout, accept="text/event-stream")
@@ -142,7 +142,7 @@ class Client:
             return opened
         if 200 <= opened.status_code < 300:
             return Reply(opened.status_code, opened.headers, stream=opened)
-        return _whole(opened)
+        return _whole(opened, self.settings)
 
     def _request(
         self, call: Call[Any], timeout: float, accept: str | None = None
@@ -181,10 +181,10 @@ class Client:
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
 
 
-def _whole(response: requests.Response) -> Reply | NoReply:
+def _whole(response: requests.Response, settings: Settings) -> Reply | NoReply:
     with response:
         try:
-            return Reply(response.status_code, response.headers, response.content)
+            return Reply(response.status_code, response.headers, response.content, settings=settings)
         except (rex.RequestException, uex.HTTPError) as error:
             return NoReply(f"the answer broke off ({_reason(error)})", sent=True)
 

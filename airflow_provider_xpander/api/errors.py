@@ -1,13 +1,13 @@
 """
-Everything that can go wrong, by what a caller can do about it.
+Exceptions for everything that can go wrong, by what a caller can do about it.
 
 * XpanderError
     * XpanderAuthError             401, 403
     * XpanderNotFoundError         404
-    * XpanderValidationError       400, 422, or a request that this package refuses itself
+    * XpanderValidationError       400, 405, 410, 413, 414, 415, 422, 431, or refused by this package itself
     * XpanderRateLimitError        429 that asks to slow down
     * XpanderBillingError          402, 429, 403 that speak of credit, plan or budget
-    * XpanderServiceError          5xx, a redirect, an answer that is not the API's
+    * XpanderServiceError          5xx, a redirect, any answer that is not the API's
     * XpanderConnectionError       nothing answered
     * XpanderAmbiguousSubmitError  a run may have been started, or not
 * XpanderTaskError                 the remote run did not complete
@@ -16,9 +16,7 @@ Everything that can go wrong, by what a caller can do about it.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 TEXT_LIMIT = 500
@@ -30,12 +28,6 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 # Airflow folds its task log at these; a foreign text could hide what comes after it.
 _LOG_GROUP = re.compile(r"(?:::|##\[)(?=(?:end)?group(?:::|\]))")
-_BILLING = re.compile(
-    r"billing|credits?\b|budget|\bplan\b|usage limit|quota|subscription|insufficient (funds|balance)|top.?up|"
-    r"payment|max_runs_per_day|free tier",
-    re.IGNORECASE,
-)
-_HTML = re.compile(r"^\s*(<!doctype html|<html|<head|<body|<\?xml)", re.IGNORECASE)
 
 
 class XpanderError(Exception):
@@ -66,15 +58,15 @@ def _restore(kind: type[XpanderError], args: tuple[Any, ...], state: dict[str, A
 
 
 class XpanderAuthError(XpanderError):
-    """The key is missing or wrong (401), or has no access to the object (403)."""
+    """The API says that the key is missing or wrong (401), or has no access to the object (403)."""
 
 
 class XpanderNotFoundError(XpanderError):
-    """The agent, workflow or task does not exist, or is out of the key's sight (404)."""
+    """The API says that the agent, workflow or task does not exist, or is out of the key's sight (404)."""
 
 
 class XpanderValidationError(XpanderError, ValueError):
-    """The request is not acceptable: refused by the service (400, 422) or before it was sent."""
+    """The request is not acceptable: refused by the service (400, 422, 405 ...) or before it was sent."""
 
 
 class XpanderRateLimitError(XpanderError):
@@ -95,14 +87,18 @@ class XpanderBillingError(XpanderError):
 
 class XpanderServiceError(XpanderError):
     """
-    The service failed (5xx), or what answered did not speak its language (proxy page, cut-off body).
+    The service failed (5xx), or what answered is not the API: a page of a proxy, a body that was cut off.
 
     :param retry_after: seconds that the service asks to wait, or None if it did not say.
+    :param may_pass: whether the same request may fare better soon; a redirect will not.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, may_pass: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(message, **kwargs)
         self.retry_after = retry_after
+        self.may_pass = may_pass
 
 
 class XpanderConnectionError(XpanderError):
@@ -179,98 +175,3 @@ def printable(text: Any, limit: int = TEXT_LIMIT) -> str:
     clean = _CONTROL.sub(" ", _ANSI.sub("", str(text))).strip()
     clean = _LOG_GROUP.sub(lambda marker: " ".join(marker[0]), clean)
     return clean if len(clean) <= limit else f"{clean[:limit]}... ({len(clean)} characters)"
-
-
-def error_text(body: bytes) -> str:
-    """
-    Find the sentence in an error body (contract section 7, "Error text extraction").
-
-    ``detail`` can be a string, the list of a validation error, an object, nested in itself, or the Python
-    repr of all that; else ``message``, else ``error``, else the text as it is.
-
-    :param body: the body as received.
-    :return: one printable line, empty if the body says nothing.
-    """
-    text = body.decode("utf-8", "replace")
-    if _HTML.match(text):
-        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        return "an HTML page" + (f" titled {printable(title[1], 100)!r}" if title else "")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = text
-    return printable(_sentence(content))
-
-
-def _sentence(content: Any, depth: int = 0) -> str:
-    if content is None or depth > 8:
-        return ""
-    if isinstance(content, str):
-        inner = re.search(r"""['"](?:detail|message)['"]:\s*(['"])((?:(?!\1).)+)\1""", content)
-        return inner[2] if inner else content
-    if isinstance(content, list):
-        return "; ".join(filter(None, (_sentence(item, depth + 1) for item in content[:10])))
-    if isinstance(content, Mapping):
-        if "msg" in content:
-            path = content.get("loc")
-            parts = path if isinstance(path, list) else ()
-            place = ".".join(str(part) for part in parts if part != "body")
-            return f"{place}: {content['msg']}" if place else str(content["msg"])
-        for key in ("detail", "message", "error"):
-            if content.get(key):
-                return _sentence(content[key], depth + 1)
-        return json.dumps(content, default=str)
-    return str(content)
-
-
-def is_billing(status_code: int, text: str) -> bool:
-    """Whether a refusal is about money: 402, or 403/429 with a telling text (contract section 7)."""
-    return status_code == 402 or (status_code in (403, 429) and bool(_BILLING.search(text)))
-
-
-def error_from_status(
-    what: str,
-    status_code: int,
-    body: bytes,
-    *,
-    retry_after: float | None = None,
-    request_id: str | None = None,
-) -> XpanderError:
-    """
-    Turn an answer that is not a success into the error that tells what to do.
-
-    :param what: what was tried, for example ``"get task 1234"``.
-    :param status_code: the HTTP status of the answer.
-    :param body: the body of the answer.
-    :param retry_after: seconds to wait that the answer's headers ask for, or None.
-    :param request_id: the service's id of the request, or None.
-    """
-    said = error_text(body)
-    answer = f"{what}: HTTP {status_code}" + (f", {said}" if said else ", empty answer")
-    if request_id:
-        answer += f" (request {request_id})"
-    known: dict[str, Any] = {"status_code": status_code, "request_id": request_id}
-    if is_billing(status_code, said):
-        hint = "The organisation's credit, plan or budget refuses the run; a retry does not help."
-        return XpanderBillingError(f"{answer}. {hint}", **known)
-    if status_code == 401:
-        return XpanderAuthError(f"{answer}. Check the API key (password) of the connection.", **known)
-    if status_code == 403:
-        hint = "The key is known but has no access to this; keys can be limited to named agents."
-        return XpanderAuthError(f"{answer}. {hint}", **known)
-    if status_code == 404:
-        return XpanderNotFoundError(f"{answer}. Check the id, and whether the key may see it.", **known)
-    if status_code in (400, 422):
-        hint = ""
-        if "input.user" in said:
-            hint = " Set user on the operator, or user_email and user_id on the connection."
-        return XpanderValidationError(f"{answer}.{hint}", **known)
-    if status_code == 429:
-        wait = f"in {retry_after:.0f} s" if retry_after is not None else "later"
-        return XpanderRateLimitError(
-            f"{answer}. The service asks to slow down; try again {wait}.", retry_after=retry_after, **known
-        )
-    if 300 <= status_code < 400:
-        hint = "Redirects are not followed, so that the key stays with its host; set the connection's host."
-        return XpanderServiceError(f"{answer}. {hint}", **known)
-    return XpanderServiceError(f"{answer}.", retry_after=retry_after, **known)

@@ -21,29 +21,47 @@ from airflow_provider_xpander.api.errors import (
     XpanderError,
     XpanderRateLimitError,
     XpanderServiceError,
-    error_from_status,
-    error_text,
     printable,
 )
+from airflow_provider_xpander.api.refusals import error_from_status, read_error
 from airflow_provider_xpander.api.retry import (
-    TRANSIENT_STATUSES,
     RetryClass,
     RetryPolicy,
     retry_after_seconds,
 )
 from airflow_provider_xpander.api.routes import Call
+from airflow_provider_xpander.api.settings import Settings
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: any status, the whole body. ``stream`` is the driver's open body of a stream instead."""
+    """
+    An answer, of any status.
+
+    :param status: the HTTP status.
+    :param headers: its headers; the names in any case.
+    :param body: the whole body.
+    :param stream: the driver's open body of a stream, instead of ``body``.
+    :param settings: those that the request was sent with, for messages.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     stream: Any = None
+    settings: Settings | None = field(default=None, repr=False)
+
+    def asked(self, call: Call[Any]) -> str:
+        """
+        Name the connection and the address that was asked.
+
+        :param call: the call that this is the answer to.
+        """
+        if self.settings is None:
+            return "the connection"
+        return f"{self.settings.name}, {call.method} {self.settings.base_url}{call.path}"
 
 
 @dataclass(frozen=True)
@@ -138,34 +156,40 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
             outcome.body,
             retry_after=retry_after_seconds(outcome.headers, now),
             request_id=request_id,
+            submit=call.submission is not None,
+            at=outcome.asked(call),
         )
         if call.submission and (outcome.status >= 500 or outcome.status == 408):
-            raise ambiguous(call, str(error).rstrip("."), outcome.status, request_id) from error
+            raise ambiguous(call, str(error).rstrip("."), outcome.status, request_id)
         raise error
     if outcome.stream is not None:
         return outcome.stream  # type: ignore[no-any-return]
     try:
         return call.parse(json.loads(outcome.body))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError):
+        # Not as its cause: it holds the body, and the service echoes the tokens of a request in it.
         problem = f"{call.what}: HTTP {outcome.status} with {_describe(outcome.body)}"
         if call.submission:
-            raise ambiguous(call, problem, outcome.status, request_id) from error
+            raise ambiguous(call, problem, outcome.status, request_id) from None
         raise XpanderServiceError(
-            f"{problem}. Is the connection's host the xpander.ai API, or a proxy before it?",
+            f"{problem}. That is no answer of the xpander.ai API: a proxy or gateway in front of it has "
+            f"answered, or the base URL leads elsewhere ({outcome.asked(call)}).",
             status_code=outcome.status,
             request_id=request_id,
-        ) from error
+        ) from None
 
 
 def may_repeat(retry: RetryClass, error: XpanderError) -> bool:
-    """Whether the call may be made again after this error, as far as safety and sense go."""
+    """
+    Tell whether a call may be made again after an error, as far as safety and sense go.
+
+    :param retry: what a repetition of the call would do.
+    :param error: what came of it. An invoke that may have been sent is an
+        :class:`~airflow_provider_xpander.api.errors.XpanderAmbiguousSubmitError`, which is never repeated.
+    """
     if isinstance(error, XpanderConnectionError | XpanderRateLimitError):
-        return True  # an invoke that may have been sent is an XpanderAmbiguousSubmitError instead
-    return (
-        retry is RetryClass.SAFE
-        and isinstance(error, XpanderServiceError)
-        and (error.status_code is None or error.status_code < 300 or error.status_code in TRANSIENT_STATUSES)
-    )
+        return True
+    return retry is RetryClass.SAFE and isinstance(error, XpanderServiceError) and error.may_pass
 
 
 def ambiguous(
@@ -176,6 +200,8 @@ def ambiguous(
 
     :param call: the invoke.
     :param problem: what happened, as a sentence without its full stop.
+    :param status_code: the HTTP status, if there was an answer.
+    :param request_id: the service's id of the request, if it sent one.
     """
     sent = call.submission
     assert sent is not None  # noqa: S101 - only invokes come here
@@ -194,17 +220,17 @@ def ambiguous(
 
 
 def _describe(body: bytes) -> str:
-    # Of JSON only the shape is told: the service echoes the tokens of a request (contract section 4).
     if not body.strip():
         return "an empty body"
+    said = read_error(body)
+    if said.text.startswith("an HTML page"):
+        return f"{said.text} instead of JSON"
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
-        text = error_text(body)
-        if text.startswith("an HTML page"):
-            return f"{text} instead of JSON"
         if body.lstrip()[:1] in (b"{", b"["):
             return f"a JSON body that is cut off or broken ({len(body)} bytes)"
-        return f"a body that is not JSON: {printable(text, 200)}"
+        return f"a body that is not JSON: {printable(said.text, 200)}"
+    # Of JSON only the shape is told: the service echoes the tokens of a request (contract section 4).
     shape = f"an object with the keys {', '.join(content)}" if isinstance(content, dict) else "no object"
     return f"JSON of another shape than the API's: {printable(shape, 200)}"

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.errors import error_text, is_billing
 from airflow_provider_xpander.api.exchange import Outcome, Reply, Send, Sleep, Steps
+from airflow_provider_xpander.api.refusals import is_billing, read_error
 from airflow_provider_xpander.api.retry import retry_after_seconds
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.settings import Settings
@@ -184,8 +184,9 @@ class Governor:
         if not isinstance(outcome, Reply):
             return
         if outcome.status == 429:
-            if not is_billing(outcome.status, error_text(outcome.body)):
-                self._refused(retry_after_seconds(outcome.headers, date), now)
+            asked = retry_after_seconds(outcome.headers, date)
+            if not is_billing(outcome.status, read_error(outcome.body), asked):
+                self._refused(asked, now)
             return
         self._strikes *= 0.8
         self._read_headers(outcome.headers, now, date)

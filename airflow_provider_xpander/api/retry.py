@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers after which the same read may succeed (contract section 7)."""
-
 
 class RetryClass(Enum):
     """What a repetition of the call would do on the server."""

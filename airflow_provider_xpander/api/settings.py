@@ -36,6 +36,7 @@ class Settings:
     :param requests_per_hour: published limit of the service; 0 means none.
     :param client_task_ids: whether invokes carry an id of our own choice (contract C5).
     :param user_agent: the ``User-Agent`` header.
+    :param conn_id: id of the Airflow connection, for messages.
     """
 
     base_url: str = DEFAULT_BASE_URL
@@ -53,6 +54,12 @@ class Settings:
     requests_per_hour: int = 1000
     client_task_ids: bool = False
     user_agent: str = f"airflow-provider-xpander/{__version__} Python/{platform.python_version()}"
+    conn_id: str | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The connection in words, for messages."""
+        return "the connection" if self.conn_id is None else f"connection {self.conn_id!r}"
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of every request; never to be logged, they hold the key."""

@@ -25,7 +25,8 @@ class Fault(BaseModel):
     :param act_first: carry the request out and then answer wrongly: a run is created, but the caller does
         not get to know.
     :param status: HTTP status to answer instead of the real answer.
-    :param body: body to go with ``status``; what is not a string is sent as JSON.
+    :param body: body to go with ``status``; what is not a string is sent as JSON. With none, an error has
+        that of the API.
     :param headers: headers to go with ``status``.
     :param drop: break the connection before the answer, or in the middle of the real one.
     :param truncate: send only the first half of the real answer, as if it were all.
@@ -68,10 +69,13 @@ class Fault(BaseModel):
 
     def answer(self) -> tuple[bytes, dict[str, str]]:
         """Return body and headers that go with ``status``."""
-        if not isinstance(self.body, str):
-            body, media = json.dumps(self.body), "application/json"
+        content = self.body
+        if content == "" and (self.status or 0) >= 400:
+            content = {"detail": f"A fault of the emulator ({self.status})"}
+        if not isinstance(content, str):
+            body, media = json.dumps(content), "application/json"
         else:
-            body, media = self.body, "text/html" if self.body.startswith("<") else "text/plain"
+            body, media = content, "text/html" if content.startswith("<") else "text/plain"
         return body.encode(), {"content-type": media, **self.headers}
 
     @classmethod

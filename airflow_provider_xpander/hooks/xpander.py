@@ -24,6 +24,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderError,
     XpanderNotFoundError,
     XpanderServiceError,
+    XpanderValidationError,
 )
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.governor import governor_of
@@ -372,16 +373,22 @@ class XpanderHook(BaseHook):
                 "check the host" if "host name is unknown" in str(error) else "check network, port and proxy"
             )
             return False, f"{str(error).removeprefix('list agents: ').rstrip('.')}: {hint}."
-        except (XpanderNotFoundError, XpanderServiceError) as error:
+        except XpanderServiceError as error:
             if error.status_code is not None and error.status_code >= 500:
                 problem = f"answers with a server error (HTTP {error.status_code})"
                 return False, f"{url} {problem}: try again later."
-            return False, f"{url} answers, but not as the xpander.ai API does: check the host. {error}"
+            return False, self._not_xpander(error)
+        except (XpanderNotFoundError, XpanderValidationError) as error:
+            return False, self._not_xpander(error) if error.status_code in (404, 405, 410) else str(error)
         except XpanderError as error:
             return False, str(error)
         found = page.items[0].organization_id if page.items else None
         organization = f", organization {found}" if found else ""
         return True, f"Connected to {url}{organization}: {page.total or len(page.items)} agents are visible."
+
+    def _not_xpander(self, error: XpanderError) -> str:
+        url = self.settings.base_url
+        return f"{url} answers, but not as the xpander.ai API does: check the host. {error}"
 
 
 def settings_of(conn_id: str, connection: Any) -> Settings:

@@ -1,5 +1,5 @@
 """
-What an error means to Airflow: one table for operators, sensor and every wait.
+Table of what each error means to Airflow, for operators, sensor and every wait.
 
 ``docs/errors.md`` has the same table; a test compares the two. An author's wish comes on top of it:
 ``on_stopped="skip"`` and a sensor's ``soft_fail`` turn a failure into a skip.
@@ -62,7 +62,9 @@ RETRY, FAIL, WAIT, NEVER = Then.RETRY, Then.FAIL, Then.WAIT, Then.NEVER
 TABLE: tuple[Consequence, ...] = (
     Consequence("401; 403", XpanderAuthError, FAIL, FAIL, FAIL),
     Consequence("404", XpanderNotFoundError, FAIL, FAIL, FAIL),
-    Consequence("400; 422; a wrong field", XpanderValidationError, FAIL, FAIL, FAIL),
+    Consequence(
+        "400; 405; 410; 413; 414; 415; 422; 431; a wrong field", XpanderValidationError, FAIL, FAIL, FAIL
+    ),
     Consequence("no credit, plan or budget: 402, 403 or 429", XpanderBillingError, FAIL, FAIL, FAIL),
     Consequence("429", XpanderRateLimitError, RETRY, WAIT, WAIT),
     Consequence("5xx; no answer of the API", XpanderServiceError, RETRY, WAIT, WAIT),
@@ -80,7 +82,11 @@ TABLE: tuple[Consequence, ...] = (
 
 
 def consequence_of(error: XpanderError) -> Consequence:
-    """Return the row of an error; the last one fits all."""
+    """
+    Return the row of an error; the last one fits all.
+
+    :param error: the error.
+    """
     return next(row for row in TABLE if isinstance(error, row.error))
 
 

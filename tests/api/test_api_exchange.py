@@ -24,6 +24,7 @@ from airflow_provider_xpander.api.exchange import NoReply, Reply, Send, Sleep, e
 from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
+from airflow_provider_xpander.api.settings import Settings
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 GET = routes.get_task("t-1")
@@ -79,6 +80,9 @@ def test_a_success_is_the_result_of_the_call() -> None:
         status(500, {"error": "boom"}),
         status(503),
         status(504),
+        *(status(code) for code in (501, 505, 507, 511, *range(520, 531), 599)),
+        *(Reply(code, {}, b"<html>denied</html>") for code in (400, 401, 403, 404, 405, 407, 410, 422)),
+        Reply(403, {}, b"RBAC: access denied"),
         Reply(200, {}, b""),
         Reply(200, {}, b'{"id": "t-1", "stat'),
         Reply(200, {}, b"<html>login</html>"),
@@ -104,14 +108,22 @@ def test_what_may_pass_is_tried_again_where_that_is_safe(call: Call[Any], passin
         (status(402), XpanderBillingError),
         (status(403), XpanderAuthError),
         (status(404), XpanderNotFoundError),
-        (status(405), XpanderServiceError),
+        (status(405), XpanderValidationError),
+        (status(409), XpanderServiceError),
+        (status(410), XpanderValidationError),
+        (status(413), XpanderValidationError),
+        (status(415), XpanderValidationError),
         (status(422), XpanderValidationError),
-        (status(429, {"detail": "out of credits"}, Retry_After="1"), XpanderBillingError),
+        (status(431), XpanderValidationError),
+        (status(429, {"detail": "out of credits"}), XpanderBillingError),
         (status(301, Location="https://elsewhere/"), XpanderServiceError),
         (status(307, Location="https://elsewhere/"), XpanderServiceError),
     ],
-    ids=["400", "401", "402", "403", "404", "405", "422", "billing", "301", "307"],
-)
+    ids=[
+        "400", "401", "402", "403", "404", "405", "409", "410", "413", "415", "422", "431", "billing", "301",
+        "307",
+    ],
+)  # fmt: skip
 def test_what_does_not_pass_is_raised_at_once(
     call: Call[Any], outcome: Reply, expected: type[XpanderError]
 ) -> None:
@@ -136,7 +148,7 @@ def test_an_invoke_that_surely_started_nothing_is_tried_again(surely_not_started
         HTML,
         status(503),
         status(504),
-        status(520),
+        *(status(code) for code in (501, *range(520, 531), 599)),
         Reply(200, {}, b""),
         Reply(200, {}, b'{"id": "t-1", "stat'),
         Reply(200, {}, b"<html>login</html>"),
@@ -214,7 +226,7 @@ def test_a_wait_beyond_the_patience_is_raised_and_not_slept(code: int, kind: typ
         (Reply(200, {}, b" \n"), ["empty body"]),
         (
             Reply(200, {}, b"<html><title>Sign in</title></html>"),
-            ["an HTML page titled 'Sign in' instead of JSON", "host"],
+            ["an HTML page titled 'Sign in' instead of JSON", "base URL"],
         ),
         (Reply(200, {}, b'{"id": "t-1", "stat'), ["cut off"]),
         (Reply(200, {}, b"OK"), ["not JSON", "OK"]),
@@ -261,6 +273,24 @@ def test_the_id_of_the_request_is_carried() -> None:
     for outcome in (Reply(404, {"X-Request-Id": "r-9"}), Reply(200, {"X-Request-ID": "r-9"}, b"")):
         error, _, _ = drive(GET, outcome)
         assert error.request_id == "r-9"
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 407])
+def test_an_invoke_that_something_in_front_has_answered_is_not_the_keys_fault(code: int) -> None:
+    error, sends, _ = drive(INVOKE, Reply(code, {}, b"<html><title>Sign in</title></html>"), TASK)
+    assert type(error) is XpanderServiceError
+    assert sends == 1
+
+
+def test_an_error_names_the_connection_and_the_address() -> None:
+    settings = Settings(base_url="https://api.example.com", conn_id="my_conn")
+    for outcome in (
+        Reply(401, {}, b'{"detail": "no"}', settings=settings),
+        Reply(404, {}, b"<html></html>", settings=settings),
+        Reply(200, {}, b"<html></html>", settings=settings),
+    ):
+        error, _, _ = drive(GET, outcome)
+        assert "connection 'my_conn', GET https://api.example.com/v1/tasks/t-1" in str(error)
 
 
 def test_an_open_stream_is_handed_on_unread() -> None:

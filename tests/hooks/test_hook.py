@@ -24,6 +24,7 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Target
 from airflow_provider_xpander.emulator import RESTRICTED_API_KEY, Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.runs.lookup import get_known
 
 ECHO = Target.agent("echo")
 
@@ -305,3 +306,13 @@ def test_a_prepared_request_is_sent_as_it_is(service: Service) -> None:
     with_user, without = (post.body["input"] for post in service.posts)
     assert with_user == {"text": "hello", "user": {"email": "a@b.c"}}
     assert without == {"text": "hello"}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 407])
+def test_a_look_back_outlasts_a_page_of_something_in_front_of_the_api(
+    status: int, service: Service, quick_repeats: None
+) -> None:
+    task_id = service.start()
+    service.add_fault(Fault.html(status, times=2))
+    with XpanderHook() as hook:
+        assert [task.id for task in hook.run(get_known([task_id]))] == [task_id]

@@ -200,11 +200,19 @@ def test_the_test_tells_that_there_is_no_network(service: Service, closed_port: 
         (Fault.html(503), r"server error \(HTTP 503\): try again later"),
         (Fault.throttled(retry_after=30), "slow down"),
         (Fault(status=404), "not as the xpander.ai API does: check the host"),
+        (Fault(status=405), "not as the xpander.ai API does: check the host"),
+        (Fault.html(401), "not as the xpander.ai API does.*a proxy, gateway or firewall"),
+        (Fault.html(403), "not as the xpander.ai API does.*a proxy, gateway or firewall"),
+        (Fault.html(404), "not as the xpander.ai API does.*or the base URL leads elsewhere"),
+        (Fault(status=407, body="who are you?"), "The proxy asks for credentials"),
+        (Fault(status=200, body={"data": []}), "not as the xpander.ai API does.*JSON of another shape"),
         (Fault(status=302, headers={"Location": "https://sso.example.com"}), "check the host"),
         (Fault.dropped(), "the connection broke"),
     ],
-    ids=["503", "429", "404", "302", "dropped"],
-)
+    ids=[
+        "503", "429", "404", "405", "401 page", "403 page", "404 page", "407", "another API", "302", "dropped"
+    ],
+)  # fmt: skip
 def test_the_test_tells_what_else_may_be_wrong_at_once(fault: Fault, words: str, service: Service) -> None:
     fault = service.add_fault(fault.model_copy(deep=True, update={"times": None}))
     fine, sentence = verdict()
