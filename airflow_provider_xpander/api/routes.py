@@ -23,7 +23,7 @@ from airflow_provider_xpander.api.retry import RetryClass
 from airflow_provider_xpander.api.status import TaskStatus
 
 T = TypeVar("T")
-MAX_PER_PAGE = 50
+PAGE_SIZE = 50
 """The most items of a page that the service gives; more is answered with 422 (contract 2.5)."""
 
 
@@ -142,7 +142,7 @@ def list_tasks(
     from_date: datetime | None = None,
     to_date: datetime | None = None,
     page: int = 1,
-    per_page: int = MAX_PER_PAGE,
+    per_page: int = PAGE_SIZE,
 ) -> Call[Page[Task]]:
     """
     Read one page of tasks (route 8).
@@ -205,7 +205,7 @@ def get_thread(task_id: str) -> Call[list[ThreadMessage]]:
     return Call(f"get thread of task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}/thread", _thread)
 
 
-def list_agents(*, page: int = 1, per_page: int = MAX_PER_PAGE) -> Call[Page[Agent]]:
+def list_agents(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]]:
     """
     Read one page of agents, newest first (route 14).
 
@@ -226,7 +226,7 @@ def get_agent(agent_id: str) -> Call[Agent]:
     return Call(f"get agent {agent_id}", "GET", f"/v1/agents/{_id(agent_id)}", Agent.model_validate)
 
 
-def list_workflows(*, page: int = 1, per_page: int = MAX_PER_PAGE) -> Call[Page[Agent]]:
+def list_workflows(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]]:
     """Read one page of workflows (route 15)."""
     return Call(
         "list workflows",

@@ -1,6 +1,11 @@
-"""The times of a wait: its deadline, and the interval from one look at a run to the next."""
+"""The times of a wait: its deadline, the interval between two polls, the pace of an outage."""
 
 from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from airflow_provider_xpander.api.retry import jittered
 
 QUICKEST = 5.0
 """Seconds between the looks at a run that has just begun, unless the author's interval is shorter."""
@@ -34,6 +39,51 @@ def check_interval(waiting: int, poll_interval: float) -> float:
     """
     least = max(CHECK_LEAST, 20 * poll_interval)
     return min(max(least, waiting * poll_interval / CHECKS_A_ROUND), max(least, CHECK_MOST))
+
+
+OUTAGE_FROM = 3
+"""Failures in a row, of whatever kind, after which only one request at a time tries whether it is over."""
+OUTAGE_STEP = 2.0
+"""Seconds to the next try in an outage; doubled for each further one, up to the interval."""
+
+
+class Outage:
+    """
+    The failures in a row of all requests on one connection.
+
+    :param rng: gives a float in [0, 1) for the jitter.
+    """
+
+    def __init__(self, rng: Callable[[], float] = random.random) -> None:
+        self.since = 0.0
+        """Unix seconds of the first failure."""
+        self.quiet_until = float("-inf")
+        """Unix seconds before which nothing is asked."""
+        self._failures = 0
+        self._rng = rng
+
+    @property
+    def is_on(self) -> bool:
+        """Whether requests have only failed for some time."""
+        return self._failures >= OUTAGE_FROM
+
+    def note_failure(self, interval: float, now: float) -> None:
+        """
+        Take note that nothing, or nonsense, came back.
+
+        :param interval: seconds to the next try at the most.
+        :param now: Unix seconds.
+        """
+        if not self._failures:
+            self.since = now
+        self._failures += 1
+        if self.is_on:
+            step = OUTAGE_STEP * 2.0 ** min(self._failures - OUTAGE_FROM, 20)
+            self.quiet_until = now + jittered(min(step, interval), rng=self._rng)
+
+    def end(self) -> None:
+        """Take note of a reply."""
+        self._failures, self.quiet_until = 0, float("-inf")
 
 
 STOP_MARGIN = 10.0

@@ -1,8 +1,8 @@
 """
-One poller per event loop and connection: triggers tell it what they wait for, and it looks for all of them.
+The poller: one loop per event loop and connection that polls for all triggers which wait there.
 
-It lives as long as somebody waits. What it asks next is decided in ``runs/polling/``, what may be sent in
-``api/governor.py``, what an answer means in ``runs/watch.py``; here is the loop that does it.
+It runs as long as somebody waits. What it asks next is decided in ``runs/polling/``, what may be sent in
+``api/governor.py``, what a task means for a wait in ``runs/watch.py``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from airflow_provider_xpander.api.governor import Governor, governed, governor_o
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks
-from airflow_provider_xpander.runs.polling.waiters import Action, Look
+from airflow_provider_xpander.runs.polling.waiters import Action, ReadTask
 from airflow_provider_xpander.runs.watch import Over, Watch
 from airflow_provider_xpander.telemetry import WaitMetrics
 from airflow_provider_xpander.triggers.shared_client import shared_client
-from airflow_provider_xpander.triggers.waits import Report, Waits
+from airflow_provider_xpander.triggers.wait_registry import Owner, Report, WaitRegistry
 
 CONCURRENCY = 8
 """Requests under way at a time; each may need a connection."""
@@ -59,20 +59,20 @@ async def wait_for(
         del _pollers[key]
     poller = _pollers.setdefault((loop, conn_id), Poller(conn_id))
     waiter = poller.waits.add(watch, agent_id=agent_id, created=created, report=report, log=log)
-    over: asyncio.Future[Over] = waiter.tag.over
+    over = waiter.owner.over
     poller.wake()
     try:
         return await over
     finally:
-        poller.waits.forget(waiter)
-        if not poller.waits.plan.waiting:
+        poller.waits.remove(waiter)
+        if not poller.waits.scheduler.waiting:
             poller.retire()
             await asyncio.shield(poller.close())
 
 
 class Poller:
     """
-    Looks at the runs of one connection until nobody waits.
+    Polls the runs of one connection until nobody waits.
 
     :param conn_id: id of the Airflow connection.
     """
@@ -80,14 +80,14 @@ class Poller:
     def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
         self.metrics = WaitMetrics(conn_id)
-        self.waits = Waits(self.metrics)
+        self.waits = WaitRegistry(self.metrics)
         self._running: asyncio.Task[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._refreshing = asyncio.Lock()
 
     def wake(self) -> None:
-        """Look at once what there is to do."""
+        """Send at once what is due."""
         if self._running is None or self._running.done():
             # In no trigger's context: what is logged here belongs to none of them.
             self._running = asyncio.create_task(self._run(), context=contextvars.Context())
@@ -114,14 +114,14 @@ class Poller:
                 self.waits.open(client.settings, governor)
                 while True:
                     self._woken.clear()
-                    self.metrics.waiters(self.waits.plan.waiting)
+                    self.metrics.waiters(self.waits.scheduler.waiting)
                     pause = clock.CLOCK.real(self._send_what_is_due(client, governor))
                     with suppress(TimeoutError):
                         async with asyncio.timeout(min(max(pause, 0.0), LONGEST_NAP)):
                             await self._woken.wait()
         except Exception as error:  # whatever it is, nobody may wait for ever
             self.retire()
-            self.waits.fail(error)
+            self.waits.fail_all(error)
         finally:
             self.waits.shut()
             self.metrics.waiters(0)
@@ -132,40 +132,40 @@ class Poller:
 
     def _send_what_is_due(self, client: AsyncClient, governor: Governor) -> float:
         """Send what may be sent; return the seconds after which there may be more to do."""
-        plan, now = self.waits.plan, self.waits.now()
+        scheduler, now = self.waits.scheduler, self.waits.now()
         rest = self.waits.run_timers(now)
-        while plan.flying < CONCURRENCY:
+        while scheduler.in_flight < CONCURRENCY:
             delay = governor.delay(Priority.POLL, clock.CLOCK.steady())
             if delay > 0:
                 return min(delay, rest)
-            action = plan.next(now, governor.has_spare(clock.CLOCK.steady()))
+            action = scheduler.next_action(now, governor.has_spare(clock.CLOCK.steady()))
             if action is None:
-                return min(plan.pause(now), rest)
+                return min(scheduler.pause(now), rest)
             governor.sent(action.priority, clock.CLOCK.steady())
             request = asyncio.create_task(self._ask(client, governor, action))
             self._requests.add(request)
             request.add_done_callback(self._requests.discard)
         return rest
 
-    async def _ask(self, client: AsyncClient, governor: Governor, action: Action) -> None:
-        answer: Task | RawPage | XpanderError
+    async def _ask(self, client: AsyncClient, governor: Governor, action: Action[Owner]) -> None:
+        result: Task | RawPage | XpanderError
         try:
             try:
-                answer = await self._call(client, governor, action)
+                result = await self._call(client, governor, action)
             except XpanderError as error:
-                answer = error
+                result = error
             except asyncio.CancelledError:
-                self.waits.plan.landed(action)
+                self.waits.scheduler.end_request(action)
                 raise
-            self.waits.take(action, answer)
+            self.waits.take(action, result)
         except Exception as error:
-            self.waits.fail(error)
+            self.waits.fail_all(error)
         finally:
             self._woken.set()
 
-    async def _call(self, client: AsyncClient, governor: Governor, action: Action) -> Task | RawPage:
+    async def _call(self, client: AsyncClient, governor: Governor, action: Action[Owner]) -> Task | RawPage:
         call: Call[Any]
-        if isinstance(action, Look):
+        if isinstance(action, ReadTask):
             self.metrics.poll()
             call = as_poll(get_task(action.waiter.watch.task_id), action.priority)
         else:

@@ -1,4 +1,4 @@
-"""A poller's plan against a simulated service, in a time of its own."""
+"""A poller's schedule against a simulated service, in a time of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.polling.listing import row_of, unix
-from airflow_provider_xpander.runs.polling.scheduler import Plan
-from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.polling.scheduler import PollScheduler
+from airflow_provider_xpander.runs.polling.waiters import Action, ReadPage, ReadTask, Waiter
 from airflow_provider_xpander.runs.watch import Again, Over, Watch
 
 START = 1_795_000_000.0
@@ -70,7 +70,7 @@ def stamp(moment: float) -> str:
 @dataclass
 class Simulation:
     """
-    A poller's plan, its budget and a service.
+    A poller's schedule, its budget and a service.
 
     :param order: what its lists show first.
     :param hidden: ids that no list shows.
@@ -101,9 +101,9 @@ class Simulation:
     now: float = START
 
     def __post_init__(self) -> None:
-        self.plan = Plan(self.rng.random)
+        self.scheduler: PollScheduler[None] = PollScheduler(self.rng.random)
         self.governor = Governor(*self.limits, rng=self.rng.random)
-        self.coming: list[tuple[float, Waiter]] = []
+        self.coming: list[tuple[float, Waiter[None]]] = []
 
     def start(self, run: Run, *, known: bool = True, at: float | None = None) -> None:
         """Let a run be waited for."""
@@ -111,7 +111,7 @@ class Simulation:
         at = self.now if at is None else at
         watch = Watch(run.id, POLL, since=run.begins)
         self.coming.append(
-            (at, Waiter(watch, run.agent if known else None, run.begins if known else None, at))
+            (at, Waiter(watch, run.agent if known else None, run.begins if known else None, at, None))
         )
 
     def history(self, agent: str, number: int) -> None:
@@ -125,14 +125,14 @@ class Simulation:
         """Let the time pass until it is over or nobody waits."""
         end = self.now + seconds
         self.coming.sort(key=lambda pair: pair[0])
-        while self.now < end and (self.plan.waiting or self.coming):
+        while self.now < end and (self.scheduler.waiting or self.coming):
             while self.coming and self.coming[0][0] <= self.now:
-                self.plan.add(self.coming.pop(0)[1], self.now)
+                self.scheduler.add(self.coming.pop(0)[1], self.now)
             delay = self.governor.delay(Priority.POLL, self.now)
             action = None
             if delay <= 0:
-                action = self.plan.next(self.now, self.governor.has_spare(self.now))
-                delay = self.plan.pause(self.now)
+                action = self.scheduler.next_action(self.now, self.governor.has_spare(self.now))
+                delay = self.scheduler.pause(self.now)
             if action is None:
                 delay = min(delay, self.coming[0][0] - self.now if self.coming else delay)
                 self.now += min(max(delay, 0.001), end - self.now + 0.001)
@@ -142,26 +142,26 @@ class Simulation:
             self.now += LATENCY
             self.answer(action)
 
-    def answer(self, action: Look | ReadPage) -> None:
+    def answer(self, action: Action[None]) -> None:
         now = self.now
-        self.plan.landed(action)
+        self.scheduler.end_request(action)
         down = self.down[0] <= now < self.down[1]
         by_status = isinstance(action, ReadPage) and action.status is not None and self.by_status
         if by_status == "refused":
-            self.plan.answered(action, now)
-            self.plan.page_failed(action, useless=True, now=now)
+            self.scheduler.note_reply(action, now)
+            self.scheduler.note_page_failure(action, useless=True, now=now)
             return
         if down or by_status == "fails" or (self.no_list and isinstance(action, ReadPage)):
-            self.plan.failed(POLL, now)
+            self.scheduler.outage.note_failure(POLL, now)
             if isinstance(action, ReadPage):
-                self.plan.page_failed(action, useless=False, now=now)
+                self.scheduler.note_page_failure(action, useless=False, now=now)
             else:
-                self.plan.looked(action.waiter, POLL, now)
+                self.scheduler.poll_again(action.waiter, POLL, now)
             return
-        self.plan.answered(action, now)
-        if isinstance(action, Look):
+        self.scheduler.note_reply(action, now)
+        if isinstance(action, ReadTask):
             item = self.runs[action.waiter.watch.task_id].item(now)
-            action.waiter.last = (item["status"], unix(item["updated_at"]))
+            action.waiter.seen = (item["status"], unix(item["updated_at"]))
             self.seen(action.waiter, item, own=True)
             return
         runs = self.listed(action)
@@ -172,11 +172,11 @@ class Simulation:
         page = runs[(action.number - 1) * 50 : action.number * 50]
         rows = [row_of(run.item(self.shown_at(run))) for run in page]
         total = -(-len(runs) // 50) if self.totals else None
-        for waiter, row in self.plan.took_page(action.agent, rows, total, now):
-            if waiter.is_own:
+        for waiter, row in self.scheduler.take_page(action.agent, rows, total, now):
+            if waiter.is_unlisted:
                 continue
             if row.status == "paused":
-                self.plan.hurry([waiter], now)
+                self.scheduler.poll_now([waiter], now)
             else:
                 self.seen(waiter, row.item, own=False)
 
@@ -184,23 +184,23 @@ class Simulation:
         """Return the time whose state of a run is listed."""
         return run.begins if run.id in self.frozen else self.now - self.lag
 
-    def seen(self, waiter: Waiter, item: Mapping[str, Any], *, own: bool) -> None:
+    def seen(self, waiter: Waiter[None], item: Mapping[str, Any], *, own: bool) -> None:
         told = self.told.setdefault(waiter.watch.task_id, [])
         if not told or told[-1][0] != item["status"]:
             told.append((item["status"], self.now))
         verdict = waiter.watch.after_task(Task.model_validate(item), self.now)
         if isinstance(verdict, Over):
             assert not waiter.gone, "found twice"
-            self.plan.remove(waiter, self.now)
+            self.scheduler.remove(waiter, self.now)
             self.found[waiter.watch.task_id] = self.now
         elif own and isinstance(verdict, Again):
             if waiter.agent_id is None:
                 run = self.runs[waiter.watch.task_id]
-                self.plan.move(waiter, run.agent, run.begins, self.now)
+                self.scheduler.set_agent(waiter, run.agent, run.begins, self.now)
             else:
-                self.plan.looked(waiter, verdict.seconds, self.now)
+                self.scheduler.poll_again(waiter, verdict.seconds, self.now)
 
-    def listed(self, action: ReadPage) -> list[Run]:
+    def listed(self, action: ReadPage[None]) -> list[Run]:
         at = self.now - self.lag
         runs = [
             run
@@ -225,7 +225,7 @@ class Simulation:
 
     @property
     def looks(self) -> list[str]:
-        return [action.waiter.watch.task_id for _, action in self.asked if isinstance(action, Look)]
+        return [action.waiter.watch.task_id for _, action in self.asked if isinstance(action, ReadTask)]
 
     @property
     def pages(self) -> int:

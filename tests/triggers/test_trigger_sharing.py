@@ -12,7 +12,7 @@ from airflow_side import LIMIT, POLL, OpenConnections, Service, eventually, fire
 from slow_secrets import SlowSecrets
 
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
-from airflow_provider_xpander.triggers.waits import Waits
+from airflow_provider_xpander.triggers.wait_registry import WaitRegistry
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
@@ -45,14 +45,14 @@ async def test_a_trigger_that_begins_as_the_last_one_ends_is_served(
     """The poller is about to close then, and must not take it in."""
     first, second = trigger(service.start()), trigger(service.start())
     begun: list[asyncio.Task[dict[str, Any]]] = []
-    finish = Waits._finish
+    finish = WaitRegistry._finish
 
-    def finish_and_begin(waits: Waits, waiter: Any, over: Any) -> None:
+    def finish_and_begin(waits: WaitRegistry, waiter: Any, over: Any) -> None:
         finish(waits, waiter, over)
         if not begun:
             begun.append(asyncio.create_task(fire(second)))
 
-    monkeypatch.setattr(Waits, "_finish", finish_and_begin)
+    monkeypatch.setattr(WaitRegistry, "_finish", finish_and_begin)
     assert (await fire(first))["end"] == "finished"
     assert (await asyncio.wait_for(begun[0], LIMIT))["end"] == "finished"
 

@@ -9,7 +9,7 @@ from simulated_service import POLL, START, Run, Simulation, crowd
 
 from airflow_provider_xpander.runs.polling.list_order import Order
 from airflow_provider_xpander.runs.polling.scheduler import LIST_RETRY
-from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage, Waiter
+from airflow_provider_xpander.runs.polling.waiters import ReadPage, ReadTask, Waiter
 from airflow_provider_xpander.runs.timing import CHECK_MOST, check_interval, look_interval
 from airflow_provider_xpander.runs.watch import Watch
 
@@ -99,7 +99,7 @@ def test_a_list_is_read_again_although_nothing_was_in_it_for_a_time() -> None:
     for index in range(3):
         thread = simulation.runs[f"own-{index}"] = Run(f"own-{index}", "a", START, START + 5000)
         watch = Watch(thread.id, POLL, since=START, newer_than=START - 100)
-        simulation.coming.append((START, Waiter(watch, "a", START, START)))
+        simulation.coming.append((START, Waiter(watch, "a", START, START, None)))
     for index in range(20):
         simulation.start(Run(f"x-{index}", "a", START + 60, START + 120 + index), at=START + 61)
     simulation.play(1000)
@@ -141,10 +141,10 @@ def test_two_waits_for_one_run_are_both_settled_in_time() -> None:
         run = Run(f"t-{index}", "a", START - 300, START + 400)
         simulation.start(run)
         watch = Watch(run.id, POLL, since=START - 300, newer_than=START - 400)
-        simulation.coming.insert(0, (START, Waiter(watch, "a", START - 300, START)))
+        simulation.coming.insert(0, (START, Waiter(watch, "a", START - 300, START, None)))
     simulation.play(1000)
     assert simulation.pages > 0
-    assert simulation.plan.waiting == 0
+    assert simulation.scheduler.waiting == 0
     assert simulation.delays()[-1] < 2 * POLL
 
 
@@ -226,7 +226,9 @@ def test_an_outage_is_no_reason_to_give_the_list_up_or_to_ask_much() -> None:
     assert len(simulation.found) == 300
     during = [now for now, _ in simulation.asked if START + 300 <= now < START + 900]
     assert len(during) < 40
-    assert sum(1 for now, action in simulation.asked if isinstance(action, Look) and now < START + 930) < 60
+    assert (
+        sum(1 for now, action in simulation.asked if isinstance(action, ReadTask) and now < START + 930) < 60
+    )
     late = [
         found - START - 900
         for task_id, found in simulation.found.items()
@@ -266,7 +268,7 @@ def test_an_agent_with_many_runs_does_not_crowd_out_one_with_few() -> None:
     assert simulation.looks.count("lone") > 100
     last = 0.0
     for now, action in simulation.asked:
-        if isinstance(action, Look) and action.waiter.watch.task_id == "lone":
+        if isinstance(action, ReadTask) and action.waiter.watch.task_id == "lone":
             assert now - (last or now) < 5 * POLL
             last = now
 

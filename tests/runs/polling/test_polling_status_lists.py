@@ -12,24 +12,24 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.polling.list_order import Order
 from airflow_provider_xpander.runs.polling.listing import VERIFY_EVERY, Listing, Row
 from airflow_provider_xpander.runs.polling.status_lists import (
-    AGAIN,
-    AT_REST,
-    OVERLOOKED,
-    Resting,
-    RestingRound,
+    LAG_ALLOWED,
+    LISTED_STATUSES,
+    SUSPENDED_ROUNDS,
+    StatusLists,
+    StatusRound,
 )
-from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage
+from airflow_provider_xpander.runs.polling.waiters import Action, ReadPage, ReadTask
 
 COMPLETED = TaskStatus.COMPLETED
 
 
-def a_round(**given: Any) -> RestingRound:
-    return RestingRound(
-        **{"began": START, "young": (), "paused": (), "may_cost": 100, "instead": None} | given
+def a_round(**given: Any) -> StatusRound:
+    return StatusRound(
+        **{"began": START, "new": (), "paused": (), "most_pages": 100, "fallback": None} | given
     )
 
 
-def through(walk: RestingRound, pages: dict[str, list[tuple[list[str], int | None]]]) -> list[str]:
+def through(walk: StatusRound, pages: dict[str, list[tuple[list[str], int | None]]]) -> list[str]:
     """Let a round read the pages of each status; return what it asked for."""
     asked = []
     while not walk.is_over:
@@ -67,7 +67,7 @@ SOME, MORE = ["completed"] * 50, ["completed"] * 3
 def test_each_list_is_read_to_its_end_unless_it_shows_what_goes_on(
     pages: dict[str, list[tuple[list[str], int | None]]], asked: list[str]
 ) -> None:
-    others = [f"{status} 1" for status in AT_REST if status is not COMPLETED]
+    others = [f"{status} 1" for status in LISTED_STATUSES if status is not COMPLETED]
     got = through(a_round(), pages)
     assert got == (asked if "no use" in asked else asked + others)
 
@@ -77,71 +77,71 @@ def test_a_paused_task_may_end_while_the_page_is_made() -> None:
 
 
 def test_young_tasks_are_read_first_until_all_were_seen() -> None:
-    walk = a_round(young={"y"}, paused={"p"})
+    walk = a_round(new={"y"}, paused={"p"})
     assert walk.status is None
     assert walk.take(["x"], ["executing"], 3)
     assert (walk.status, walk.pages) == (None, 1)
     assert walk.take(["y"], ["pending"], 3)
-    assert (walk.status, walk.pages) == (AT_REST[0], 0)
-    assert walk.unseen == {"p"}
+    assert (walk.status, walk.pages) == (LISTED_STATUSES[0], 0)
+    assert walk.missing == {"p"}
 
 
 def test_a_round_of_as_many_pages_as_there_are_waits_is_no_use() -> None:
-    asked = through(a_round(may_cost=3), {"completed": [(SOME, 9)] * 9})
+    asked = through(a_round(most_pages=3), {"completed": [(SOME, 9)] * 9})
     assert asked == ["completed 1", "completed 2", "completed 3", "no use"]
 
 
 def test_what_a_round_costs_is_known_from_the_whole_list_and_then_from_the_last_round() -> None:
-    resting = Resting()
-    assert resting.cost(1) == float("inf"), "before the whole list was read"
-    resting.estimate({"executing": 900, "completed": 60, "failed": 1, "stopped": 40}, 1.0)
-    assert resting.cost(2) == 2 + 1 + 1 + 1 + 1
-    resting.estimate({"executing": 450, "completed": 60}, 0.5)  # of half of the list
-    assert resting.cost(2) == 3 + 1 + 1 + 1 + 1
+    lists = StatusLists()
+    assert lists.cost(1) == float("inf"), "before the whole list was read"
+    lists.estimate({"executing": 900, "completed": 60, "failed": 1, "stopped": 40}, 1.0)
+    assert lists.cost(2) == 2 + 1 + 1 + 1 + 1
+    lists.estimate({"executing": 450, "completed": 60}, 0.5)  # of half of the list
+    assert lists.cost(2) == 3 + 1 + 1 + 1 + 1
     walk = a_round()
     through(walk, {"completed": [(SOME, 7)] * 7})
-    resting.finish(walk)
-    assert resting.cost(3) == 7 + 1 + 1 + 1 + 1
+    lists.finish(walk)
+    assert lists.cost(3) == 7 + 1 + 1 + 1 + 1
 
 
 def test_lists_that_are_no_use_are_tried_again_much_later() -> None:
-    resting = Resting()
-    resting.estimate({}, 1.0)
-    resting.give_up(10)
-    assert resting.cost(10 + AGAIN - 1) == float("inf")
-    assert resting.cost(10 + AGAIN) == len(AT_REST)
+    lists = StatusLists()
+    lists.estimate({}, 1.0)
+    lists.suspend(10)
+    assert lists.cost(10 + SUSPENDED_ROUNDS - 1) == float("inf")
+    assert lists.cost(10 + SUSPENDED_ROUNDS) == len(LISTED_STATUSES)
 
 
 def test_two_rounds_that_fail_in_a_row_are_a_reason_to_do_without() -> None:
-    resting = Resting()
-    resting.estimate({}, 1.0)
+    lists = StatusLists()
+    lists.estimate({}, 1.0)
     for _ in range(3):
-        resting.break_off(5)
-        assert resting.cost(6) < float("inf")
-        resting.finish(a_round())
-    resting.break_off(7)
-    resting.break_off(8)
-    assert resting.cost(9) == float("inf")
+        lists.note_failure(5)
+        assert lists.cost(6) < float("inf")
+        lists.finish(a_round())
+    lists.note_failure(7)
+    lists.note_failure(8)
+    assert lists.cost(9) == float("inf")
 
 
 @pytest.mark.parametrize(
     ("status", "updated", "overlooked"),
     [
-        ("completed", START - OVERLOOKED - 1, True),
-        ("success", START - OVERLOOKED - 1, True),
-        ("paused", START - OVERLOOKED - 1, True),
-        ("completed", START - OVERLOOKED + 1, False),
-        ("executing", START - OVERLOOKED - 1, False),
+        ("completed", START - LAG_ALLOWED - 1, True),
+        ("success", START - LAG_ALLOWED - 1, True),
+        ("paused", START - LAG_ALLOWED - 1, True),
+        ("completed", START - LAG_ALLOWED + 1, False),
+        ("executing", START - LAG_ALLOWED - 1, False),
         ("completed", None, False),
     ],
 )
 def test_what_ended_well_before_the_last_round_should_have_been_shown(
     status: str, updated: float | None, overlooked: bool
 ) -> None:
-    resting = Resting()
-    assert not resting.is_overlooked(status, updated)
-    resting.finish(a_round())
-    assert resting.is_overlooked(status, updated) is overlooked
+    lists = StatusLists()
+    assert not lists.is_overlooked(status, updated)
+    lists.finish(a_round())
+    assert lists.is_overlooked(status, updated) is overlooked
 
 
 def filtered(simulation: Simulation) -> list[float]:
@@ -190,17 +190,17 @@ def test_lists_of_ended_tasks_tell_nothing_about_the_whole_one() -> None:
     read_whole()
     assert (listing.order, listing.was_whole, listing.cost) == (Order.NONE, True, 8)
     listing.begin(waiting, [])
-    assert listing.may_rest
-    listing.rest((), (), 0, 0.0, START + 1000)
+    assert listing.may_use_status_lists
+    listing.use_status_lists((), (), 0, 0.0, START + 1000)
     for number in range(6):
         later = [START + 900 - number * 50 - index for index in range(50)]
         assert listing.status is COMPLETED
         assert listing.take([Row(f"old-{at}", "completed", -at, at, {}) for at in later], 6)
-    while listing.is_walking:
+    while listing.in_round:
         listing.take([], 0)
     assert (listing.order, listing.was_whole, listing.cost) == (Order.NONE, False, 10)
     listing.begin(waiting, [])
-    assert not listing.may_rest, "it would cost ten, and the whole list eight"
+    assert not listing.may_use_status_lists, "it would cost ten, and the whole list eight"
     assert listing.page == 1
 
 
@@ -326,10 +326,10 @@ def test_another_word_for_a_pause_is_no_change_that_was_overlooked() -> None:
             run.pauses, run.ends = (simulation.now + 100, simulation.now + 1e6), START + 2900
     answer = simulation.answer
 
-    def spelled_otherwise(action: Look | ReadPage) -> None:
+    def spelled_otherwise(action: Action[None]) -> None:
         answer(action)
-        if isinstance(action, Look) and action.waiter.last and action.waiter.last[0] == "paused":
-            action.waiter.last = ("waiting_for_approval", action.waiter.last[1])
+        if isinstance(action, ReadTask) and action.waiter.seen and action.waiter.seen[0] == "paused":
+            action.waiter.seen = ("waiting_for_approval", action.waiter.seen[1])
 
     simulation.answer = spelled_otherwise  # type: ignore[method-assign]
     simulation.play(2500)

@@ -8,10 +8,10 @@ from typing import Any
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.routes import RawPage
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.runs.polling.waiters import Look, ReadPage
+from airflow_provider_xpander.runs.polling.waiters import ReadPage, ReadTask
 from airflow_provider_xpander.runs.watch import End, Watch
 from airflow_provider_xpander.telemetry import WaitMetrics
-from airflow_provider_xpander.triggers.waits import Waits
+from airflow_provider_xpander.triggers.wait_registry import WaitRegistry
 
 ASKED = "2026-11-22T11:00:00+00:00"
 
@@ -20,7 +20,7 @@ class Crowd:
     """Five waits for runs of one agent, and the first page of its list."""
 
     def __init__(self, **kwargs: Any) -> None:
-        self.waits = Waits(WaitMetrics("c"))
+        self.waits = WaitRegistry(WaitMetrics("c"))
         self.told: list[str] = []
         self.began = self.waits.now() - 400
         self.waiters = [
@@ -36,7 +36,7 @@ class Crowd:
         action, now = None, self.waits.now()
         while action is None:
             now += 0.2
-            action = self.waits.plan.next(now, True)
+            action = self.waits.scheduler.next_action(now, True)
         assert isinstance(action, ReadPage)
         self.action = action
 
@@ -73,8 +73,8 @@ async def test_a_row_from_before_a_pause_does_not_answer_the_question_about_it()
     crowd.take(*((f"t-{index}", "executing", 10) for index in range(5)))
     assert crowd.told == []
     assert {waiter.watch.asked for waiter in crowd.waiters} == {ASKED}
-    looks = [crowd.waits.plan.next(crowd.waits.now(), True) for _ in range(5)]
-    assert {look.waiter for look in looks if isinstance(look, Look)} == set(crowd.waiters)
+    looks = [crowd.waits.scheduler.next_action(crowd.waits.now(), True) for _ in range(5)]
+    assert {look.waiter for look in looks if isinstance(look, ReadTask)} == set(crowd.waiters)
 
 
 async def test_a_status_that_the_log_has_told_is_not_told_again() -> None:
