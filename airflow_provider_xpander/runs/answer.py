@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,12 +14,11 @@ from airflow_provider_xpander.api.errors import (
     printable,
 )
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.json_text import parse_json
 from airflow_provider_xpander.runs.schema import AnswerSchema, NotConforming
 from airflow_provider_xpander.runs.xcom_safe import xcom_safe
 
 OnInvalid = Literal["fail", "raw", "repair"]
-
-_FENCE = re.compile(r"```[\w-]*[ \t]*\r?")
 
 
 class XpanderAnswerError(XpanderError):
@@ -107,7 +105,7 @@ def read_answer(task: Task, rules: AnswerRules) -> Any:
         data = parse_json(answer or "") if isinstance(answer, str | None) else answer
         xcom_safe(data)
     except (ValueError, RecursionError) as error:
-        said = printable(error, 200) or "nested too deeply"
+        said = "nested too deeply" if isinstance(error, RecursionError) else printable(error, 200)
         raise XpanderAnswerInvalid(
             f"xpander task {task.id} completed, but its answer is not the JSON that was asked for ({said}). "
             f"It begins: {printable(answer or '(empty)', TEXT_LIMIT)}",
@@ -131,35 +129,6 @@ def read_answer(task: Task, rules: AnswerRules) -> Any:
             answer=answer,
             problems=error.problems,
         ) from None
-
-
-def parse_json(text: str) -> Any:
-    """
-    Parse a JSON answer, without the code fence or the reasoning before it that models add (contract 4.1).
-
-    :param text: the ``result`` of a task.
-    :raises ValueError: it is not JSON; NaN and Infinity are not.
-    """
-    try:
-        return _strict(text)
-    except ValueError as error:
-        body = _unfenced(text.rpartition("</think>")[2].strip())
-        if body == text:
-            raise error
-        return _strict(body)
-
-
-def _unfenced(text: str) -> str:
-    # No expression for the whole: on a hostile text it could take for ever.
-    first, newline, rest = text.partition("\n")
-    return rest.removesuffix("```") if newline and text.endswith("```") and _FENCE.fullmatch(first) else text
-
-
-def _strict(text: str) -> Any:
-    def refuse(name: str) -> Any:
-        raise ValueError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def encode_answer(answer: Any) -> tuple[bytes, str]:
