@@ -1,9 +1,9 @@
 """
 JSON in the text of an answer, found in what models put around it (contract 4.1).
 
-Reasoning before the answer is left out. The rest is JSON as it stands, or holds one JSON value: in a code fence,
-or an object in prose. Two values are as bad as none, because nobody knows which one is meant. Reading takes time
-in proportion to the length of the text, however hostile the text is.
+Reasoning before the answer is left out. The rest is JSON as it stands, or holds one JSON value: in a code
+fence, or an object in prose. Two values are as bad as none, because nobody knows which one is meant. Reading
+takes time in proportion to the length of the text, however hostile the text is.
 """
 
 from __future__ import annotations
