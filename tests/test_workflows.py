@@ -1,0 +1,77 @@
+"""Workflows of GitHub, as far as that shows without running them, and the look before a release."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.check_release import problems
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def jobs(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text())["jobs"])
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in jobs(path).values() for step in job["steps"]]
+
+
+def test_each_make_target_exists() -> None:
+    targets = set()
+    for path in WORKFLOWS:
+        for job in jobs(path).values():
+            matrix = job.get("strategy", {}).get("matrix", {})
+            versions = matrix.get("airflow", [entry["airflow"] for entry in matrix.get("include", [])])
+            for step in job["steps"]:
+                for target in re.findall(r"^make ([^\n]+)$", step.get("run", ""), re.MULTILINE):
+                    targets |= {
+                        target.replace("${{ matrix.airflow }}", version) for version in versions or [""]
+                    }
+    assert len(targets) > 4
+    done = subprocess.run(
+        ["make", "--dry-run", *sorted(targets)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_and_may_do_little(path: Path) -> None:
+    assert yaml.safe_load(path.read_text())["permissions"] == {}
+    for step in steps(path):
+        assert re.search(r"@[0-9a-f]{40}$", step.get("uses", "@" + "0" * 40)), step
+    written = {
+        permission for job in jobs(path).values() for permission in job.get("permissions", {}).items()
+    } - {("contents", "read")}
+    assert written == ({("id-token", "write")} if path.name == "release.yml" else set())
+
+
+CHANGELOG = "# Changes\n\n## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n- New.\n\n## [1.1.0] - 2026-11-01\n"
+
+
+@pytest.mark.parametrize(
+    ("tag", "version", "found"),
+    [
+        ("v1.2.0", "1.2.0", []),
+        ("v1.2.1", "1.2.0", ["the tag is v1.2.1"]),
+        ("v1.3.0", "1.3.0", ["no section"]),
+        ("v1.1.0", "1.1.0", ["is empty"]),
+        ("v1x2.0", "1x2.0", ["no section"]),
+    ],
+)
+def test_what_keeps_a_release_back(tag: str, version: str, found: list[str]) -> None:
+    said = problems(tag, version, CHANGELOG)
+    assert len(said) == len(found)
+    assert all(part in text for part, text in zip(found, said, strict=True))
