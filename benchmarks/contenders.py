@@ -15,7 +15,13 @@ Wait = Callable[[str, int, float], Awaitable[object]]
 
 
 def own_client(port: int, ca: str, poll: float) -> Wait:
-    """Poll each run by itself, with a client for each poll."""
+    """
+    Poll each run by itself, with a client for each poll.
+
+    :param port: of the server, on 127.0.0.1.
+    :param ca: path of the server's CA.
+    :param poll: seconds of the real time from one look to the next.
+    """
     import httpx
 
     context = ssl.create_default_context(cafile=ca)
@@ -32,7 +38,13 @@ def own_client(port: int, ca: str, poll: float) -> Wait:
 
 
 def shared_client(port: int, ca: str, poll: float) -> Wait:
-    """Poll each run by itself, all over one client that keeps its connections."""
+    """
+    Poll each run by itself, all over one client that keeps its connections.
+
+    :param port: of the server, on 127.0.0.1.
+    :param ca: path of the server's CA.
+    :param poll: seconds of the real time from one look to the next.
+    """
     import httpx
 
     context = ssl.create_default_context(cafile=ca)
@@ -50,7 +62,13 @@ def shared_client(port: int, ca: str, poll: float) -> Wait:
 
 
 def databricks(port: int, ca: str, poll: float) -> Wait:
-    """Wait with the trigger of apache-airflow-providers-databricks."""
+    """
+    Wait with the trigger of apache-airflow-providers-databricks.
+
+    :param port: of the server, on 127.0.0.1.
+    :param ca: path of the server's CA.
+    :param poll: seconds of the real time from one look to the next.
+    """
     connection = {
         "conn_type": "databricks",
         "host": "https://127.0.0.1",
@@ -71,7 +89,13 @@ def databricks(port: int, ca: str, poll: float) -> Wait:
 
 
 def dbt_cloud(port: int, ca: str, poll: float) -> Wait:
-    """Wait with the trigger of apache-airflow-providers-dbt-cloud."""
+    """
+    Wait with the trigger of apache-airflow-providers-dbt-cloud.
+
+    :param port: of the server, on 127.0.0.1.
+    :param ca: path of the server's CA.
+    :param poll: seconds of the real time from one look to the next.
+    """
     connection = {"conn_type": "dbt_cloud", "host": f"127.0.0.1:{port}", "login": "1", "password": "token"}
     os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = json.dumps(connection)
     os.environ["SSL_CERT_FILE"] = ca
@@ -89,7 +113,16 @@ def dbt_cloud(port: int, ca: str, poll: float) -> Wait:
 
 
 def xpander(port: int, ca: str, poll: float, *, speed: float, origin: float, limits: bool = False) -> Wait:
-    """Wait with this provider's trigger; its clock is as fast as that of the server."""
+    """
+    Wait with this provider's trigger; its clock is as fast as that of the server.
+
+    :param port: of the server, on 127.0.0.1.
+    :param ca: path of the server's CA.
+    :param poll: seconds of the real time from one look to the next.
+    :param speed: how fast the server's clock goes.
+    :param origin: real time at which that clock began.
+    :param limits: whether the published limits are kept.
+    """
     from airflow_provider_xpander.api import clock
 
     clock.CLOCK = clock.Clock(speed, origin)

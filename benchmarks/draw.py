@@ -13,7 +13,12 @@ CURVES = (
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Draw a panel for each measure, both axes logarithmic."""
+    """
+    Draw a panel for each measure, both axes logarithmic.
+
+    :param results: one for each contender and number of waits.
+    :param path: of the picture.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")

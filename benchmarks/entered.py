@@ -79,7 +79,11 @@ async def _fire(trigger: Any) -> Any:
 
 
 def invoke(changes: dict[str, Any]) -> None:
-    """Run one invocation to its answer."""
+    """
+    Run one invocation to its answer.
+
+    :param changes: the operator's arguments that are not the default.
+    """
     from airflow_provider_xpander._compat import TaskDeferred
     from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 

@@ -24,7 +24,11 @@ SLOTS = 75
 
 
 async def measure(settings: dict[str, Any]) -> dict[str, Any]:
-    """Run for some hours of the fast clock and return what came of it."""
+    """
+    Run for some hours of the fast clock and return what came of it.
+
+    :param settings: of the measurement.
+    """
     port, ca, speed = settings["port"], settings["ca"], settings["speed"]
     wait = xpander(port, ca, 30.0 / speed, speed=speed, origin=settings["origin"], limits=True)
     from airflow_provider_xpander.api.exchange import exchange

@@ -49,6 +49,11 @@ class Lag:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Return the value below which such a share lies."""
+    """
+    Return the value below which such a share lies.
+
+    :param values: the values.
+    :param share: from 0 to 1.
+    """
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")

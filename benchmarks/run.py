@@ -46,7 +46,12 @@ PLAN: list[tuple[str, str, int, str]] = [
 
 @contextmanager
 def server(folder: Path, **settings: Any) -> Iterator[dict[str, Any]]:
-    """Run the server; gives its settings and port."""
+    """
+    Run the server; gives its settings and port.
+
+    :param folder: for certificates and results.
+    :param settings: of the server.
+    """
     from certificates import make_certificates
 
     certificates = make_certificates(folder)
@@ -70,7 +75,13 @@ def server(folder: Path, **settings: Any) -> Iterator[dict[str, Any]]:
 
 
 def child(module: str, settings: dict[str, Any], limit: float) -> dict[str, Any]:
-    """Run a measurement in a process of its own and return its result."""
+    """
+    Run a measurement in a process of its own and return its result.
+
+    :param module: the module to run.
+    :param settings: of the measurement.
+    :param limit: seconds after which it is given up.
+    """
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
         env |= {"AIRFLOW__CORE__UNIT_TEST_MODE": "True", "PYTHONWARNINGS": "ignore", "NO_PROXY": "127.0.0.1"}
@@ -90,7 +101,13 @@ def child(module: str, settings: dict[str, Any], limit: float) -> dict[str, Any]
 
 
 def compare(share: float, numbers: list[int], names: list[str]) -> list[dict[str, Any]]:
-    """Measure each contender with each number of waits."""
+    """
+    Measure each contender with each number of waits.
+
+    :param share: of the full length of the measurements.
+    :param numbers: of waits.
+    :param names: of contenders.
+    """
     results = []
     seconds = SECONDS * share
     for label, contender, n, order in PLAN:
@@ -115,7 +132,11 @@ def compare(share: float, numbers: list[int], names: list[str]) -> list[dict[str
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Write the comparison as a table."""
+    """
+    Write the comparison as a table.
+
+    :param rows: the results.
+    """
     head = (
         "| contender | N | requests | TLS handshakes | CPU s | KiB a waiter | loop lag max (p99) ms "
         "| delay p50 / p95 / max, intervals | not found in time |"
@@ -134,7 +155,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def limited(share: float) -> dict[str, Any]:
-    """Submit, wait and read as fast as an enforced limit of 1,000 an hour lets."""
+    """
+    Submit, wait and read as fast as an enforced limit of 1,000 an hour lets.
+
+    :param share: of the full length of the measurements.
+    """
     with (
         tempfile.TemporaryDirectory() as folder,
         server(Path(folder), speed=60.0, per_hour=1000, per_minute=100) as at,

@@ -21,7 +21,11 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Service:
-    """The runs, and what is asked about them."""
+    """
+    The runs, and what is asked about them.
+
+    :param settings: of the measurement.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.speed: float = settings["speed"]
@@ -56,7 +60,13 @@ class Service:
         return self.origin + (time.time() - self.origin) * self.speed
 
     def answer(self, method: str, target: str, sent: bytes) -> tuple[int, Any, dict[str, str]]:
-        """Answer a request: status, body, headers."""
+        """
+        Answer a request: status, body, headers.
+
+        :param method: HTTP method.
+        :param target: path and query.
+        :param sent: the body.
+        """
         url = urlsplit(target)
         if url.path == "/_stats":
             return 200, self.stats(), {}
@@ -89,7 +99,11 @@ class Service:
         return 404, {"detail": "not found"}, {}
 
     def too_many(self, now: float) -> float | None:
-        """Return the seconds after which there is room, if there is none now; take the room else."""
+        """
+        Return the seconds after which there is room, if there is none now; take the room else.
+
+        :param now: seconds of the fast clock.
+        """
         while self.accepted and now - self.accepted[0] >= 3600:
             self.accepted.popleft()
         if self.per_hour and len(self.accepted) >= self.per_hour:
@@ -103,7 +117,12 @@ class Service:
         return None
 
     def item(self, run_id: str, now: float) -> dict[str, Any]:
-        """Return a task as lists show it; the answer has the length of a short paragraph."""
+        """
+        Return a task as lists show it; the answer has the length of a short paragraph.
+
+        :param run_id: the run.
+        :param now: seconds of the fast clock.
+        """
         begun, ends = self.runs[run_id]
         over = now >= ends
         return {
@@ -122,12 +141,22 @@ class Service:
         }
 
     def finished(self, run_id: str, now: float) -> str | None:
-        """Return when a run ended, if it has."""
+        """
+        Return when a run ended, if it has.
+
+        :param run_id: the run.
+        :param now: seconds of the fast clock.
+        """
         ends = self.runs[run_id][1]
         return stamp(ends) if now >= ends else None
 
     def page(self, query: dict[str, str], now: float) -> dict[str, Any]:
-        """Return a page of the list."""
+        """
+        Return a page of the list.
+
+        :param query: the parameters.
+        :param now: seconds of the fast clock.
+        """
         since = datetime.fromisoformat(query["from_date"]).timestamp() if "from_date" in query else 0.0
         wanted = query.get("status")
         ids = [
@@ -151,12 +180,22 @@ class Service:
         }
 
     def changed(self, run_id: str, now: float) -> float:
-        """Return when a run has changed last."""
+        """
+        Return when a run has changed last.
+
+        :param run_id: the run.
+        :param now: seconds of the fast clock.
+        """
         begun, ends = self.runs[run_id]
         return ends if now >= ends else begun
 
     def databricks(self, number: str, now: float) -> dict[str, Any]:
-        """Return a run as ``jobs/runs/get`` does, without its details."""
+        """
+        Return a run as ``jobs/runs/get`` does, without its details.
+
+        :param number: of the run.
+        :param now: seconds of the fast clock.
+        """
         over = now >= self.runs[self.numbers[number]][1]
         state = {"life_cycle_state": "RUNNING", "state_message": ""}
         if over:
@@ -168,7 +207,12 @@ class Service:
         return {"requests": dict(self.requests), "handshakes": self.handshakes, "refused": self.refused}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection as long as the client keeps it."""
+        """
+        Serve one connection as long as the client keeps it.
+
+        :param reader: of the connection.
+        :param writer: of the connection.
+        """
         self.handshakes += 1
         try:
             while True:
@@ -191,7 +235,11 @@ class Service:
 
 
 def stamp(moment: float) -> str:
-    """Write Unix seconds as the service does."""
+    """
+    Write Unix seconds as the service does.
+
+    :param moment: Unix seconds.
+    """
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

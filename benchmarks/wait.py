@@ -18,7 +18,13 @@ from benchmarks.measures import Lag, memory, quantile
 
 
 def ask(port: int, ca: str, path: str) -> Any:
-    """Ask the server something that does not count."""
+    """
+    Ask the server something that does not count.
+
+    :param port: of the server, on 127.0.0.1.
+    :param ca: path of the server's CA.
+    :param path: path and query.
+    """
     context = ssl.create_default_context(cafile=ca)
     opener = urllib.request.build_opener(
         urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler({})
@@ -35,7 +41,11 @@ async def idle_cost() -> float:
 
 
 async def measure(settings: dict[str, Any]) -> dict[str, Any]:
-    """Wait, and return what it took."""
+    """
+    Wait, and return what it took.
+
+    :param settings: of the measurement.
+    """
     port, ca, poll = settings["port"], settings["ca"], settings["poll"]
     speed, origin, seconds = settings["speed"], settings["origin"], settings["seconds"]
     name = settings["contender"]

@@ -29,6 +29,8 @@ def airflow_environment(
     Nothing of the caller's own Airflow configuration leaks in. Keys are new for every call and only live in
     the environment, so they end up in no file.
 
+    :param home: folder of this Airflow.
+    :param dags_folder: folder of the DAG files.
     :param port: of the api-server (3.x) or webserver (2.11), on 127.0.0.1
     :param major: major version of Airflow
     :param parallelism: how many tasks run at once; SQLite locks up with more than some eight

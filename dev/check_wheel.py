@@ -73,7 +73,12 @@ def check_emulator() -> None:
 
 
 def require(condition: object, message: str) -> None:
-    """End with a message unless the condition holds."""
+    """
+    End with a message unless the condition holds.
+
+    :param condition: what has to be true.
+    :param message: what is wrong otherwise.
+    """
     if not condition:
         sys.exit(message)
 

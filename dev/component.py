@@ -20,6 +20,11 @@ class Component:
 
     A session, not only a process group: Airflow puts each task into a process group of its own, but all of
     them stay in the session of the component that forked them, also after their parent has died.
+
+    :param name: for messages.
+    :param command: the command line.
+    :param env: the whole environment.
+    :param log_file: where its output goes.
     """
 
     def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log_file: Path) -> None:
@@ -65,19 +70,31 @@ class Component:
         return [process for process in self._seen if process.is_running() and _is_alive(process)]
 
     def send(self, signum: signal.Signals) -> None:
-        """Send a signal to the command itself only."""
+        """
+        Send a signal to the command itself only.
+
+        :param signum: the signal.
+        """
         if self._process is not None and self.is_running:
             self._remember_processes(session=self._process.pid)
             self._process.send_signal(signum)
 
     def send_all(self, signum: signal.Signals) -> None:
-        """Send a signal to every process of the component."""
+        """
+        Send a signal to every process of the component.
+
+        :param signum: the signal.
+        """
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signum)
 
     def wait_gone(self, limit: float) -> None:
-        """Wait until no process is left; what is left after ``limit`` seconds is killed."""
+        """
+        Wait until no process is left; what is left after ``limit`` seconds is killed.
+
+        :param limit: seconds.
+        """
         try:
             wait_for(self._is_gone, limit=limit, what=f"{self.name} to stop", interval=0.1)
         except WaitTimeout:
@@ -85,7 +102,11 @@ class Component:
             wait_for(self._is_gone, limit=10, what=f"{self.name} to die", interval=0.1)
 
     def log_tail(self, lines: int = 40) -> str:
-        """Return the last lines of the log file."""
+        """
+        Return the last lines of the log file.
+
+        :param lines: how many.
+        """
         if not self.log_file.exists():
             return ""
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])

@@ -71,7 +71,11 @@ def main() -> int:
 
 
 def run(client: AirflowClient) -> bool:
-    """Run the DAG to its end, with a line whenever something changes; return whether it succeeded."""
+    """
+    Run the DAG to its end, with a line whenever something changes; return whether it succeeded.
+
+    :param client: of Airflow's REST API.
+    """
     client.unpause(DAG_ID)
     # Nothing to trigger: an unpaused daily DAG starts with the run of today.
     run_id = wait_for(
@@ -95,7 +99,12 @@ def run(client: AirflowClient) -> bool:
 
 
 def progress(client: AirflowClient, run_id: str) -> str:
-    """Return how far the tickets are, in one line; empty before they are known."""
+    """
+    Return how far the tickets are, in one line; empty before they are known.
+
+    :param client: of Airflow's REST API.
+    :param run_id: id of the DAG run.
+    """
     states = Counter(
         one.state
         for one in client.task_instances(DAG_ID, run_id)
@@ -108,7 +117,12 @@ def progress(client: AirflowClient, run_id: str) -> str:
 
 
 def print_first_failure(client: AirflowClient, run_id: str) -> None:
-    """Print the end of the log of the first task that failed."""
+    """
+    Print the end of the log of the first task that failed.
+
+    :param client: of Airflow's REST API.
+    :param run_id: id of the DAG run.
+    """
     for one in client.task_instances(DAG_ID, run_id):
         if one.state == "failed":
             log = client.log(DAG_ID, run_id, one.task_id, one.try_number, one.map_index)
@@ -122,13 +136,21 @@ def print_first_failure(client: AirflowClient, run_id: str) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file."""
+    """
+    Return the rows of a CSV file.
+
+    :param path: of the file.
+    """
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    """Print the interesting columns, aligned, long texts cut, lines no wider than the terminal."""
+    """
+    Print the interesting columns, aligned, long texts cut, lines no wider than the terminal.
+
+    :param rows: by the names of the columns.
+    """
     width = shutil.get_terminal_size((160, 24)).columns
     print()
     for row in [{name: name for name in COLUMNS}, *rows]:
@@ -137,13 +159,22 @@ def print_table(rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def cut(text: str, size: int) -> str:
-    """Return a text on one line, with an ellipsis where it is longer than ``size``."""
+    """
+    Return a text on one line, with an ellipsis where it is longer than ``size``.
+
+    :param text: the text.
+    :param size: characters at the most.
+    """
     line = " ".join(text.split())
     return line if len(line) <= size else line[: size - 1] + "…"
 
 
 def say(line: str) -> None:
-    """Print a line with the seconds since the start."""
+    """
+    Print a line with the seconds since the start.
+
+    :param line: the line.
+    """
     print(f"{time.monotonic() - _started:6.1f} s  {line}", flush=True)
 
 

@@ -122,6 +122,7 @@ class LocalAirflow:
         Run one ``airflow`` command (6 to 9 seconds: it imports all of Airflow) and return its output.
 
         :param limit: seconds after which the command is killed
+        :param arguments: of the command.
         """
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
@@ -143,7 +144,11 @@ class LocalAirflow:
         return done.stdout
 
     def wait_healthy(self, limit: float) -> None:
-        """Wait until every component reports to be healthy; fail at once when one of them has died."""
+        """
+        Wait until every component reports to be healthy; fail at once when one of them has died.
+
+        :param limit: seconds.
+        """
         try:
             wait_for(self._is_healthy, limit=limit, what="a healthy Airflow", interval=0.5)
         except WaitTimeout as error:
@@ -151,30 +156,58 @@ class LocalAirflow:
             raise LocalAirflowError(f"{error}\n{self.client.health()}\n{tails}") from None
 
     def start(self, name: str) -> None:
-        """Start one component again after ``stop`` or ``kill``. Does not wait until it works."""
+        """
+        Start one component again after ``stop`` or ``kill``. Does not wait until it works.
+
+        :param name: of the component.
+        """
         self.components[name].start()
 
     def stop(self, name: str, limit: float = 10) -> None:
-        """Ask one component to stop (SIGTERM); after ``limit`` seconds kill it. Nothing is left of it."""
+        """
+        Ask one component to stop (SIGTERM); after ``limit`` seconds kill it. Nothing is left of it.
+
+        :param name: of the component.
+        :param limit: seconds.
+        """
         self.components[name].send(signal.SIGTERM)
         self.components[name].wait_gone(limit)
 
     def kill(self, name: str, signum: signal.Signals = signal.SIGKILL, limit: float = 10) -> None:
-        """Signal all processes of one component, as when its machine dies, and wait for their end."""
+        """
+        Signal all processes of one component, as when its machine dies, and wait for their end.
+
+        :param name: of the component.
+        :param signum: the signal.
+        :param limit: seconds.
+        """
         self.components[name].send_all(signum)
         self.components[name].wait_gone(limit)
 
     def restart(self, name: str) -> None:
-        """Stop and start one component, e.g. the scheduler after a change of provider code."""
+        """
+        Stop and start one component, e.g. the scheduler after a change of provider code.
+
+        :param name: of the component.
+        """
         self.stop(name)
         self.start(name)
 
     def log_tail(self, name: str, lines: int = 40) -> str:
-        """Return the last lines that a component has written."""
+        """
+        Return the last lines that a component has written.
+
+        :param name: of the component.
+        :param lines: how many.
+        """
         return self.components[name].log_tail(lines)
 
     def stop_all(self, limit: float = 10) -> None:
-        """Stop everything: asked first, killed after ``limit`` seconds or at a second Ctrl-C."""
+        """
+        Stop everything: asked first, killed after ``limit`` seconds or at a second Ctrl-C.
+
+        :param limit: seconds.
+        """
         try:
             for component in self.components.values():
                 component.send(signal.SIGTERM)

@@ -76,7 +76,11 @@ class Scenario:
         time.sleep(seconds)
 
     def succeeds(self, limit: float = 120) -> None:
-        """Wait for success, and check that there was one run, no stop, and that its answer has arrived."""
+        """
+        Wait for success, and check that there was one run, no stop, and that its answer has arrived.
+
+        :param limit: seconds to wait at the most.
+        """
         state = self.client.wait_for_run(self.dag_id, self.run_id, limit=limit)
         assert state == "success"
         runs = self.runs()
@@ -86,7 +90,11 @@ class Scenario:
         assert self.xcom(), "the answer is missing"
 
     def is_stopped(self, task_id: str | None = None) -> None:
-        """Wait until the run was stopped, once."""
+        """
+        Wait until the run was stopped, once.
+
+        :param task_id: the run; None for the only one.
+        """
         run = task_id or self.runs()[0]
         wait_for(lambda: self.stops(run), limit=60, what="the stop", interval=0.2)
         assert self.stops(run) == 1

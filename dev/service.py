@@ -57,6 +57,7 @@ def emulator_connection(
     """
     Return an Airflow connection to an emulator, as JSON.
 
+    :param emulator: the emulator.
     :param api_key: another key than the emulator's own
     :param requests_per_minute: by default none: the published limits would make forty tickets take minutes
     """

@@ -173,7 +173,11 @@ def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseExc
 
 
 def table(came: Sequence[Outcome]) -> str:
-    """Return the table for people: each kind; then, counted again, what hit whole waves; remarks."""
+    """
+    Return the table for people: each kind; then, counted again, what hit whole waves; remarks.
+
+    :param came: what came of each run.
+    """
     heads = ("tried", "missed", "duplicates", "orphans", "lost answers")
     groups = {name: [one for one in came if one.name == name] for name in KINDS}
     groups |= {f"+ {name}": [one for one in came if one.on_all == name] for name in ON_ALL}

@@ -55,14 +55,24 @@ class FaultOfRun(Fault):
     _run_id: str = PrivateAttr()
 
     def take(self, method: str, path: str) -> bool:
-        """Count a request and tell whether the fault hits it."""
+        """
+        Count a request and tell whether the fault hits it.
+
+        :param method: HTTP method, in capitals.
+        :param path: path of the request.
+        """
         # The request that is asked about is the one that was noted last.
         body = self._emulator.calls[-1].body or {}
         return f" {self._run_id} [" in str(body.get("title")) and super().take(method, path)
 
 
 def add_fault(scenario: Scenario, fault: Fault) -> None:
-    """Let a run's next request that fits go wrong, and nobody else's."""
+    """
+    Let a run's next request that fits go wrong, and nobody else's.
+
+    :param scenario: whose run it is.
+    :param fault: what goes wrong.
+    """
     one = FaultOfRun(**fault.model_dump())
     one._emulator, one._run_id = scenario.emulator, scenario.run_id
     scenario.emulator.add_fault(one)

@@ -24,6 +24,7 @@ def wait_for(
     """
     Call ``look`` until it returns something true, and return that.
 
+    :param look: is called again and again.
     :param limit: seconds after which ``WaitTimeout`` is raised
     :param what: ends the sentence "waited 30 s for ..."
     :param interval: seconds between two looks
