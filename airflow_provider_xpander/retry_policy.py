@@ -12,8 +12,6 @@ from airflow_provider_xpander.runs.error_policy import Then, consequence_of
 
 SPREAD = 0.2
 """Share of the wait that is added at random, so that mapped tasks do not all come back at once."""
-LONGEST = 86_400.0
-"""Seconds of a wait at the most, Airflow's own limit for retry delays."""
 
 
 class XpanderRetryPolicy(RetryPolicy):
@@ -21,7 +19,7 @@ class XpanderRetryPolicy(RetryPolicy):
     Decide about a retry by what the service said.
 
     - A refusal with ``Retry-After`` (429, 503): the next try comes when the service asks for it, rather than
-      after ``retry_delay``.
+      after ``retry_delay``; what asks for more than an hour gets an hour.
     - An error that a retry would only repeat fails at once. Operators and sensor of this provider do so by
       themselves; with the policy, tasks of your own that use ``XpanderHook`` do too.
     - Anything else is left to the task's ``retries`` and ``retry_delay``.
@@ -53,7 +51,7 @@ class XpanderRetryPolicy(RetryPolicy):
         asked = getattr(exception, "retry_after", None)
         if asked is None:
             return RetryDecision.default()
-        seconds = min(asked * (1 + SPREAD * random.random()), LONGEST)
+        seconds = asked * (1 + SPREAD * random.random())
         return RetryDecision.retry(timedelta(seconds=seconds), f"the service asks to wait {asked:.0f} s")
 
     def serialize(self) -> dict[str, Any]:

@@ -55,8 +55,10 @@ def test_the_service_is_given_the_time_that_it_asks_for() -> None:
 
 
 @new_airflow
-def test_nobody_waits_longer_than_a_day() -> None:
-    assert decision(XpanderRateLimitError("429", retry_after=1e30)).retry_delay == timedelta(days=1)
+@pytest.mark.parametrize("asked", [1e30, 86_400.0, float("inf"), 1.7e12])
+def test_nobody_waits_longer_than_an_hour_and_the_spread(asked: float) -> None:
+    waited = decision(XpanderRateLimitError("429", retry_after=asked)).retry_delay
+    assert timedelta(hours=1) <= waited <= timedelta(hours=1.2)
 
 
 @new_airflow

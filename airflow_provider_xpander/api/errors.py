@@ -16,9 +16,12 @@ Exceptions for everything that can go wrong, by what a caller can do about it.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
+LONGEST_WAIT = 3600.0
+"""The longest that is waited because the service asks for it, in seconds; what asks for more is a mistake."""
 TEXT_LIMIT = 500
 """Characters of a foreign text that go into an error message or a log line."""
 
@@ -57,6 +60,12 @@ def _restore(kind: type[XpanderError], args: tuple[Any, ...], state: dict[str, A
     return error
 
 
+def _bounded(retry_after: float | None) -> float | None:
+    if retry_after is None or not retry_after > -math.inf:  # None, -inf or NaN
+        return None
+    return min(max(0.0, retry_after), LONGEST_WAIT)
+
+
 class XpanderAuthError(XpanderError):
     """The API says that the key is missing or wrong (401), or has no access to the object (403)."""
 
@@ -73,12 +82,12 @@ class XpanderRateLimitError(XpanderError):
     """
     The service asks to slow down (429).
 
-    :param retry_after: seconds that the service asks to wait, or None if it did not say.
+    :param retry_after: seconds that the service asks to wait, an hour at the most, or None if it did not say.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
-        self.retry_after = retry_after
+        self.retry_after = _bounded(retry_after)
 
 
 class XpanderBillingError(XpanderError):
@@ -89,7 +98,7 @@ class XpanderServiceError(XpanderError):
     """
     The service failed (5xx), or what answered is not the API: a page of a proxy, a body that was cut off.
 
-    :param retry_after: seconds that the service asks to wait, or None if it did not say.
+    :param retry_after: seconds that the service asks to wait, an hour at the most, or None if it did not say.
     :param may_pass: whether the same request may fare better soon; a redirect will not.
     """
 
@@ -97,7 +106,7 @@ class XpanderServiceError(XpanderError):
         self, message: str, *, retry_after: float | None = None, may_pass: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(message, **kwargs)
-        self.retry_after = retry_after
+        self.retry_after = _bounded(retry_after)
         self.may_pass = may_pass
 
 

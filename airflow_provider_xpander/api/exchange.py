@@ -1,5 +1,5 @@
 """
-How a call is carried out, without carrying it out.
+Conversations with the service, without carrying them out.
 
 A conversation with the service is a generator: it yields what to do next (:class:`Send`, :class:`Sleep`,
 :class:`Refresh`), is sent what came of it, and returns the result. The two drivers, one over requests and
@@ -9,6 +9,7 @@ one over httpx, do what it yields; what to send, when to repeat and what an answ
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 
 from airflow_provider_xpander.api.errors import (
+    LONGEST_WAIT,
     XpanderAmbiguousSubmitError,
     XpanderConnectionError,
     XpanderError,
@@ -27,10 +29,12 @@ from airflow_provider_xpander.api.refusals import error_from_status, read_error
 from airflow_provider_xpander.api.retry import (
     RetryClass,
     RetryPolicy,
-    retry_after_seconds,
+    asked_seconds,
 )
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import Settings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -150,11 +154,14 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
         raise XpanderConnectionError(f"{call.what}: {outcome.reason}.")
     request_id = {name.lower(): value for name, value in outcome.headers.items()}.get("x-request-id")
     if not 200 <= outcome.status < 300:
+        asked = asked_seconds(outcome.headers, now)
+        if asked is not None and asked > LONGEST_WAIT:
+            log.warning("%s: the service asks to wait %.0f s; an hour is the most", call.what, asked)
         error = error_from_status(
             call.what,
             outcome.status,
             outcome.body,
-            retry_after=retry_after_seconds(outcome.headers, now),
+            retry_after=asked,
             request_id=request_id,
             submit=call.submission is not None,
             at=outcome.asked(call),

@@ -200,7 +200,7 @@ class Governor:
                 self._factor = max(1 / 64, self._factor / 2)
                 if self._tokens is not None:
                     self._tokens /= 2
-        wait = max(min(asked or 0.0, HOUR), min(BACKOFF_CAP, BACKOFF * 2.0 ** int(self._strikes - 1)))
+        wait = max(asked or 0.0, min(BACKOFF_CAP, BACKOFF * 2.0 ** int(self._strikes - 1)))
         # Later than asked for, by chance: many processes were told the same.
         self._blocked_until = max(self._blocked_until, now + wait * (1 + 0.25 * self._rng()))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_xpander.api.errors import (
+    LONGEST_WAIT,
     XpanderAuthError,
     XpanderBillingError,
     XpanderError,
@@ -127,7 +128,7 @@ def error_from_status(
     :param what: what was tried, for example ``"get task 1234"``.
     :param status_code: the HTTP status of the answer.
     :param body: the body of the answer.
-    :param retry_after: seconds to wait that the answer's headers ask for, or None.
+    :param retry_after: seconds to wait that the answer's headers ask for, however many, or None.
     :param request_id: the service's id of the request, or None.
     :param submit: whether a run was to be started.
     :param at: the connection, and the address that was asked, in words.
@@ -141,9 +142,10 @@ def error_from_status(
         hint = "The organisation's credit, plan or budget refuses the run; a retry does not help."
         return XpanderBillingError(f"{answer}. {hint}", **known)
     if status_code == 429:
-        wait = f"in {retry_after:.0f} s" if retry_after is not None else "later"
         return XpanderRateLimitError(
-            f"{answer}. The service asks to slow down; try again {wait}.", retry_after=retry_after, **known
+            f"{answer}. The service asks to slow down; try again {_when(retry_after)}.",
+            retry_after=retry_after,
+            **known,
         )
     if status_code in _UNACCEPTABLE or (status_code in _UNKNOWN_ROUTE and (submit or said.by_api)):
         return XpanderValidationError(f"{answer}. {_not_taken(status_code, at)}", **known)
@@ -171,6 +173,14 @@ def error_from_status(
         return XpanderServiceError(f"{answer}. {hint}", may_pass=False, **known)
     may_pass = status_code >= 500 or status_code in _PASSING
     return XpanderServiceError(f"{answer}.", retry_after=retry_after, may_pass=may_pass, **known)
+
+
+def _when(retry_after: float | None) -> str:
+    if retry_after is None:
+        return "later"
+    if retry_after > LONGEST_WAIT:
+        return f"in {LONGEST_WAIT:.0f} s, which is the most (it asks for {retry_after:.0f} s)"
+    return f"in {retry_after:.0f} s"
 
 
 def _not_taken(status_code: int, at: str) -> str:

@@ -1,4 +1,4 @@
-"""When a call may be repeated, and how long to wait before: backoff, jitter, and what the server asks for."""
+"""Rules for repeating a call: how often, and how long to wait before it, by backoff or as the server asks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
+
+from airflow_provider_xpander.api.errors import LONGEST_WAIT
 
 
 class RetryClass(Enum):
@@ -59,9 +61,9 @@ ONCE = RetryPolicy(attempts=1)
 """No repetition: for callers that come back by themselves, such as a poll."""
 
 
-def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+def asked_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
     """
-    Read how long the server asks to wait.
+    Read how long the server asks to wait, however absurd that is.
 
     ``Retry-After`` in seconds or as an HTTP date; else, where no request is left, ``X-RateLimit-Reset``
     in Unix seconds (contract section 7).
@@ -73,25 +75,49 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     lower = {name.lower(): value for name, value in headers.items()}
     value = lower.get("retry-after", "").strip()
     if value:
-        try:
-            seconds = float(value)
-        except ValueError:
-            try:
-                date = parsedate_to_datetime(value)
-            except (ValueError, IndexError, TypeError, OverflowError):
-                return None
-            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-        return max(0.0, seconds) if math.isfinite(seconds) else None
+        return _not_negative(_seconds_or_date(value, now))
     try:
         reset = float(lower["x-ratelimit-reset"])
         remaining = float(lower.get("x-ratelimit-remaining", "0"))
     except (KeyError, ValueError):
         return None
-    if remaining > 0 or not math.isfinite(reset):
+    return None if remaining > 0 else _not_negative(reset - now.timestamp())
+
+
+def _seconds_or_date(value: str, now: datetime) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(value)
+        return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    return max(0.0, reset - now.timestamp())
+
+
+def _not_negative(seconds: float | None) -> float | None:
+    return max(0.0, seconds) if seconds is not None and math.isfinite(seconds) else None
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+    """
+    Tell how long to wait because the server asks for it: an hour at the most.
+
+    :param headers: response headers; the names in any case.
+    :param now: the present time, aware.
+    :return: seconds, not negative; None if nothing usable was said.
+    """
+    asked = asked_seconds(headers, now)
+    return None if asked is None else min(asked, LONGEST_WAIT)
 
 
 def jittered(seconds: float, spread: float = 0.2, rng: Callable[[], float] = random.random) -> float:
-    """Spread an interval over plus or minus the given share, so that pollers drift apart."""
+    """
+    Spread an interval, so that pollers drift apart.
+
+    :param seconds: the interval.
+    :param spread: its share by which it gets longer or shorter at the most.
+    :param rng: gives a float in [0, 1).
+    """
     return seconds * (1 - spread + 2 * spread * rng())

@@ -90,3 +90,25 @@ def test_every_error_can_go_to_another_process(copied: Any, error: XpanderError)
     other = copied(error)
     assert type(other) is type(error)
     assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        (None, None),
+        (0.0, 0.0),
+        (30.0, 30.0),
+        (3600.0, 3600.0),
+        (-5.0, 0.0),
+        (86_400.0, 3600.0),
+        (1.7e12, 3600.0),
+        (float("inf"), 3600.0),
+        (float("-inf"), None),
+        (float("nan"), None),
+    ],
+)
+@pytest.mark.parametrize("kind", [errors.XpanderRateLimitError, errors.XpanderServiceError])
+def test_whoever_waits_as_long_as_an_error_says_waits_an_hour_at_the_most(
+    kind: Any, asked: float | None, kept: float | None
+) -> None:
+    assert kind("slow down", retry_after=asked).retry_after == kept

@@ -219,6 +219,13 @@ def test_a_wait_beyond_the_patience_is_raised_and_not_slept(code: int, kind: typ
     assert (error.retry_after, sends, waits) == (3600.0, 1, [])
 
 
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_wait_that_is_cut_to_an_hour_is_in_the_log(code: int, caplog: pytest.LogCaptureFixture) -> None:
+    error, sends, waits = drive(GET, status(code, Retry_After="9999999999"), TASK)
+    assert (error.retry_after, sends, waits) == (3600.0, 1, [])
+    assert "asks to wait 9999999999 s; an hour is the most" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [

@@ -167,6 +167,13 @@ def test_a_refusal_holds_back_all_as_long_as_it_asks_for(limits: tuple[int, int]
         assert not governor.has_spare(1.0)
 
 
+@pytest.mark.parametrize("asked", ["9999999999", "86400", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_no_refusal_holds_anything_back_for_longer_than_an_hour_and_a_quarter(asked: str) -> None:
+    governor = Governor(100, 1000)
+    refuse(governor, 0.0, Retry_After=asked)
+    assert 3600 <= governor.delay(READ, 0.0) <= 4500
+
+
 def test_processes_that_were_told_the_same_come_back_apart() -> None:
     delays = set()
     for _ in range(10):
