@@ -1,5 +1,5 @@
 """
-The request budget of one connection: what may be sent when, so that nothing is refused.
+Request budget of one connection: what may be sent when, so that nothing is refused.
 
 The service allows so many requests a minute and an hour for all that an organisation does (contract section
 7). Nobody counts them for us: this process knows what it sends itself, guesses what the workers of its runs
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -21,6 +20,7 @@ from airflow_provider_xpander.api.refusals import is_billing, read_error
 from airflow_provider_xpander.api.retry import retry_after_seconds
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.api.window import Window
 
 T = TypeVar("T")
 
@@ -46,51 +46,11 @@ BURST_SHARE = 0.05
 BACKOFF = 1.0
 """Seconds without requests after a refusal that does not say how long; doubled for each further one."""
 BACKOFF_CAP = 60.0
+"""The longest such wait in seconds, and the longest between two requests where little is said to be left."""
 RECOVERY = 7200.0
 """Seconds in which polls come back to their full rate after refusals, each of which has halved it."""
 PATIENCE = 60.0
 """The longest that one request of a worker waits for its turn."""
-
-
-class Window:
-    """What was sent in the last so many seconds, by priority."""
-
-    def __init__(self, seconds: float, limit: int) -> None:
-        self.seconds = seconds
-        self.limit = limit
-        self.counts = [0] * len(Priority)
-        self._sent: deque[tuple[float, Priority]] = deque()
-
-    def note(self, priority: Priority, now: float) -> None:
-        """Count a request."""
-        self._sent.append((now, priority))
-        self.counts[priority] += 1
-
-    def trim(self, now: float) -> None:
-        """Forget what has left the window."""
-        while self._sent and now - self._sent[0][0] >= self.seconds:
-            self.counts[self._sent.popleft()[1]] -= 1
-
-    def until_fewer(self, number: int, now: float) -> float:
-        """Return the seconds until so many requests have left the window."""
-        if number > len(self._sent):
-            return self.seconds
-        return max(0.0, self._sent[number - 1][0] + self.seconds - now)
-
-    @property
-    def total(self) -> int:
-        """All that was sent in the window."""
-        return len(self._sent)
-
-    @property
-    def work(self) -> int:
-        """What was sent in the window besides polls."""
-        return self.counts[Priority.STOP] + self.counts[Priority.READ] + self.counts[Priority.SUBMIT]
-
-    @property
-    def polls(self) -> int:
-        """Polls and checks that were sent in the window."""
-        return self.counts[Priority.POLL] + self.counts[Priority.CHECK]
 
 
 class Governor:
@@ -123,18 +83,32 @@ class Governor:
         self._tokens: float | None = None
         self._filled_at = -math.inf
         self._told: tuple[int, int, float] | None = None  # left, limit, until
+        self._last_poll = self._last_work = -math.inf
 
     def limit(self, per_minute: int, per_hour: int) -> None:
-        """Change the limits; what was sent before counts."""
+        """
+        Change the limits; what was sent before counts.
+
+        :param per_minute: requests allowed in a minute; 0 for no limit.
+        :param per_hour: requests allowed in an hour; 0 for no limit.
+        """
         self.minute.limit, self.hour.limit = per_minute, per_hour
 
     def sent(self, priority: Priority, now: float) -> None:
-        """Note that a request is sent now."""
+        """
+        Note that a request is sent now.
+
+        :param priority: of the request.
+        :param now: seconds of the steady clock.
+        """
         for window in (self.minute, self._recent, self.hour):
             window.note(priority, now)
         if priority >= Priority.POLL:
             self._refill(now)
             self._tokens = (self._tokens or 0.0) - 1
+            self._last_poll = now
+        else:
+            self._last_work = now
         if self._told:
             left, limit, until = self._told
             self._told = (left - 1, limit, until)
@@ -144,6 +118,9 @@ class Governor:
         Note a request that another process has surely sent: the submit of a run, the reading of its answer.
 
         Polls make room for it; where this process sends the same itself, it is not counted twice.
+
+        :param priority: of the request.
+        :param now: seconds of the steady clock.
         """
         self._guessed.note(priority, now)
 
@@ -163,7 +140,11 @@ class Governor:
         return max(0.0, *delays)
 
     def has_spare(self, now: float) -> bool:
-        """Whether there is budget for looks that could wait."""
+        """
+        Tell whether there is budget for looks that could wait.
+
+        :param now: seconds of the steady clock.
+        """
         if self._blocked_until > now or self._factor < 0.5:
             return False
         rate = self._refill(now)
@@ -200,7 +181,7 @@ class Governor:
                 self._factor = max(1 / 64, self._factor / 2)
                 if self._tokens is not None:
                     self._tokens /= 2
-        wait = max(asked or 0.0, min(BACKOFF_CAP, BACKOFF * 2.0 ** int(self._strikes - 1)))
+        wait = max(asked or 0.0, min(BACKOFF_CAP, BACKOFF * 2.0 ** min(16, int(self._strikes - 1))))
         # Later than asked for, by chance: many processes were told the same.
         self._blocked_until = max(self._blocked_until, now + wait * (1 + 0.25 * self._rng()))
 
@@ -216,14 +197,21 @@ class Governor:
             self._told = (left, limit, now + seconds * (1 + 0.05 * self._rng()))
 
     def _told_delay(self, priority: Priority, now: float) -> float:
+        """Slow down where the service says that little is left; it may speak of another window or client."""
         if self._told is None:
             return 0.0
         left, limit, until = self._told
         if now >= until:
             self._told = None
             return 0.0
-        kept = int(limit * WORK_SHARE) if priority >= Priority.POLL else 0
-        return until - now if left <= kept else 0.0
+        polls = priority >= Priority.POLL
+        if left > (int(limit * WORK_SHARE) if polls else 0):
+            return 0.0
+        share, last = (POLL_SHARE, self._last_poll) if polls else (WORK_SHARE, self._last_work)
+        gaps = [
+            window.seconds / (window.limit * share) for window in (self.minute, self.hour) if window.limit
+        ]
+        return min(until - now, last + min(BACKOFF_CAP, max(gaps, default=BACKOFF_CAP)) - now)
 
     def _guessed_work(self, window: Window) -> int:
         """Work of other processes in the last hour, as far as it can be concluded."""
@@ -295,7 +283,12 @@ class Governor:
 
 
 def listening(steps: Steps[T], governor: Governor) -> Steps[T]:
-    """Carry out a conversation whose requests were counted already, and let the governor hear the answers."""
+    """
+    Carry out a conversation whose requests were counted already, and let the governor hear the answers.
+
+    :param steps: the conversation.
+    :param governor: the budget.
+    """
     outcome: Outcome = None
     while True:
         try:
@@ -337,7 +330,11 @@ _governors: dict[tuple[str, str], Governor] = {}
 
 
 def governor_of(settings: Settings) -> Governor:
-    """Return the one governor of this process for a service and key, with the limits of the settings."""
+    """
+    Return the one governor of this process for a service and key, with the limits of the settings.
+
+    :param settings: of the connection.
+    """
     governor = _governors.setdefault((settings.base_url, settings.api_key), Governor())
     governor.limit(settings.requests_per_minute, settings.requests_per_hour)
     return governor

@@ -53,7 +53,7 @@ class RetryPolicy:
             return None
         if retry_after is not None and retry_after > self.patience:
             return None
-        backoff: float = min(self.cap, self.base * 2 ** (attempt - 1)) * (1 - 0.25 * rng())
+        backoff: float = min(self.cap, self.base * 2.0 ** min(attempt - 1, 64)) * (1 - 0.25 * rng())
         return max(backoff, retry_after or 0.0)
 
 

@@ -225,25 +225,71 @@ def told(governor: Governor, left: int, seconds: float, limit: int = 100) -> Non
 
 
 @pytest.mark.parametrize(
-    ("left", "poll_waits", "work_waits"), [(50, False, False), (20, True, False), (0, True, True)]
+    ("left", "poll_gap", "work_gap"), [(50, 0, 0), (20, 36, 0), (0, 36, 18), (-3, 36, 18)]
 )
-def test_what_the_service_says_is_left_is_kept_for_work(
-    left: int, poll_waits: bool, work_waits: bool
+@pytest.mark.parametrize("seconds", [600.0, 3599.0])
+def test_what_the_service_says_is_left_slows_down_and_never_stops(
+    left: int, poll_gap: float, work_gap: float, seconds: float
 ) -> None:
     governor = Governor(100, 1000)
-    told(governor, left, seconds=30)
-    assert (governor.delay(POLL, 0.0) > 0) == poll_waits
-    assert (governor.delay(SUBMIT, 0.0) > 0) == work_waits
-    assert governor.delay(SUBMIT, 40.0) == governor.delay(POLL, 40.0) == 0
+    told(governor, left, seconds)
+    for kind, gap in ((POLL, poll_gap), (CHECK, poll_gap), (SUBMIT, work_gap), (READ, work_gap)):
+        for moment in (400.0, 500.0):
+            assert governor.delay(kind, moment) == 0, "the first one, and the next one after a while"
+            governor.sent(kind, moment)
+            told(governor, left, seconds)
+            assert governor.delay(kind, moment + 1) == pytest.approx(max(0, gap - 1), abs=0.1)
+        governor = Governor(100, 1000)
+        told(governor, left, seconds)
+
+
+@pytest.mark.parametrize("limits", [(0, 0), (0, 10), (1, 1)])
+def test_without_a_pace_of_its_own_a_poll_goes_out_every_minute(limits: tuple[int, int]) -> None:
+    governor = Governor(*limits)
+    told(governor, 0, seconds=3000)
+    governor.sent(POLL, 0.0)
+    governor.limit(0, 0)
+    assert governor.delay(POLL, 1.0) == pytest.approx(59)
+    assert governor.delay(POLL, 60.0) == 0
+
+
+def test_the_promised_share_of_polls_is_kept_while_nothing_is_said_to_be_left() -> None:
+    governor = Governor(100, 1000)
+    sent, now = 0, 0.0
+    while now < 3600:
+        told(governor, 0, seconds=3590)
+        delay = governor.delay(POLL, now)
+        if delay == 0:
+            governor.sent(POLL, now)
+            sent += 1
+        now += max(delay, 1.0)
+    assert 95 <= sent <= 105
+
+
+def test_it_is_over_when_the_time_has_come() -> None:
+    governor = Governor(100, 1000)
+    told(governor, 0, seconds=5)
+    governor.sent(SUBMIT, 0.0)
+    assert 5 <= governor.delay(SUBMIT, 0.0) <= 5.25
+    assert governor.delay(SUBMIT, 6.0) == 0
 
 
 def test_what_is_left_gets_less_with_each_request() -> None:
     governor = Governor(100, 1000)
-    told(governor, 2, seconds=30)
+    told(governor, 2, seconds=300)
     governor.sent(SUBMIT, 0.0)
     assert governor.delay(SUBMIT, 0.0) == 0
     governor.sent(SUBMIT, 0.0)
-    assert 30 <= governor.delay(SUBMIT, 0.0) <= 32
+    assert governor.delay(SUBMIT, 0.0) == pytest.approx(18, abs=0.1)
+
+
+def test_a_day_of_refusals_does_not_end_it() -> None:
+    governor, now = Governor(rng=lambda: 0.0), 0.0
+    for _ in range(1500):
+        refuse(governor, now)
+        now += governor.delay(READ, now)
+    refuse(governor, now)
+    assert governor.delay(READ, now) == 60
 
 
 @pytest.mark.parametrize("seconds", [-5.0, 0.0, 1e9])
