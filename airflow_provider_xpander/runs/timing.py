@@ -8,21 +8,21 @@ from collections.abc import Callable
 from airflow_provider_xpander.api.retry import jittered
 
 QUICKEST = 5.0
-"""Seconds between the looks at a run that has just begun, unless the author's interval is shorter."""
+"""Seconds between the polls of a run that has just begun, unless the author's interval is shorter."""
 SHARE = 0.25
 """How late the end of a run may be noticed, as a share of its age."""
 
 CHECK_LEAST = 600.0
-"""Seconds between two looks at each single run whose end the list is expected to show, if they are few."""
+"""Seconds between two reads of each single task whose end the list is expected to show, if they are few."""
 CHECK_MOST = 7200.0
 """The same where they are many: also a list that lies strands no run for longer."""
 CHECKS_A_ROUND = 4
-"""How many of these looks there are in a poll interval, where they are many."""
+"""How many of these reads there are in a poll interval, where they are many."""
 
 
 def look_interval(age: float, poll_interval: float) -> float:
     """
-    Return the seconds from one look to the next, before jitter; never more than the author's interval.
+    Return the seconds from one poll to the next, before jitter; never more than the author's interval.
 
     :param age: seconds since the run was started.
     :param poll_interval: the author's interval.
@@ -32,7 +32,7 @@ def look_interval(age: float, poll_interval: float) -> float:
 
 def check_interval(waiting: int, poll_interval: float) -> float:
     """
-    Return the seconds between two looks at each single run that is otherwise followed through a list.
+    Return the seconds between two reads of each single task that is otherwise followed through a list.
 
     :param waiting: how many there are.
     :param poll_interval: their interval.

@@ -1,4 +1,4 @@
-"""Waiting for a run: after each look, whether to look again and when, or that the wait is over and why."""
+"""The wait for one run: after each poll it decides to poll again, and when, or that it is over, and why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OnPaused = Literal["wait", "fail", "ask"]
 NOT_FOUND_GRACE = 60.0
 """Seconds for which an unknown task is taken for one that is not visible yet (contract section 10)."""
 OUTAGE_BUDGET = 3600.0
-"""Seconds without any answer after which a wait that has no deadline gives up."""
+"""Seconds in which every request fails after which a wait that has no deadline gives up."""
 
 RESUME_PATIENCE = 600.0
 """Seconds for which the worker tries to fetch the answer of a run that the trigger saw end."""
@@ -54,7 +54,12 @@ class End(StrEnum):
 
 @dataclass(frozen=True)
 class Again:
-    """Look again in so many seconds, with fresh credentials if those in use were refused."""
+    """
+    Poll again.
+
+    :param seconds: after which to do so.
+    :param refresh: whether to read the credentials again before: those in use were refused.
+    """
 
     seconds: float
     refresh: bool = False
@@ -67,7 +72,7 @@ class Over:
 
     :param end: why.
     :param task: the task as last seen, if it was seen and remembered.
-    :param error: what made further looks pointless, with ``End.ERROR``.
+    :param error: what made further polls pointless, with ``End.ERROR``.
     :param seen: the status as last seen, where the task was seen but not remembered.
     """
 
@@ -101,16 +106,16 @@ class Watch:
     The wait for one run. It decides; it neither sleeps nor asks.
 
     :param task_id: the remote task.
-    :param poll_interval: seconds between two looks, spread by a fifth either way; a run that has just begun
-        is looked at more often (``runs/timing.py``).
+    :param poll_interval: seconds between two polls, spread by a fifth either way; a run that has just begun
+        is polled more often (``runs/timing.py``).
     :param deadline: Unix seconds at which the wait ends, or None.
     :param on_paused: whether a paused run ends the wait.
     :param newer_than: Unix seconds; an end as old as that is of the thread's previous turn, which reads may
         still show after the next one was posted (contract 2.3).
     :param asked: the pause that a person was asked about already (``pause_of``); only another one ends
         the wait.
-    :param since: Unix seconds at which the run was started; the first look if unknown.
-    :param brief: whether to remember of a task no more than its status from one look to the next, as where
+    :param since: Unix seconds at which the run was started; the first poll if unknown.
+    :param brief: whether to remember of a task no more than its status from one poll to the next, as where
         thousands wait.
     :param status: as last seen.
     """
@@ -131,9 +136,9 @@ class Watch:
 
     def after_task(self, task: Task, now: float) -> Again | Over:
         """
-        Decide after an answer.
+        Decide after a poll that gave the task.
 
-        :param task: the task as answered.
+        :param task: the task as it is now.
         :param now: Unix seconds.
         """
         self._seen, self.status = None if self.brief else task, task.status
@@ -149,26 +154,40 @@ class Watch:
         return self._again(self.interval(now), now)
 
     def over(self, end: End, task: Task | None = None, error: XpanderError | None = None) -> Over:
-        """Return an end of the wait, with what is known of the task."""
+        """
+        Return an end of the wait, with what is known of the task.
+
+        :param end: why.
+        :param task: the task, if the last poll gave it.
+        :param error: what made further polls pointless, with ``End.ERROR``.
+        """
         task = task or self._seen
         return Over(end, task, error, None if task else self.status)
 
     def interval(self, now: float) -> float:
-        """Return the seconds to the next look at a run that goes on, before jitter."""
+        """
+        Return the seconds to the next poll of a run that goes on, before jitter.
+
+        :param now: Unix seconds.
+        """
         if self.since is None:
             self.since = now
         return look_interval(max(0.0, now - self.since), self.poll_interval)
 
     def without_news(self, now: float) -> Over | None:
-        """Decide where the deadline may have come and nothing new is known; None means to go on."""
+        """
+        Decide where the deadline may have come and nothing new is known; None means to go on.
+
+        :param now: Unix seconds.
+        """
         late = self.deadline is not None and now >= self.deadline
         return self.over(End.TIMEOUT) if late else None
 
     def in_outage(self, error: XpanderError, since: float, now: float) -> Over | None:
         """
-        Decide while nothing answers, whoever asks; None means to go on.
+        Decide while all requests fail, whatever they ask for; None means to go on.
 
-        :param error: of the last look.
+        :param error: of the last request.
         :param since: Unix seconds of the first one that failed.
         :param now: Unix seconds.
         """
@@ -178,9 +197,9 @@ class Watch:
 
     def after_error(self, error: XpanderError, now: float) -> Again | Over:
         """
-        Decide after a look that failed: what may pass is waited for, up to the deadline.
+        Decide after a poll that failed: what may pass is waited for, up to the deadline.
 
-        :param error: why the look failed.
+        :param error: why it failed.
         :param now: Unix seconds.
         """
         if isinstance(error, XpanderNotFoundError):
@@ -203,7 +222,11 @@ class Watch:
         return self.over(End.ERROR, error=error)
 
     def has_ended(self, task: Task) -> bool:
-        """Whether the run has ended, rather than the previous turn of its thread."""
+        """
+        Whether the run has ended, rather than the previous turn of its thread.
+
+        :param task: the task as it is now.
+        """
         ended = end_of(task)
         old = self.newer_than is not None and ended is not None and ended <= self.newer_than
         return task.status.is_terminal and not old
@@ -217,7 +240,11 @@ class Watch:
 
 
 def end_of(task: Task) -> float | None:
-    """Return the Unix seconds at which a task's latest turn ended, as far as the service tells."""
+    """
+    Return the Unix second at which a task's latest turn ended, as far as the service tells.
+
+    :param task: one that has ended.
+    """
     ended = task.finished_at or task.updated_at
     return ended.timestamp() if ended else None
 
@@ -255,11 +282,11 @@ def poll_until_done(
     clock: Callable[[], float] = time.time,
 ) -> Steps[Over]:
     """
-    Look at a run with Get Task until the wait is over: at once, then as the limits of the service allow.
+    Read a task until the wait is over: at once, then as the limits of the service allow.
 
     :param watch: the wait.
-    :param report: is given each answer.
-    :param waiting: is told the seconds to the next look.
+    :param report: is given the task after each poll.
+    :param waiting: is told the seconds to the next poll.
     :param clock: gives Unix seconds.
     """
     poll = False
@@ -279,7 +306,14 @@ def poll_once(
     report: Callable[[Task], None] = lambda task: None,
     clock: Callable[[], float] = time.time,
 ) -> Steps[Again | Over]:
-    """Look at a run once and decide; the parameters are those of :func:`poll_until_done`."""
+    """
+    Read a task once and decide.
+
+    :param watch: the wait.
+    :param poll: whether it is only to see if something has changed, so that all else comes first.
+    :param report: is given the task.
+    :param clock: gives Unix seconds.
+    """
     call = get_task(watch.task_id)
     try:
         task = yield from exchange(as_poll(call) if poll else call, ONCE)

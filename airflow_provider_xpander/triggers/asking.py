@@ -1,4 +1,4 @@
-"""The trigger of a task that has asked a person about its paused run: waits for the answer and the run."""
+"""The trigger of a task that has asked a person about its paused run: it waits for the choice and the run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from airflow_provider_xpander.runs.question import WENT_ON, choice_of
 from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
-ANSWER_INTERVAL = 5.0
-"""Seconds between two looks for an answer, as long as in Airflow's own trigger of this kind."""
+CHOICE_INTERVAL = 5.0
+"""Seconds between two reads of the question, as long as in Airflow's own trigger of this kind."""
 
 
 class XpanderAskingTrigger(XpanderTaskTrigger):
     """
-    Wait as :class:`XpanderTaskTrigger` does, and fire when a person has answered, too.
+    Wait as :class:`XpanderTaskTrigger` does, and fire when a person has made a choice, too.
 
-    Airflow 3.3 resumes the task by itself when somebody answers, unless that was before it was deferred;
-    earlier versions leave all of it to the trigger. Where the run goes on without an answer, the question is
+    Airflow 3.3 resumes the task by itself when somebody chooses, unless that was before it was deferred;
+    earlier versions leave all of it to the trigger. Where the run goes on without a choice, the question is
     closed, and the wait goes on.
 
     :param ti_id: id of the task instance that has asked.
@@ -42,29 +42,29 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
         )
 
     async def _wait(self) -> dict[str, Any]:
-        waits = [asyncio.create_task(super()._wait()), asyncio.create_task(self._answer())]
+        waits = [asyncio.create_task(super()._wait()), asyncio.create_task(self._choice())]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if self._closing is not None:
-                # The worker may ask the next question at once; this answer must not be taken for its.
+                # The worker may ask the next question at once; this choice must not be taken for its.
                 await self._closing
             return done.pop().result()
         finally:
             for wait in waits:
                 wait.cancel()
 
-    async def _answer(self) -> dict[str, Any]:
+    async def _choice(self) -> dict[str, Any]:
         told = False
         while True:
             try:
                 found = await persons_choice(self.ti_id)
             except Exception as error:  # whatever Airflow's API dies of, the run is still watched
                 if not told:
-                    self.log.warning("Whether somebody has answered could not be read: %s", error)
+                    self.log.warning("Whether somebody has made a choice could not be read: %s", error)
                 told, found = True, None
             if found is not None and choice_of(found) is not None:
                 return found
-            await asyncio.sleep(ANSWER_INTERVAL)
+            await asyncio.sleep(CHOICE_INTERVAL)
 
     def _note(self, task: Task, settings: Settings) -> None:
         super()._note(task, settings)
@@ -72,13 +72,13 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
             self._closing = asyncio.create_task(self._close())
 
     async def _close(self) -> None:
-        self.log.info("The run went on by itself; nothing has to be answered")
+        self.log.info("The run went on by itself; nobody has to choose any more")
         try:
             await close_question(self.ti_id, WENT_ON)
-        except Exception as error:  # it only leaves a question open that nobody has to answer
+        except Exception as error:  # it only leaves a question open that nobody has to decide
             self.log.warning("The question could not be closed: %s", error)
 
     async def _taken_up(self) -> bool:
-        """Whether a worker has the run in its hands, because somebody has answered."""
+        """Whether a worker has the run in its hands, because somebody has made a choice."""
         found = await persons_choice(self.ti_id)
         return found is not None and choice_of(found) is not None

@@ -1,4 +1,4 @@
-"""The trigger: waits in the triggerer for the end of a run, without a worker."""
+"""The trigger that waits in the triggerer for the end of a run, without a worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class XpanderTaskTrigger(BaseTrigger):
     :param xpander_task_id: the remote task. (Not ``task_id``: the triggerer sets an attribute of that name.)
     :param agent_id: the agent or workflow that runs it: where many wait for it, its list is read.
     :param xpander_conn_id: id of a connection of type ``xpander``.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :param deadline: Unix seconds at which the wait ends, or None.
     :param on_paused: ``wait``, or ``fail`` or ``ask`` to fire when the run is paused.
     :param on_kill_action: ``stop`` the run when somebody ends the Airflow task while it is deferred, or

@@ -49,7 +49,7 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Person:
     person = Person()
     monkeypatch.setattr(asking_module, "persons_choice", person.persons_choice)
     monkeypatch.setattr(asking_module, "close_question", person.close_question)
-    monkeypatch.setattr(asking_module, "ANSWER_INTERVAL", 0.02)
+    monkeypatch.setattr(asking_module, "CHOICE_INTERVAL", 0.02)
     return person
 
 
