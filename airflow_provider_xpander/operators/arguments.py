@@ -1,4 +1,4 @@
-"""What an operator's arguments may be, checked when the DAG is parsed."""
+"""Arguments of operators and sensor: what they may be, checked when the DAG is parsed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_L
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import parse_request
 from airflow_provider_xpander.runs.adopt import Reattach
+from airflow_provider_xpander.runs.answer import AnswerRules
+from airflow_provider_xpander.runs.schema import AnswerSchema, check_path, import_schema, path_of, schema_of
 from airflow_provider_xpander.runs.watch import OnPaused
 
 MODES = ("async", "sync", "stream")
@@ -17,6 +19,9 @@ ON_TIMEOUT = ("stop", "leave")
 ON_KILL = ("stop", "leave")
 ON_PAUSED = ("wait", "fail", "ask")
 ON_STOPPED = ("fail", "skip")
+ON_INVALID = ("fail", "raw", "repair")
+MAX_REPAIRS = 10
+"""Repair turns of one run that may be asked for: each costs as much as a run."""
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
@@ -124,3 +129,118 @@ def check_secret(name: str, value: Any) -> None:
     if isinstance(parts, list | tuple):
         for part in parts:
             check_secret(name, part)
+
+
+class AnswerArguments:
+    """
+    What an operator or a sensor was told about answers.
+
+    :param output_schema: a JSON Schema, a pydantic model class or the import path of one, a template of a
+        JSON Schema, or None.
+    :raises XpanderValidationError: names the parameter, the value and what is allowed.
+    """
+
+    def __init__(self, output_schema: Any) -> None:
+        self.asked = output_schema is not None
+        self._made: AnswerSchema | None = None
+        self._path: str | None = None
+        if isinstance(output_schema, type):
+            self._made = schema_of(output_schema)
+        elif isinstance(output_schema, str):
+            self._path = output_schema
+            if is_literal(output_schema):
+                check_path(output_schema)
+        elif self.asked and is_literal(output_schema):
+            schema_of(output_schema)
+
+    def schema(self, rendered: Any) -> AnswerSchema | None:
+        """
+        Return the schema, importing it where a path was given.
+
+        :param rendered: the template field as it is when the task runs.
+        :raises XpanderValidationError: it is none.
+        """
+        if rendered is None or self._made is not None:
+            return self._made
+        if not isinstance(rendered, str):
+            return schema_of(rendered)
+        if rendered != self._path:
+            # What is imported is the author's choice, not that of whoever fills the template.
+            raise XpanderValidationError(
+                f"output_schema: the template {self._path!r} renders to a text; it has to give a dictionary, "
+                f"a JSON Schema, and an import path cannot be a template"
+            )
+        return import_schema(rendered)
+
+
+def as_field(output_schema: Any) -> Any:
+    """Return what stands for a schema as a template field: plain data, which Airflow stores with the DAG."""
+    return path_of(output_schema) if isinstance(output_schema, type) else output_schema
+
+
+def answer_rules(operator: Any, *, on_invalid: Any) -> AnswerRules:
+    """
+    Return the rules for an answer, of an operator or sensor whose template fields are rendered.
+
+    :param on_invalid: what becomes of an answer that is not what was asked for.
+    """
+    return AnswerRules(
+        wants_json=operator.output_format == "json" or operator.output_schema is not None,
+        schema=lambda: operator.answers.schema(operator.output_schema),
+        on_invalid=on_invalid,
+        result_path=operator.result_path,
+        max_xcom_bytes=operator.max_xcom_bytes,
+    )
+
+
+def check_on_invalid(value: Any, allowed: tuple[str, ...] = ON_INVALID) -> Any:
+    """Return a value for ``on_invalid``."""
+    return check_choice("on_invalid", value, allowed)
+
+
+def check_count(name: str, value: Any, most: int | None = None) -> int:
+    """
+    Return a whole number of at least 1.
+
+    :param name: the parameter.
+    :param most: the greatest that is allowed, or None for any.
+    :raises XpanderValidationError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
+        span = f"from 1 to {most}" if most else "of at least 1"
+        raise XpanderValidationError(f"{name} must be a whole number {span}, got {value!r}")
+    return value
+
+
+def check_result_path(value: Any) -> None:
+    """
+    Refuse what cannot be an ObjectStoragePath URL; templates are let pass until they are rendered.
+
+    :raises XpanderValidationError: names the parameter, the value and what is allowed.
+    """
+    if value is None or not is_literal(value):
+        return
+    allowed = "must be the URL of a file, such as 's3://conn_id@bucket/{{ ds }}.json' or 'file:///...'"
+    scheme, separator, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    if not scheme or not separator:
+        raise XpanderValidationError(f"result_path {allowed}, got {value!r}")
+    if ":" in rest.partition("/")[0].rpartition("@")[0]:
+        raise XpanderValidationError(
+            f"result_path {allowed}: it must hold no password, which Airflow would show; before the @ goes "
+            f"the id of a connection"
+        )
+
+
+def check_rendered_result_path(value: str | None) -> None:
+    """
+    See that an answer has a place to go to, before it is paid for or waited for.
+
+    :param value: ``result_path`` as it is when the task runs.
+    :raises XpanderValidationError: it is no URL of a file, or nothing can be written there.
+    :raises XpanderError: the place cannot be reached.
+    """
+    check_result_path(value)
+    if value is not None:
+        from airflow_provider_xpander.storage import check_place
+
+        check_place(value)

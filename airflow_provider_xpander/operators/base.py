@@ -13,24 +13,22 @@ from airflow_provider_xpander._compat import BaseOperator, Context, default_defe
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.operators.answering import (
-    MAX_REPAIRS,
-    AnswerArguments,
-    answer_rules,
-    as_field,
-    check_count,
-    check_on_invalid,
-    check_result_path,
-)
 from airflow_provider_xpander.operators.arguments import (
+    MAX_REPAIRS,
     MODES,
     ON_KILL,
     ON_STOPPED,
     ON_TIMEOUT,
+    AnswerArguments,
+    answer_rules,
+    as_field,
     check_choice,
+    check_count,
     check_fields,
+    check_on_invalid,
     check_on_paused,
     check_reattach,
+    check_result_path,
     check_seconds,
     check_secret,
 )

@@ -1,4 +1,4 @@
-"""The flow that all invoke operators share: get hold of the run, wait, return its answer, leave no orphan."""
+"""The entry points of Airflow into the operators: run, resume, give up, kill; and what lineage asks."""
 
 from __future__ import annotations
 
@@ -16,27 +16,21 @@ from airflow_provider_xpander._compat import (
     is_deferral_timeout,
     masked,
 )
-from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.operators.answering import check_rendered_result_path
-from airflow_provider_xpander.operators.concluding import XpanderConcludingOperator
-from airflow_provider_xpander.operators.custody import Custody, on_kill
-from airflow_provider_xpander.operators.links import LINK_KEY
+from airflow_provider_xpander.operators.arguments import check_rendered_result_path
+from airflow_provider_xpander.operators.attempt import Attempt
+from airflow_provider_xpander.operators.base import XpanderRequestOperator
+from airflow_provider_xpander.operators.repair import Repairs
+from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
-from airflow_provider_xpander.operators.stopping import KILL_LAG, Held
+from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.operators.streaming import Streaming
+from airflow_provider_xpander.operators.wait import Options, Wait
 from airflow_provider_xpander.runs.event import read_event
-from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
+from airflow_provider_xpander.runs.question import choice_of
 from airflow_provider_xpander.runs.timing import deadline_of
-from airflow_provider_xpander.runs.watch import (
-    RESUME_INTERVAL,
-    RESUME_PATIENCE,
-    Again,
-    End,
-    Over,
-    poll_until_done,
-)
+from airflow_provider_xpander.runs.watch import End, Over
 from airflow_provider_xpander.task_instance import (
     failing_at_once,
     identity_of,
@@ -44,135 +38,141 @@ from airflow_provider_xpander.task_instance import (
     noted_run,
     retries_left,
 )
+from airflow_provider_xpander.telemetry import Invocation
 from airflow_provider_xpander.xcom import TASK_ID_KEY
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 
-class XpanderInvokeOperator(XpanderConcludingOperator):
+class XpanderInvokeOperator(XpanderRequestOperator):
     """Base of the operators that run an agent or a workflow and return its answer."""
 
+    _attempt: Attempt | None = None
+    """The attempt of this process, for a kill and for lineage."""
+
     def execute(self, context: Context) -> Any:
-        """Start a run, or take over an earlier attempt's; wait for it here, or defer, or return its id."""
+        """
+        Start a run, or take over an earlier attempt's; wait for it here, or defer, or return its id.
+
+        :param context: that of the task instance.
+        """
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
-            deadline = self._deadline(context)
+            run_deadline = self._run_deadline(context)
             target = self.target()
             if self.wait_for_completion:
                 check_rendered_result_path(self.result_path)
-            self._held = held = Held(hook.settings, target.id)
-            self._report = report = StatusReport(self.log, hook.settings)
-            custody = self._custody(context, hook, held)
-            starter = self._starter(context, custody, target, deadline)
-            held.sign, held.search = str(starter.mark), partial(starter.going_on, lag=KILL_LAG)
-            # What cannot be stored would lose the run when deferring.
-            json.dumps(self._trigger(Task(id="none yet"), target.id, deadline, None).serialize()[1])
+            self._attempt = attempt = self._attempt_at(context, hook, target.id)
+            attempt.connect()
+            if self.deferrable:
+                # What cannot be stored would lose the run when deferring.
+                unknown = Wait("none yet", target.id, run_deadline)
+                json.dumps(unknown.trigger_arguments(attempt.options, Task(id=unknown.task_id)))
+            starter = self._starter(context, attempt, target, run_deadline)
+            attempt.state.starting(str(starter.mark), partial(starter.going_on, lag=KILL_LAG))
             self.log.info("Starting %s", target)
-            stream = Streaming(hook, held, self.log, report, masked) if self.mode == "stream" else None
-            with custody.while_starting(starter):
-                task = starter.obtain(stream.submit if stream else self._submit(hook, deadline))
-            held.task_id, self._seen = task.id, task
-            if held.killed:
-                self.on_kill()
-            with custody.while_going_on(task.id):
+            stream = Streaming(attempt, masked) if self.mode == "stream" else None
+            task = attempt.start(starter, stream.submit if stream else self._submit(hook, run_deadline))
+            with attempt.guard.while_going_on():
                 context["ti"].xcom_push(TASK_ID_KEY, task.id)
                 note_run(context, starter.identity, task.id)
-                link = hook.settings.task_link(task_id=task.id, agent_id=target.id)
-                context["ti"].xcom_push(LINK_KEY, link)
+                attempt.push_link(task.id, target.id)
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
                     return task.id
-                return self._wait(context, custody, task, deadline, starter.newer_than, stream)
-
-    def _wait(
-        self,
-        context: Context,
-        custody: Custody,
-        task: Task,
-        deadline: float | None,
-        newer_than: float | None,
-        stream: Streaming | None = None,
-    ) -> Any:
-        """Wait for the end of a turn, by its stream, here, or deferred, and return its answer."""
-        watch = self._watch(task.id, self.poll_interval, deadline, newer_than)
-        over = watch.after_task(task, time.time())
-        if isinstance(over, Again) and stream is not None:
-            over = stream.follow(watch)
-        if isinstance(over, Again) and self.deferrable:
-            self._defer(self._trigger(task, custody.held.target_id, deadline, newer_than))
-        if isinstance(over, Again):
-            steps = poll_until_done(watch, report=self._report, waiting=self._report.waiting)
-            over = custody.hook.run(steps)
-        return self._conclude(context, custody, watch, over, deadline)
+                wait = Wait(task.id, target.id, run_deadline, starter.newer_than)
+                return attempt.finish(wait, attempt.wait(wait, task, stream))
 
     def execute_complete(
         self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
     ) -> Any:
-        """Take up the task again when the trigger has fired: fetch the answer, or fail."""
+        """
+        Take up the task again when the trigger has fired: fetch the answer, or fail.
+
+        :param context: that of the task instance.
+        :param event: that of the trigger.
+        :param newer_than: Unix seconds at which the thread's turn before ended.
+        :param deadline: Unix seconds at which the run has to have ended.
+        """
         found = read_event(event)
-        task_id = found.xpander_task_id
-        watch = self._watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE, newer_than)
-        with self._resumed(context, task_id, found.agent_id) as (hook, custody):
-            over = Over(found.end)
-            if found.end is End.ERROR:
-                failed = f"The wait for xpander task {task_id} failed: {found.message}"
-                self.log.warning(failed)
-                # Tells whether a retry makes sense, or that the run has ended.
-                task = hook.get_task_patiently(task_id)
-                if not watch.has_ended(task):
-                    raise XpanderError(failed)
-                over = Over(End.FINISHED, task)
-            if found.end is End.FINISHED:
-                over = Over(End.FINISHED, hook.poll_until_done(watch).fetched(task_id))
-            elif found.end is End.PAUSED:
-                task = self._look_or_wait_on(hook, task_id, found.agent_id, deadline, newer_than)
-                over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
-            if over.task is not None:
-                self.log.info("While deferred: xpander task %s %s", task_id, recap(over.task))
-            return self._conclude(context, custody, watch, over, deadline)
+        wait = Wait(found.xpander_task_id, found.agent_id, deadline, newer_than)
+        with self._resumed(context, wait) as attempt:
+            return attempt.finish(wait, attempt.resume(wait, found))
+
+    def execute_answered(
+        self,
+        context: Context,
+        event: Any,
+        xpander_task_id: str,
+        agent_id: str | None = None,
+        asked: str | None = None,
+        newer_than: float | None = None,
+        deadline: float | None = None,
+    ) -> Any:
+        """
+        Take up the task again when a person has chosen, or when the wait is over without.
+
+        :param context: that of the task instance.
+        :param event: that of the trigger, or what a person has chosen.
+        :param xpander_task_id: the run.
+        :param agent_id: the agent or workflow that runs it.
+        :param asked: the pause that the question was about.
+        :param newer_than: as for :meth:`execute_complete`.
+        :param deadline: as for :meth:`execute_complete`.
+        """
+        choice = choice_of(event)
+        if choice is None:
+            return self.execute_complete(context, event, newer_than, deadline)
+        from airflow_provider_xpander.operators.question import obey
+
+        wait = Wait(xpander_task_id, agent_id, deadline, newer_than, asked)
+        with self._resumed(context, wait) as attempt:
+            return attempt.finish(wait, obey(choice, attempt, wait))
 
     @contextmanager
-    def _resumed(
-        self, context: Context, task_id: str, agent_id: str | None
-    ) -> Iterator[tuple[XpanderHook, Custody]]:
-        """Take the run into custody again, in another process than the one that has started it."""
+    def _resumed(self, context: Context, wait: Wait) -> Iterator[Attempt]:
+        """Take responsibility for the run again, in another process than the one that has started it."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        self._held = held = Held(None, agent_id, task_id)
-        hook = XpanderHook(self.xpander_conn_id)
-        custody = self._custody(context, hook, held)
-        with hook, failing_at_once(), custody.while_going_on(task_id):
-            held.settings = hook.settings
-            self._report = StatusReport(self.log, hook.settings)
-            yield hook, custody
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
+            self._attempt = attempt = self._attempt_at(context, hook, wait.agent_id, wait.task_id)
+            with attempt.guard.while_going_on():
+                attempt.connect()
+                yield attempt
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume; where Airflow has given up the deferral, see to the run before the task fails."""
+        """
+        Resume; where Airflow has given up the deferral, see to the run before the task fails.
+
+        :param next_method: name of the method that resumes, or Airflow's word for a failure.
+        :param next_kwargs: its arguments.
+        :param context: that of the task instance.
+        """
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except DEFERRAL_ERRORS as error:
-            ended = self._given_up(context, late=is_deferral_timeout(error))
-            if ended is None:
+            given_up = self._given_up(context, late=is_deferral_timeout(error))
+            if given_up is None:
                 raise
+        attempt, completed = given_up
         with failing_at_once():
-            return self._finish(context, ended)
+            return attempt.finish(Wait(completed.id), Over(End.FINISHED, completed))
 
     def on_kill(self) -> None:
         """Stop the run with one short call that needs nothing of Airflow."""
-        if self._held is None:
-            self._late_before_resumption()
-        else:
-            on_kill(self._held, self.log, self.on_kill_action)
-
-    def _late_before_resumption(self) -> None:
-        """See to the run where Airflow 2 ends a resumed task for its execution_timeout before it begins."""
+        if self._attempt is not None:
+            self._attempt.guard.on_kill()
+            return
+        # Where Airflow 2 ends a resumed task for its execution_timeout before it begins.
         context = context_of_late_resumption()
         if context is not None:
             self._given_up(context, late=True)
 
-    def _given_up(self, context: Context, *, late: bool) -> Task | None:
+    def _given_up(self, context: Context, *, late: bool) -> tuple[Attempt, Task] | None:
         """See to the run of a task whose deferral Airflow has ended; return it if it has completed."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
@@ -182,36 +182,65 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
             self.log.error("Airflow has ended the wait, and the id of the run is not in XCom")
             return None
         with XpanderHook(self.xpander_conn_id) as hook:
-            custody = self._custody(context, hook, Held(None, task_id=task_id))
-            last = custody.see_to_late([task_id]) if late else custody.see_to(task_id)
-        return last[0] if last and last[0].status is TaskStatus.COMPLETED else None
+            attempt = self._attempt_at(context, hook, None, task_id)
+            last = attempt.guard.stop_late() if late else attempt.guard.stop_or_keep()
+        attempt.state.handle()
+        if not last or last[0].status is not TaskStatus.COMPLETED:
+            return None
+        return attempt, last[0]
 
-    def _custody(self, context: Context, hook: XpanderHook, held: Held) -> Custody:
-        return Custody(
+    def _attempt_at(
+        self, context: Context, hook: XpanderHook, agent_id: str | None, task_id: str | None = None
+    ) -> Attempt:
+        ti, target = context["ti"], self.target()
+        identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
+        guard = RunGuard(
             hook=hook,
-            held=held,
+            state=KillState(agent_id, task_id),
             log=self.log,
             on_kill_action=self.on_kill_action,
             on_timeout=self.on_timeout,
             reattach=self.reattach,
-            retries_left=retries_left(context["ti"]),
+            retries_left=retries_left(ti),
         )
+        options = Options(
+            xpander_conn_id=self.xpander_conn_id,
+            invocation=lambda _: Invocation(target.kind, target.id, self.llm_model_name),
+            rules=lambda _: self._answer_rules(),
+            poll_interval=self.poll_interval,
+            deferrable=self.deferrable,
+            on_paused=self.on_paused,
+            on_stopped=self.on_stopped,
+            on_kill_action=self.on_kill_action,
+            timeout=self.timeout,
+        )
+        repairs = None
+        if self.on_invalid == "repair":
+            repairs = Repairs(
+                target=target,
+                identity=identity,
+                request=lambda: hook.prepare(self._request(context)),
+                attempts=self.repair_attempts,
+                retried=ti.try_number > identity.first_try,
+                note=partial(note_run, context, identity),
+            )
+        return Attempt(ti, hook, self.log, options, guard, repairs)
 
     def _starter(
-        self, context: Context, custody: Custody, target: Target, deadline: float | None
+        self, context: Context, attempt: Attempt, target: Target, deadline: float | None
     ) -> RunStarter:
         ti = context["ti"]
         identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
         return RunStarter(
-            hook=custody.hook,
+            hook=attempt.hook,
             log=self.log,
             target=target,
-            request=custody.hook.prepare(self._request(context)),
+            request=attempt.hook.prepare(self._request(context)),
             identity=identity,
             try_number=ti.try_number,
             since=getattr(context.get("dag_run"), "start_date", None),
             reattach=self.reattach,
-            drop=custody.drop,
+            drop=attempt.guard.stop_unwanted,
             noted=noted_run(context, identity),
             deadline=deadline,
         )
@@ -226,7 +255,7 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
 
         return invoke
 
-    def _deadline(self, context: Context) -> float | None:
+    def _run_deadline(self, context: Context) -> float | None:
         started = getattr(context["ti"], "start_date", None)
         return deadline_of(
             time.time(),
@@ -234,3 +263,32 @@ class XpanderInvokeOperator(XpanderConcludingOperator):
             execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
             started=started.timestamp() if started else None,
         )
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage what is invoked."""
+        from airflow_provider_xpander.operators.lineage import lineage_of
+
+        return lineage_of(self.target(), None)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """
+        Tell OpenLineage what was invoked, and what is known of the run.
+
+        :param task_instance: not used: what is known is known to this process.
+        """
+        from airflow_provider_xpander.operators.lineage import lineage_of
+
+        target, seen, link = self.target(), None, None
+        if self._attempt is not None:
+            seen, settings = self._attempt.seen, self._attempt.state.settings
+            if seen is not None and settings is not None:
+                link = settings.task_link(task_id=seen.id, agent_id=target.id)
+        return lineage_of(target, seen, link)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """
+        Tell OpenLineage the same of a task that failed.
+
+        :param task_instance: as above.
+        """
+        return self.get_openlineage_facets_on_complete(task_instance)

@@ -1,4 +1,4 @@
-"""Stopping a run from the worker, and saying what a person has to do where that fails."""
+"""Stops of runs from the worker, and the word to a person where a stop fails."""
 
 from __future__ import annotations
 
@@ -19,40 +19,19 @@ if TYPE_CHECKING:
 
 KILL_TIMEOUT = 3.5
 """Seconds for a stop on a kill: Airflow waits five before it ends the process."""
-
 LOG_TIMEOUT = 0.5
 """Seconds for the lines that say what came of it."""
 KILL_LAG = (0.0, 1.0, 1.0)
 """Seconds before each look for a run that is being started at that moment."""
 
 
-@dataclass
-class Held:
-    """
-    What a kill needs to know of the attempt.
-
-    :param settings: of the connection, as soon as they are read.
-    :param target_id: the agent or workflow, for links.
-    :param task_id: the remote task, as soon as it is known.
-    :param sign: what the title of a run that is being started contains.
-    :param search: looks for the ids of runs that are being started.
-    :param killed: whether the kill has come.
-    :param settled: whether the run has ended, or it was decided what becomes of it.
-    """
-
-    settings: Settings | None
-    target_id: str | None = None
-    task_id: str | None = None
-    sign: str = ""
-    search: Callable[[], Steps[list[str]]] | None = None
-    killed: bool = False
-    settled: bool = False
-
-
-def stop_and_tell(hook: XpanderHook, log: Any, task_ids: Iterable[str]) -> list[Task]:
+def stop_runs(hook: XpanderHook, log: Any, task_ids: Iterable[str]) -> list[Task]:
     """
     Stop runs, with a few tries each.
 
+    :param hook: where to stop them.
+    :param log: where to say what was done.
+    :param task_ids: the runs.
     :return: the runs as they are then; those that could not be stopped are missing, and in the log.
     """
     stopped = []
@@ -69,62 +48,88 @@ def stop_and_tell(hook: XpanderHook, log: Any, task_ids: Iterable[str]) -> list[
     return stopped
 
 
-def stop_quickly(held: Held, log: Any) -> None:
-    """
-    Stop a run on a kill, over a client of its own, and be done in time whatever the network does.
-
-    One call stops a run whose id is known; one that is being started is looked for first. The log is written
-    from another thread: the kill may have come in the middle of a line, which holds the log's lock.
-
-    :param held: what is known of the attempt.
-    """
-    came = _Came()
-    if held.settings is not None:
-        thread = threading.Thread(target=_stop_once, args=(held.settings, held, came), daemon=True)
-        thread.start()
-        thread.join(KILL_TIMEOUT)
-    stopped = {task.id for task in came.stopped}
-    found = came.found or ([held.task_id] if held.task_id else [])
-    held.settled = bool(found) and stopped.issuperset(found)
-    lines = threading.Thread(target=_tell, args=(held, came, found, log), daemon=True)
-    lines.start()
-    lines.join(LOG_TIMEOUT)
-
-
-def _tell(held: Held, came: _Came, found: Iterable[str], log: Any) -> None:
-    for task in came.stopped:
-        log.info("Killed; stopped xpander task %s (%s)", task.id, task.status.value)
-    stopped = {task.id for task in came.stopped}
-    for task_id in found:
-        if task_id not in stopped:
-            log.error("%s", not_stopped(task_id, held.settings, came.error or "no answer in time"))
-    if not found:
-        log.warning(
-            "Killed while a run was being started (%s); if there is one, its title has %s",
-            came.error or "none is in sight",
-            held.sign,
-        )
-
-
 @dataclass
-class _Came:
-    """What has come of a stop until the time was up."""
+class _Progress:
+    """How far a stop has come when its time is up."""
 
     found: list[str] = field(default_factory=list)
     stopped: list[Task] = field(default_factory=list)
     error: XpanderError | None = None
 
 
-def _stop_once(settings: Settings, held: Held, came: _Came) -> None:
+def stop_quickly(
+    settings: Settings | None,
+    task_id: str | None,
+    search: Callable[[], Steps[list[str]]] | None,
+    sign: str,
+    log: Any,
+) -> bool:
+    """
+    Stop a run on a kill, over a client of its own, and be done in time whatever the network does.
+
+    One call stops a run whose id is known; one that is being started is looked for first. The log is written
+    from another thread: the kill may have come in the middle of a line, which holds the log's lock.
+
+    :param settings: those of the connection, None if they are not known.
+    :param task_id: the run, None while it is being started.
+    :param search: looks for the ids of runs that are being started.
+    :param sign: what the title of such a run contains.
+    :param log: where to say what was done.
+    :return: whether a run was there, and each was stopped.
+    """
+    progress = _Progress()
+    if settings is not None:
+        thread = threading.Thread(target=_stop_once, args=(settings, task_id, search, progress), daemon=True)
+        thread.start()
+        thread.join(KILL_TIMEOUT)
+    found = progress.found or ([task_id] if task_id else [])
+    stopped = list(progress.stopped)
+    lines = threading.Thread(
+        target=_tell, args=(settings, found, stopped, progress.error, sign, log), daemon=True
+    )
+    lines.start()
+    lines.join(LOG_TIMEOUT)
+    return bool(found) and {task.id for task in stopped}.issuperset(found)
+
+
+def _tell(
+    settings: Settings | None,
+    found: Iterable[str],
+    stopped: Iterable[Task],
+    error: XpanderError | None,
+    sign: str,
+    log: Any,
+) -> None:
+    done = set()
+    for task in stopped:
+        done.add(task.id)
+        log.info("Killed; stopped xpander task %s (%s)", task.id, task.status.value)
+    for task_id in found:
+        if task_id not in done:
+            log.error("%s", not_stopped(task_id, settings, error or "no answer in time"))
+    if not found:
+        log.warning(
+            "Killed while a run was being started (%s); if there is one, its title has %s",
+            error or "none is in sight",
+            sign,
+        )
+
+
+def _stop_once(
+    settings: Settings,
+    task_id: str | None,
+    search: Callable[[], Steps[list[str]]] | None,
+    progress: _Progress,
+) -> None:
     from airflow_provider_xpander.api.client import Client
 
     try:
         with Client(settings) as client:
-            if held.task_id is not None:
-                came.found = [held.task_id]
-            elif held.search is not None:
-                came.found = client.run(held.search())
-            for task_id in came.found:
-                came.stopped.append(client.call(routes.stop_task(task_id), timeout=KILL_TIMEOUT))
+            if task_id is not None:
+                progress.found = [task_id]
+            elif search is not None:
+                progress.found = client.run(search())
+            for found in progress.found:
+                progress.stopped.append(client.call(routes.stop_task(found), timeout=KILL_TIMEOUT))
     except XpanderError as error:
-        came.error = error
+        progress.error = error

@@ -1,4 +1,4 @@
-"""``mode="stream"``: start a run by its stream, and tell its events in the task log until it has ended."""
+"""The stream of a run (``mode="stream"``): it starts the run, and tells it in the task log until its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, printable
@@ -15,14 +15,12 @@ from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Targ
 from airflow_provider_xpander.api.sse import FINISHED
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.api.ticking import with_ticks
-from airflow_provider_xpander.operators.stopping import Held
 from airflow_provider_xpander.runs.log.size_limit import Line
-from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.log.stream_log import Narrator
 from airflow_provider_xpander.runs.watch import Again, Over, Watch, poll_once
 
 if TYPE_CHECKING:
-    from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.attempt import Attempt
 
 TICK = 0.5
 """Seconds between two looks at the clock while no event comes."""
@@ -41,17 +39,11 @@ class Streaming:
     """
     Follows a run by its stream, as long as that goes well.
 
-    :param hook: where to start the run and to look at it.
-    :param held: tells whether a kill has come.
-    :param log: where the run is told.
-    :param report: is given the task as it is seen, by events and looks.
+    :param attempt: the attempt at the run: where to start it, to look at it, and to tell of it.
     :param mask: hides what is known to be secret.
     """
 
-    hook: XpanderHook
-    held: Held
-    log: Any
-    report: StatusReport
+    attempt: Attempt
     mask: Callable[[str], str]
     _events: Events | None = field(default=None, init=False)
     _first: StreamEvent | None = field(default=None, init=False)
@@ -69,8 +61,8 @@ class Streaming:
         self.close()
         # Posted by this thread: the one that reads may be left alone, and must never start anything.
         call = routes.invoke_stream(target, request)
-        self._events = with_ticks(self.hook.get_conn().open_stream(call), TICK)
-        named_until = time.monotonic() + self.hook.settings.timeout
+        self._events = with_ticks(self.attempt.hook.get_conn().open_stream(call), TICK)
+        named_until = time.monotonic() + self.attempt.hook.settings.timeout
         problem = "the stream ended before it named its run"
         try:
             for event in self._events:
@@ -81,7 +73,7 @@ class Streaming:
                     self._first, self._task_id = event, task.id
                     self._narrator = Narrator(task.id, self.mask)
                     return task
-                if self.held.killed or time.monotonic() >= named_until:
+                if self.attempt.state.killed or time.monotonic() >= named_until:
                     problem = "the stream did not name its run in time"
                     break
         except XpanderAmbiguousSubmitError:
@@ -103,19 +95,20 @@ class Streaming:
         """
         if self._task_id != watch.task_id or self._events is None:
             self.close()
-            self.log.info("xpander task %s has no stream that can be read; it is looked at", watch.task_id)
+            text = "xpander task %s has no stream that can be read; it is looked at"
+            self.attempt.log.info(text, watch.task_id)
             return Again(0.0)
         over: Again | Over | None = None
         try:
             over = self._read(watch, self._events)
         except Exception as error:  # whatever becomes of a stream, the run can be looked at
-            self.log.warning("%s Going on by looking at it.", error)
+            self.attempt.log.warning("%s Going on by looking at it.", error)
         finally:
             self._end_text()
             self.close()
         over = over or self._look(watch)
-        if isinstance(over, Again) and self.held.killed:
-            return self.hook.poll_until_done(watch, self.report)
+        if isinstance(over, Again) and self.attempt.state.killed:
+            return self.attempt.hook.poll_until_done(watch, self.attempt.report)
         return over
 
     def close(self) -> None:
@@ -130,7 +123,7 @@ class Streaming:
         latest = time.time() + CHATTER * watch.poll_interval
         for event in chain([self._first], events):
             now = time.time()
-            if self.held.killed:
+            if self.attempt.state.killed:
                 return None
             if event is not None:
                 self._tell(event)
@@ -143,11 +136,11 @@ class Streaming:
                 if isinstance(verdict, Over):
                     return verdict
                 quiet = max(verdict.seconds, watch.poll_interval)
-                self.report.waiting(quiet)
+                self.attempt.report.waiting(quiet)
                 next_look = time.time() + quiet
                 latest = time.time() + CHATTER * quiet
         self._end_text()
-        self.log.info("The stream has ended before its run; going on by looking at it")
+        self.attempt.log.info("The stream has ended before its run; going on by looking at it")
         return None
 
     def _settle(self, watch: Watch) -> Again | Over:
@@ -160,7 +153,7 @@ class Streaming:
         return verdict
 
     def _look(self, watch: Watch) -> Again | Over:
-        return self.hook.run(poll_once(watch, report=self.report))
+        return self.attempt.hook.run(poll_once(watch, report=self.attempt.report))
 
     def _tell(self, event: StreamEvent) -> None:
         if self._narrator is not None:
@@ -169,14 +162,14 @@ class Streaming:
         if task is not None and task.raw_status is not None and not task.status.is_terminal:
             self._told += 1
             if self._told <= TOLD:
-                self.report(task)  # an end is reported as Get Task shows it
+                self.attempt.report(task)  # an end is reported as Get Task shows it
 
     def _end_text(self) -> None:
         self._say(self._narrator.close() if self._narrator else [])
 
     def _say(self, lines: list[Line]) -> None:
         for line in lines:
-            (self.log.warning if line.warning else self.log.info)("%s", line.text)
+            (self.attempt.log.warning if line.warning else self.attempt.log.info)("%s", line.text)
 
     def _is_own(self, event: StreamEvent) -> bool:
         return event.task_id in (None, self._task_id)

@@ -7,10 +7,10 @@ from typing import Any
 
 from airflow_provider_xpander.api.models import Target
 from airflow_provider_xpander.operators.arguments import check_id
-from airflow_provider_xpander.operators.repairing import XpanderRepairingOperator
+from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 
 
-class XpanderInvokeAgentOperator(XpanderRepairingOperator):
+class XpanderInvokeAgentOperator(XpanderInvokeOperator):
     """
     Run an agent and return its answer.
 
@@ -20,7 +20,7 @@ class XpanderInvokeAgentOperator(XpanderRepairingOperator):
     :param agent_id: id of the agent.
     """
 
-    template_fields: Sequence[str] = ("agent_id", *XpanderRepairingOperator.template_fields)
+    template_fields: Sequence[str] = ("agent_id", *XpanderInvokeOperator.template_fields)
 
     def __init__(self, *, agent_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -33,7 +33,7 @@ class XpanderInvokeAgentOperator(XpanderRepairingOperator):
         return Target.agent(self.agent_id, self.version)
 
 
-class XpanderInvokeWorkflowOperator(XpanderRepairingOperator):
+class XpanderInvokeWorkflowOperator(XpanderInvokeOperator):
     """
     Run a workflow and return its answer.
 
@@ -43,7 +43,7 @@ class XpanderInvokeWorkflowOperator(XpanderRepairingOperator):
     :param workflow_id: id of the workflow.
     """
 
-    template_fields: Sequence[str] = ("workflow_id", *XpanderRepairingOperator.template_fields)
+    template_fields: Sequence[str] = ("workflow_id", *XpanderInvokeOperator.template_fields)
 
     def __init__(self, *, workflow_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

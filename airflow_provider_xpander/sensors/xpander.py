@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
 
@@ -22,30 +21,35 @@ from airflow_provider_xpander._compat import (
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import jittered
-from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.operators.answering import (
+from airflow_provider_xpander.operators.arguments import (
     AnswerArguments,
     answer_rules,
     as_field,
+    check_choice,
     check_count,
+    check_id,
     check_on_invalid,
     check_rendered_result_path,
     check_result_path,
 )
-from airflow_provider_xpander.operators.arguments import check_choice, check_id
-from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
-from airflow_provider_xpander.runs.answer import OnInvalid
+from airflow_provider_xpander.operators.attempt import Attempt
+from airflow_provider_xpander.operators.links import XpanderRunLink
+from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
+from airflow_provider_xpander.operators.wait import Options, Wait
+from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
-from airflow_provider_xpander.runs.event import WaitEvent, read_event
-from airflow_provider_xpander.runs.log.status_log import StatusReport, recap, told_of
-from airflow_provider_xpander.runs.task_errors import account, paused
+from airflow_provider_xpander.runs.event import read_event
+from airflow_provider_xpander.runs.log.status_log import StatusReport
+from airflow_provider_xpander.runs.task_errors import paused
 from airflow_provider_xpander.runs.timing import look_interval
-from airflow_provider_xpander.runs.watch import BACKSTOP, RESUME_INTERVAL, RESUME_PATIENCE, End, Watch
+from airflow_provider_xpander.runs.watch import End
 from airflow_provider_xpander.task_instance import failing_at_once
-from airflow_provider_xpander.telemetry import Invocation, record_end
-from airflow_provider_xpander.xcom import publish, publish_summary
+from airflow_provider_xpander.telemetry import Invocation
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 
 class XpanderTaskSensor(BaseSensorOperator):
@@ -77,7 +81,7 @@ class XpanderTaskSensor(BaseSensorOperator):
 
     _looked: Task | None = None
     _linked = False
-    _reporter: StatusReport | None = None
+    _report: StatusReport | None = None
 
     def __init__(
         self,
@@ -112,37 +116,52 @@ class XpanderTaskSensor(BaseSensorOperator):
         check_id("xpander_task_id", xpander_task_id)
 
     def execute(self, context: Context) -> Any:
-        """Look once and defer, or poke as any sensor."""
+        """
+        Look once and defer, or poke as any sensor.
+
+        :param context: that of the task instance.
+        """
+        from airflow_provider_xpander.hooks.xpander import XpanderHook
+
         with self._forgiving(), failing_at_once(FINAL_FOR_SENSORS):
             check_rendered_result_path(self.result_path)
         if not self.deferrable:
             return super().execute(context)
-        with self._forgiving():
+        with self._forgiving(), XpanderHook(self.xpander_conn_id) as hook:
             found = self.poke(context)
-        return found.xcom_value if isinstance(found, PokeReturnValue) else self._defer()
+            if isinstance(found, PokeReturnValue):
+                return found.xcom_value
+            seen = self._looked or Task(id=self.xpander_task_id)
+            wait = Wait(self.xpander_task_id, seen.agent_id, time.time() + self.timeout)
+            return self._attempt_at(context, hook).defer(wait, seen)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Look at the run: False while it goes on or cannot be read for the moment."""
+        """
+        Look at the run: False while it goes on or cannot be read for the moment.
+
+        :param context: that of the task instance.
+        """
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
             check_id("xpander_task_id", self.xpander_task_id)
+            attempt = self._attempt_at(context, hook)
+            self._report = report = self._report or attempt.report
+            looked = self._looked is not None
             try:
-                task = self._looked = hook.get_task_patiently(
-                    self.xpander_task_id, poll=self._looked is not None
-                )
+                task = self._looked = hook.get_task_patiently(self.xpander_task_id, poll=looked)
             except PASSING as error:
                 self.log.warning("%s The sensor looks again.", error)
                 return False
-            self._report(hook.settings)(task)
-            self._link(context, hook.settings, task)
+            report(task)
+            self._link(attempt, task)
             if task.status is TaskStatus.PAUSED and self.on_paused == "fail":
-                publish_summary(context["ti"], task)
+                attempt.publish_summary(task)
                 raise paused(task)
             if not task.status.is_terminal:
-                self._report(hook.settings).waiting(self.poke_interval)
+                report.waiting(self.poke_interval)
                 return False
-            return PokeReturnValue(is_done=True, xcom_value=self._answer(context, hook.settings, task))
+            return PokeReturnValue(is_done=True, xcom_value=attempt.answer(task))
 
     def _get_next_poke_interval(
         self, started_at: Any, run_duration: Callable[[], float], poke_count: int
@@ -153,38 +172,36 @@ class XpanderTaskSensor(BaseSensorOperator):
             return seconds
         return jittered(look_interval(run_duration(), seconds))
 
-    def execute_complete(self, context: Context, event: Any, deadline: float | None = None) -> Any:
-        """Take up the task again when the trigger has fired."""
-        with self._forgiving():
-            return self._take_up(context, read_event(event), deadline)
+    def execute_complete(
+        self, context: Context, event: Any, deadline: float | None = None, newer_than: float | None = None
+    ) -> Any:
+        """
+        Take up the task again when the trigger has fired.
 
-    def _take_up(self, context: Context, found: WaitEvent, deadline: float | None) -> Any:
+        :param context: that of the task instance.
+        :param event: that of the trigger.
+        :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
+        :param deadline: Unix seconds at which the sensor times out.
+        """
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        task_id = found.xpander_task_id
-        if found.end is End.TIMEOUT:
-            raise AirflowSensorTimeout(
-                f"xpander task {task_id} did not end within {self.timeout:.0f} s (last status: "
-                f"{found.status}). The run goes on: a sensor never stops it."
-            )
-        if found.end is End.ERROR:
-            raise AirflowFailException(f"The wait for xpander task {task_id} failed: {found.message}")
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
-            if found.end is End.PAUSED:
-                task = self._looked = hook.get_task_patiently(task_id)
-                if task.status is TaskStatus.PAUSED:
-                    publish_summary(context["ti"], task)
-                    raise paused(task)
-                if not task.status.is_terminal:
-                    self.log.info("The run has gone on meanwhile")
-                    self._defer(deadline)
-            else:
-                # Over an outage too; a retry can do it later.
-                watch = Watch(task_id, RESUME_INTERVAL, time.time() + RESUME_PATIENCE)
-                task = hook.poll_until_done(watch).fetched(task_id)
-            self._link(context, hook.settings, task)
-            self.log.info("While deferred: xpander task %s %s", task_id, recap(task))
-            return self._answer(context, hook.settings, task)
+        found = read_event(event)
+        wait = Wait(found.xpander_task_id, found.agent_id, deadline, newer_than)
+        with self._forgiving():
+            if found.end is End.TIMEOUT:
+                raise AirflowSensorTimeout(
+                    f"xpander task {wait.task_id} did not end within {self.timeout:.0f} s (last status: "
+                    f"{found.status}). The run goes on: a sensor never stops it."
+                )
+            if found.end is End.ERROR:
+                raise AirflowFailException(
+                    f"The wait for xpander task {wait.task_id} failed: {found.message}"
+                )
+            with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
+                attempt = self._attempt_at(context, hook)
+                over = attempt.resume(wait, found)
+                self._link(attempt, over.task)
+                return attempt.finish(wait, over)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -202,45 +219,27 @@ class XpanderTaskSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _defer(self, deadline: float | None = None) -> NoReturn:
-        """Wait in the triggerer, up to the deadline of the deferral before, or for the sensor's time-out."""
-        from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
-
-        task = self._looked
-        deadline = time.time() + self.timeout if deadline is None else deadline
-        self.defer(
-            trigger=XpanderTaskTrigger(
-                xpander_task_id=self.xpander_task_id,
-                agent_id=task.agent_id if task else None,
-                xpander_conn_id=self.xpander_conn_id,
-                poll_interval=self.poke_interval,
-                deadline=deadline,
-                on_paused=self.on_paused,
-                created=task.created_at.timestamp() if task and task.created_at else None,
-                told=told_of(task) if task else None,
-            ),
-            method_name="execute_complete",
-            kwargs={"deadline": deadline},
-            timeout=timedelta(seconds=max(1.0, deadline - time.time() + BACKSTOP)),
+    def _attempt_at(self, context: Context, hook: XpanderHook) -> Attempt:
+        """Return what waits for the run and answers; it never stops it."""
+        options = Options(
+            xpander_conn_id=self.xpander_conn_id,
+            invocation=lambda task: Invocation("workflow" if task.is_orchestration else "agent"),
+            rules=self._rules_for,
+            poll_interval=self.poke_interval,
+            deferrable=self.deferrable,
+            on_paused=self.on_paused,
         )
+        attempt = Attempt(context["ti"], hook, self.log, options, RunGuard(hook, KillState(), self.log))
+        attempt.connect()
+        return attempt
 
-    def _link(self, context: Context, settings: Settings, task: Task) -> None:
-        """Push the link once for each process: a reschedule empties XCom."""
-        if not self._linked:
-            link = settings.task_link(task_id=task.id, agent_id=task.agent_id)
-            context["ti"].xcom_push(LINK_KEY, link)
-            self._linked = True
-
-    def _answer(self, context: Context, settings: Settings, task: Task) -> Any:
-        self.log.info(account(task))
-        invocation = Invocation("workflow" if task.is_orchestration else "agent")
-        record_end(task, context["ti"], invocation, settings, self.log)
+    def _rules_for(self, task: Task) -> AnswerRules:
         rules = answer_rules(self, on_invalid=self.on_invalid)
-        if self.output_format is None and task.output_format == "json":
-            rules = replace(rules, wants_json=True)
-        return publish(context["ti"], task, rules, log=self.log)
+        as_task_says = self.output_format is None and task.output_format == "json"
+        return replace(rules, wants_json=True) if as_task_says else rules
 
-    def _report(self, settings: Settings) -> StatusReport:
-        if self._reporter is None:
-            self._reporter = StatusReport(self.log, settings)
-        return self._reporter
+    def _link(self, attempt: Attempt, task: Task | None) -> None:
+        """Push the link once for each process: a reschedule empties XCom."""
+        if task is not None and not self._linked:
+            attempt.push_link(task.id, task.agent_id)
+            self._linked = True

@@ -18,7 +18,7 @@ from attempts import Lines, lines, slept
 
 from airflow_provider_xpander._compat import HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.operators import asking as asking_module
+from airflow_provider_xpander.operators import question as question_module
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.question import KEEP_WAITING, STOP
 from airflow_provider_xpander.triggers.asking import XpanderAskingTrigger
@@ -40,7 +40,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The questions so far."""
     questions: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        asking_module, "ask_person", lambda ti_id, **question: questions.append({"ti_id": ti_id, **question})
+        question_module,
+        "ask_person",
+        lambda ti_id, **question: questions.append({"ti_id": ti_id, **question}),
     )
     return questions
 
@@ -174,7 +176,7 @@ def test_a_question_that_airflow_does_not_take_is_no_reason_to_lose_the_run(
     def refuse(ti_id: Any, **question: Any) -> None:
         raise RuntimeError("API_SERVER_ERROR")
 
-    monkeypatch.setattr(asking_module, "ask_person", refuse)
+    monkeypatch.setattr(question_module, "ask_person", refuse)
     ti = AskingTaskInstance()
     deferred = until_asked(service, ti)
     assert type(deferred.trigger) is XpanderTaskTrigger

@@ -22,7 +22,8 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
-from airflow_provider_xpander.operators.repairing import RepairTurn
+from airflow_provider_xpander.operators.repair import RepairTurn
+from airflow_provider_xpander.operators.wait import Wait
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import read_mark
 from airflow_provider_xpander.runs.lookup import LAG
@@ -174,8 +175,9 @@ def _resume_once(task: Any, deferred: TaskDeferred, context: Any) -> Any:
     def defer(*_: Any, **__: Any) -> None:
         raise _Died
 
-    task._defer = defer
-    return resume(task, deferred, context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Wait, "defer", defer)
+        return resume(task, deferred, context)
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferred"])

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, eventually, resume
 
 from airflow_provider_xpander.api import client as client_module
-from airflow_provider_xpander.operators import custody as custody_module
+from airflow_provider_xpander.operators import run_guard as guard_module
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import Mark, read_mark
@@ -139,7 +139,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         time.sleep(min(asked, 0.02))
 
     monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep))
-    monkeypatch.setattr(custody_module, "STOP_PATIENCE", 1.0)
+    monkeypatch.setattr(guard_module, "STOP_PATIENCE", 1.0)
     return seconds
 
 

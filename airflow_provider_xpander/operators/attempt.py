@@ -1,0 +1,315 @@
+"""One attempt at a run: starting it, waiting for it, and what follows from the end of the wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow_provider_xpander._compat import AirflowSkipException
+from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
+from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
+from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.operators.links import LINK_KEY
+from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
+from airflow_provider_xpander.operators.wait import Options, Wait
+from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
+from airflow_provider_xpander.runs.error_policy import PASSING
+from airflow_provider_xpander.runs.event import WaitEvent
+from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
+from airflow_provider_xpander.runs.task_errors import account, paused, timed_out
+from airflow_provider_xpander.runs.watch import (
+    RESUME_INTERVAL,
+    RESUME_PATIENCE,
+    Again,
+    End,
+    Over,
+    Watch,
+    end_of,
+    poll_until_done,
+)
+from airflow_provider_xpander.telemetry import record_end
+from airflow_provider_xpander.xcom import publish, publish_summary
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.repair import Repairs
+    from airflow_provider_xpander.operators.starter import RunStarter
+    from airflow_provider_xpander.operators.streaming import Streaming
+
+
+@dataclass
+class Attempt:
+    """
+    One try of a task instance at its run, in one process.
+
+    :param ti: the task instance.
+    :param hook: where to start the run and to look at it.
+    :param log: the log of the task.
+    :param options: what the author wants.
+    :param guard: sees to the run where the attempt ends early.
+    :param repairs: has an invalid answer repaired; None where that was not asked for.
+    """
+
+    ti: Any
+    hook: XpanderHook
+    log: Any
+    options: Options
+    guard: RunGuard
+    repairs: Repairs | None = None
+    seen: Task | None = field(default=None, init=False)
+    """The run as this process has seen it last."""
+
+    def __post_init__(self) -> None:
+        self.report = StatusReport(self.log, self.state.settings)
+
+    @property
+    def state(self) -> KillState:
+        """What a kill needs to know."""
+        return self.guard.state
+
+    def connect(self) -> None:
+        """
+        Read the connection, for a kill, links and what is told of the run.
+
+        :raises AirflowNotFoundException: there is no such connection.
+        :raises ValueError: the connection has a wrong value.
+        """
+        self.state.connected(self.hook.settings)
+        self.report = StatusReport(self.log, self.state.settings)
+
+    def start(self, starter: RunStarter, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
+        """
+        Get hold of the run: one of an earlier attempt, or a new one.
+
+        :param starter: finds or starts it.
+        :param submit: starts a run and returns it.
+        :raises XpanderError: there is none, or none that is known of.
+        """
+        with self.guard.while_starting(starter):
+            task = starter.obtain(submit)
+        self.started(task)
+        return task
+
+    def started(self, task: Task) -> None:
+        """
+        Take responsibility for a run, or for a turn of it, that was started; a kill may have come meanwhile.
+
+        :param task: the run.
+        """
+        self.seen = task
+        self.state.started(task.id)
+        if self.state.killed:
+            self.guard.on_kill()
+
+    def wait(self, wait: Wait, task: Task, stream: Streaming | None = None) -> Over:
+        """
+        Wait for the end of a run, by its stream or here.
+
+        :param wait: what is waited for.
+        :param task: the run as it was when it was started or found.
+        :param stream: its stream, if there is one.
+        :return: the end of the wait.
+        :raises TaskDeferred: it is waited for in the triggerer.
+        """
+        watch = wait.watch(self.options)
+        over = watch.after_task(task, time.time())
+        if isinstance(over, Again) and stream is not None:
+            over = stream.follow(watch)
+        if isinstance(over, Again) and self.options.deferrable:
+            self.defer(wait, task)
+        if isinstance(over, Again):
+            steps = poll_until_done(watch, report=self.report, waiting=self.report.waiting)
+            over = self.hook.run(steps)
+        return over
+
+    def resume(self, wait: Wait, event: WaitEvent) -> Over:
+        """
+        Read the run that the trigger has seen end, pause or fail.
+
+        :param wait: what was waited for.
+        :param event: what the trigger found.
+        :return: the end of the wait, with the run as it is now.
+        :raises XpanderError: the run cannot be read, or the trigger could not, and the run goes on.
+        :raises TaskDeferred: the service is away for the moment.
+        """
+        resume_deadline = time.time() + RESUME_PATIENCE
+        watch = Watch(wait.task_id, RESUME_INTERVAL, resume_deadline, self.options.on_paused, wait.newer_than)
+        over = Over(event.end)
+        if event.end is End.ERROR:
+            failed = f"The wait for xpander task {wait.task_id} failed: {event.message}"
+            self.log.warning(failed)
+            # Tells whether a retry makes sense, or that the run has ended.
+            task = self.hook.get_task_patiently(wait.task_id)
+            if not watch.has_ended(task):
+                raise XpanderError(failed)
+            over = Over(End.FINISHED, task)
+        elif event.end is End.FINISHED:
+            over = Over(End.FINISHED, self.hook.poll_until_done(watch).fetched(wait.task_id))
+        elif event.end is End.PAUSED:
+            task = self.get_task_or_defer(wait)
+            over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
+        if over.task is not None:
+            self.log.info("While deferred: xpander task %s %s", wait.task_id, recap(over.task))
+        return over
+
+    def finish(self, wait: Wait, over: Over) -> Any:
+        """
+        Return the answer of a run whose wait is over, after as many repair turns as it takes, or fail.
+
+        :param wait: what was waited for.
+        :param over: how the wait ended.
+        :raises XpanderTaskError: the run did not complete, or not in time.
+        :raises XpanderAnswerError: its answer cannot be handed on.
+        :raises XpanderError: the run cannot be read any more.
+        :raises TaskDeferred: the run, or a repair turn of it, is waited for in the triggerer.
+        """
+        while True:
+            task = self._ended(wait, over)
+            may_go_on = not self.state.handled  # what was stopped, or given up, is not continued
+            try:
+                return self.answer(task)
+            except XpanderAnswerInvalid as error:
+                invalid = error
+            if self.repairs is None:
+                raise invalid
+            turn = self.repairs.start(self, task, invalid, deadline=wait.run_deadline, possible=may_go_on)
+            newer_than = end_of(task) if turn.id == task.id else None
+            wait = replace(wait, task_id=turn.id, newer_than=newer_than, asked=None)
+            over = self.wait(wait, turn)
+
+    def _ended(self, wait: Wait, over: Over) -> Task:
+        """Return the run if it has ended; see to one that is late or paused."""
+        self.seen = over.task or self.seen
+        if over.end is End.TIMEOUT:
+            return self._end_late(wait, over.task)
+        if over.task is None or over.end is End.ERROR:
+            raise over.error or XpanderError(
+                f"The wait for xpander task {wait.task_id} ended without a reason"
+            )
+        if over.end is End.PAUSED:
+            self.report(over.task)
+            self.publish_summary(over.task)
+            if over.task.status is not TaskStatus.PAUSED:
+                self.log.info("The run has gone on meanwhile")
+                self.defer(replace(wait, asked=None), over.task)
+            if self.options.on_paused == "ask":
+                from airflow_provider_xpander.operators.question import ask
+
+                ask(self, wait, over.task)
+            raise paused(over.task)
+        return over.task
+
+    def _end_late(self, wait: Wait, seen: Task | None) -> Task:
+        def late(last: Task | None, stopped: bool | None) -> Exception:
+            status = last.status.value if last else None
+            return timed_out(wait.task_id, status, self.options.timeout, stopped)
+
+        return self.end_stopped(wait, late, stop=self.guard.on_timeout == "stop", seen=seen)
+
+    def end_stopped(
+        self,
+        wait: Wait,
+        why: Callable[[Task | None, bool | None], Exception],
+        *,
+        stop: bool = True,
+        seen: Task | None = None,
+    ) -> Task:
+        """
+        End the task of a run that is not waited for any more: it is late, or a person wants it stopped.
+
+        :param wait: what was waited for.
+        :param why: makes the error of the run as it was seen last, and of whether it was stopped (None if
+            that was not tried).
+        :param stop: whether to stop the run.
+        :param seen: the run as it was seen last, if it was.
+        :return: the run, if it completed before it could be stopped.
+        """
+        watch, stopped = wait.watch(self.options), None
+        if stop:
+            last = self.guard.stop_and_see(watch)
+            stopped, seen = last is not None, last or seen
+        self.state.handle()
+        if seen is None:
+            with suppress(XpanderError):
+                seen = self.hook.get_task(wait.task_id)
+        if seen is not None:
+            self.seen = seen
+            ended = watch.has_ended(seen)
+            if ended and seen.status is TaskStatus.COMPLETED:
+                self.log.info("xpander task %s completed just before it was to be stopped", seen.id)
+                return seen
+            self.log.info("xpander task %s %s", seen.id, recap(seen))
+            self.publish_summary(seen)
+            if ended:
+                self._observe(seen)
+        raise why(seen, stopped)
+
+    def answer(self, task: Task) -> Any:
+        """
+        Return the answer of a run that has ended, or fail.
+
+        :param task: the run, in a terminal status.
+        :raises XpanderTaskError: it did not complete.
+        :raises XpanderAnswerError: its answer is not what was asked for, or is too large.
+        """
+        self.state.handle()
+        self.log.info(account(task))
+        self._observe(task)
+        try:
+            return publish(self.ti, task, self.options.rules(task), log=self.log)
+        except XpanderTaskStopped as error:
+            if self.options.on_stopped == "skip":
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def get_task_or_defer(self, wait: Wait) -> Task:
+        """
+        Read a run that goes on.
+
+        :param wait: what is waited for.
+        :raises TaskDeferred: the service is away for the moment, so the wait goes on.
+        :raises XpanderError: the run cannot be read any more.
+        """
+        try:
+            return self.hook.get_task_patiently(wait.task_id)
+        except PASSING as error:
+            self.log.warning("%s The wait goes on.", error)
+            self.defer(wait, Task(id=wait.task_id))
+
+    def defer(self, wait: Wait, task: Task) -> NoReturn:
+        """
+        Wait in the triggerer.
+
+        :param wait: what is waited for.
+        :param task: the run as it was seen last.
+        :raises TaskDeferred: always.
+        """
+        from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+        arguments = wait.trigger_arguments(self.options, task)
+        wait.defer(XpanderTaskTrigger(**arguments), "execute_complete")
+
+    def push_link(self, task_id: str, agent_id: str | None) -> None:
+        """
+        Put the link to the run into XCom.
+
+        :param task_id: the run.
+        :param agent_id: the agent or workflow, None if it is not known.
+        """
+        link = self.hook.settings.task_link(task_id=task_id, agent_id=agent_id)
+        self.ti.xcom_push(LINK_KEY, link)
+
+    def publish_summary(self, task: Task) -> None:
+        """
+        Put the summary of the run into XCom, whatever its status.
+
+        :param task: the run.
+        """
+        publish_summary(self.ti, task, repaired=self.repairs is not None)
+
+    def _observe(self, task: Task) -> None:
+        self.seen = task
+        record_end(task, self.ti, self.options.invocation(task), self.state.settings, self.log)

@@ -1,0 +1,192 @@
+"""Repair turns (``on_invalid="repair"``): an invalid answer is asked for again, in the same thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError
+from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, Task
+from airflow_provider_xpander.operators.run_guard import KillState
+from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid, summarize_turn
+from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_of, marked
+from airflow_provider_xpander.runs.log.status_log import StatusReport
+from airflow_provider_xpander.runs.lookup import LAG, find_by_id
+from airflow_provider_xpander.runs.repair import Repair, decide_repair, is_after, is_same_owner, repair_text
+from airflow_provider_xpander.runs.watch import end_of
+from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY, earlier_turns
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.attempt import Attempt
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """
+    The repair turns of one attempt.
+
+    All that holds for a run holds for a repair turn: it is of the same thread, id and deadline, it is waited
+    for in the same way, and it is stopped or kept in the same cases.
+
+    :param target: what runs.
+    :param identity: whose run it is.
+    :param request: makes the request that the run was asked with.
+    :param attempts: how many turns a run gets at the most.
+    :param retried: whether an earlier attempt may have started one.
+    :param note: notes the id of a turn that has one of its own.
+    """
+
+    target: Target
+    identity: Identity
+    request: Callable[[], InvokeRequest]
+    attempts: int
+    retried: bool
+    note: Callable[[str], None]
+
+    def start(
+        self,
+        attempt: Attempt,
+        task: Task,
+        invalid: XpanderAnswerInvalid,
+        *,
+        deadline: float | None,
+        possible: bool,
+    ) -> Task:
+        """
+        Start a turn that repairs an answer, and take responsibility for it.
+
+        :param attempt: the attempt at the run.
+        :param task: the run, with the invalid answer.
+        :param invalid: what is wrong with it.
+        :param deadline: Unix seconds at which the run has to have ended, or None.
+        :param possible: whether this process can wait for a turn.
+        :return: the turn.
+        :raises XpanderAnswerInvalid: the answer is not repaired.
+        :raises XpanderError: the next attempt has it repaired; or the turn could not be started.
+        """
+        ti, guard, mark = attempt.ti, attempt.guard, mark_of(task)
+        earlier = earlier_turns(ti, task)
+        turns = max(len(earlier), mark.turn if mark and mark.digest == self.identity.digest else 0)
+        decision = decide_repair(
+            turns=turns,
+            attempts=self.attempts,
+            now=time.time(),
+            deadline=deadline,
+            possible=possible,
+            retried=guard.retries_left and guard.reattach is not False,
+        )
+        if decision is Repair.LATER:
+            raise XpanderError(str(invalid.but("The next attempt takes the run over and has it repaired.")))
+        if decision is Repair.NEVER:
+            raise invalid.but(f"Repair turns: {turns} of {self.attempts}.")
+        attempt.log.warning("%s", invalid)
+        ti.xcom_push(TURNS_KEY, [*earlier, summarize_turn(task)])
+        turn = RepairTurn(
+            hook=attempt.hook,
+            log=attempt.log,
+            target=self.target,
+            request=self.request(),
+            identity=self.identity,
+            number=turns + 1,
+            retried=self.retried,
+            state=guard.state,
+        )
+        return self._started(attempt, task, self._obtain(turn, task, invalid))
+
+    def _obtain(self, turn: RepairTurn, task: Task, invalid: XpanderAnswerInvalid) -> Task:
+        """Start the turn; from here on the thread is a run that goes on, to be stopped or kept."""
+        turn.state.next_turn()
+        try:
+            return turn.obtain(task, invalid)
+        except XpanderAmbiguousSubmitError:
+            raise  # the turn may go on
+        except XpanderError:
+            turn.state.handle()
+            raise
+
+    def _started(self, attempt: Attempt, task: Task, turn: Task) -> Task:
+        # A wait of its own: what the log told of the turn before is not what this one begins with.
+        attempt.report = StatusReport(attempt.log, attempt.state.settings)
+        if attempt.state.killed:
+            attempt.state.next_turn()  # that the turn before was stopped, which had ended, settles nothing
+        attempt.started(turn)
+        if turn.id != task.id:
+            attempt.ti.xcom_push(TASK_ID_KEY, turn.id)
+            self.note(turn.id)
+        return turn
+
+
+@dataclass
+class RepairTurn:
+    """
+    The turn that repairs an answer: found if an earlier attempt has started it, or else started, once.
+
+    It carries the mark of the run and its own number, so that a retry finds it as it finds the run.
+
+    :param hook: where to ask and start.
+    :param log: where to say what was done.
+    :param target: what runs.
+    :param request: what the run was asked.
+    :param identity: whose run it is.
+    :param number: which repair turn of the run it is, from 1.
+    :param retried: whether an earlier attempt may have started it.
+    :param state: tells whether a kill has come.
+    """
+
+    hook: XpanderHook
+    log: Any
+    target: Target
+    request: InvokeRequest
+    identity: Identity
+    number: int
+    retried: bool
+    state: KillState
+
+    def obtain(self, invalid: Task, error: XpanderAnswerInvalid) -> Task:
+        """
+        Return the turn.
+
+        :param invalid: the thread with the invalid answer as its latest turn.
+        :param error: what is wrong with it.
+        :raises XpanderAnswerInvalid: the thread cannot be continued.
+        :raises XpanderAmbiguousSubmitError: the turn may have been started, and does not show.
+        :raises XpanderError: it was not started.
+        """
+        ended = end_of(invalid)
+        if ended is None:
+            raise error.but(
+                "It was not repaired, because the service does not tell when the turn ended, by which the "
+                "next is told from it."
+            )
+        # Never two turns at once (contract C4). A read may lag behind what an earlier attempt has started.
+        found = self._find(invalid, ended, lag=LAG if self.retried else LAG[:1])
+        if found is None and self.state.killed:
+            raise error.but("It was not repaired, because the task was killed.")
+        if found is None:
+            self.log.info("Asking for a repaired answer in the same thread (repair turn %d)", self.number)
+            try:
+                return self.hook.invoke_async(self.target, self._request(invalid, error))
+            except XpanderAmbiguousSubmitError as lost:
+                self.log.warning("%s Looking for it.", lost)
+                found = self._find(invalid, ended, lag=LAG)
+                if found is None:
+                    raise
+        if not is_same_owner(found, self.identity, invalid):
+            raise error.but("It was not repaired, because somebody else has continued its thread.")
+        self.log.info("Repair turn %d was started: xpander task %s", self.number, found.id)
+        return found
+
+    def _find(self, invalid: Task, ended: float, *, lag: tuple[float, ...]) -> Task | None:
+        found = self.hook.run(find_by_id(invalid.id, lambda task: is_after(task, ended), lag=lag))
+        return found[0] if found else None
+
+    def _request(self, invalid: Task, error: XpanderAnswerInvalid) -> InvokeRequest:
+        written = mark_of(invalid)
+        # Of the run, so that a retry compares its own request with what the run was asked.
+        asked = written.fingerprint if written else fingerprint(str(self.target), self.request.body())
+        mark = Mark(self.identity.digest, asked, self.number)
+        text = InvokeInput(text=repair_text(error.problems), user=self.request.input.user)
+        return marked(self.request, self.identity, mark, id=invalid.id, input=text)

@@ -1,0 +1,264 @@
+"""
+The guard of a run: no run goes on that nobody wants, however its attempt ends.
+
+All that a kill needs to know is in :class:`KillState`, which is changed by its own methods only::
+
+    starting --started--> going on --handle--> handled
+                             ^                    |
+                             '------next_turn-----'
+
+``kill`` may come at any time. It is noted, whatever the state; a run that is started or continued after it is
+stopped as soon as its id is known. ``handled`` means that the run has ended or that its fate was decided, so
+that neither a kill nor a failure has anything to do any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_xpander._compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
+from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskError
+from airflow_provider_xpander.api.exchange import Steps
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.operators.stopping import stop_quickly, stop_runs
+from airflow_provider_xpander.runs.adopt import Reattach
+from airflow_provider_xpander.runs.error_policy import FINAL
+from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
+from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.starter import RunStarter
+
+Search = Callable[[], Steps[list[str]]]
+
+
+@dataclass
+class KillState:
+    """
+    What a kill needs to know of an attempt; read once, because a kill may not ask Airflow for anything.
+
+    :param agent_id: the agent or workflow, for links; None if it is not known.
+    :param task_id: the run; None while it is being started.
+    """
+
+    agent_id: str | None = None
+    task_id: str | None = None
+    settings: Settings | None = field(default=None, init=False)
+    """Those of the connection, as soon as they are read."""
+    sign: str = field(default="", init=False)
+    """What the title of a run that is being started contains."""
+    search: Search | None = field(default=None, init=False)
+    """Looks for the ids of runs that are being started."""
+    killed: bool = field(default=False, init=False)
+    """Whether the kill has come."""
+    handled: bool = field(default=False, init=False)
+    """Whether the run has ended, or it was decided what becomes of it."""
+
+    def connected(self, settings: Settings) -> None:
+        """
+        Note how the service is reached.
+
+        :param settings: those of the connection.
+        """
+        self.settings = settings
+
+    def starting(self, sign: str, search: Search) -> None:
+        """
+        Note how a run is found that is being started.
+
+        :param sign: what its title contains.
+        :param search: looks for the ids of such runs.
+        """
+        self.sign, self.search = sign, search
+
+    def started(self, task_id: str) -> None:
+        """
+        Note the id of the run.
+
+        :param task_id: the run, or the turn of it that was started.
+        """
+        self.task_id = task_id
+
+    def next_turn(self) -> None:
+        """Note that the run goes on: a further turn of it may have been started."""
+        self.handled = False
+
+    def handle(self) -> None:
+        """Note that the run has ended, or that it was decided what becomes of it."""
+        self.handled = True
+
+    def kill(self) -> bool:
+        """Note the kill; return whether there is a run to see to."""
+        self.killed = True
+        return not self.handled
+
+
+@dataclass
+class RunGuard:
+    """
+    Sees to it that no run goes on that nobody wants, while an attempt is responsible for one.
+
+    :param hook: where to stop and look.
+    :param state: what a kill needs to know of the attempt.
+    :param log: where to say what was done.
+    :param on_kill_action: what the author wants for a run whose Airflow task is gone.
+    :param on_timeout: what the author wants for a run that is late.
+    :param reattach: whether the next attempt would take the run over.
+    :param retries_left: whether Airflow tries the task again when this attempt fails.
+    """
+
+    hook: XpanderHook
+    state: KillState
+    log: Any
+    on_kill_action: OnKill = "leave"
+    on_timeout: OnTimeout = "leave"
+    reattach: Reattach = True
+    retries_left: bool = False
+
+    @contextmanager
+    def while_starting(self, starter: RunStarter) -> Iterator[None]:
+        """
+        See to a run whose id is not known yet, if the attempt is ended while it is being started.
+
+        :param starter: starts it, and can look for it.
+        """
+        try:
+            yield
+        except BaseException as error:  # Airflow 2 ends a killed task with one that is no Exception
+            late = isinstance(error, AirflowTaskTimeout)
+            if (late or self.state.killed) and not self.state.handled:
+                self.state.handle()
+                found = self._find(starter)
+                if not found:
+                    self.log.warning(
+                        "No run with %s in its title is in sight; it may show later", self.state.sign
+                    )
+                elif late:
+                    self.stop_late(found)
+                else:
+                    self.stop_unwanted(found)
+            raise
+
+    def _find(self, starter: RunStarter) -> list[str]:
+        try:
+            return self.hook.run(starter.going_on())
+        except XpanderError as error:
+            self.log.error("%s A run that may have been started could not be looked for.", error)
+            return []
+
+    @contextmanager
+    def while_going_on(self) -> Iterator[None]:
+        """See to the run if the task fails while it goes on."""
+        try:
+            yield
+        except (TaskDeferred, XpanderTaskError, AirflowSkipException):
+            raise  # the run is being waited for, or its end or fate was decided
+        except AirflowTaskTimeout:
+            if not self.state.handled:
+                self.stop_late()
+                self.state.handle()  # Airflow calls on_kill next
+            raise
+        except Exception as error:  # whatever it is, the task fails and the run goes on
+            if not self.state.handled:
+                self.stop_or_keep(final=isinstance(error, (*FINAL, AirflowFailException)))
+                self.state.handle()
+            raise
+
+    def stop_or_keep(self, *, final: bool = False) -> list[Task]:
+        """
+        Decide about the run of a task that fails, and do it.
+
+        :param final: whether the failure is one that Airflow does not try again.
+        :return: the run as it is after a stop; nothing if it was not stopped.
+        """
+        fate = fate_after_failure(
+            retries_left=self.retries_left and not final,
+            reattach=self.reattach is not False,
+            action=self.on_kill_action,
+        )
+        if fate is Fate.STOP:
+            return self.stop(self._own())
+        self._say_goes_on(
+            self._own(), "the next attempt takes it over" if fate is Fate.KEEP else "as on_kill_action says"
+        )
+        return []
+
+    def stop_late(self, task_ids: Sequence[str] = ()) -> list[Task]:
+        """
+        Stop runs that are late, or leave them as ``on_timeout`` says.
+
+        :param task_ids: the runs; by default the own one.
+        :return: those that were stopped, as they are then.
+        """
+        if self.on_timeout == "stop":
+            return self.stop(task_ids or self._own())
+        self._say_goes_on(task_ids or self._own(), "as on_timeout says")
+        return []
+
+    def stop_unwanted(self, task_ids: Sequence[str]) -> None:
+        """
+        Stop runs that nobody waits for any more, or leave them as ``on_kill_action`` says.
+
+        :param task_ids: the runs.
+        """
+        if self.on_kill_action == "stop":
+            self.stop(task_ids)
+        else:
+            self._say_goes_on(task_ids, "as on_kill_action says")
+
+    def stop(self, task_ids: Sequence[str]) -> list[Task]:
+        """
+        Stop runs and say so.
+
+        :param task_ids: the runs.
+        :return: those that were stopped, as they are then.
+        """
+        return stop_runs(self.hook, self.log, task_ids)
+
+    def stop_and_see(self, watch: Watch) -> Task | None:
+        """
+        Stop the run and see how it ends, for a moment: it may complete first.
+
+        :param watch: the wait for it.
+        :return: the run as last seen, or None if it could not be stopped.
+        """
+        stopped = self.stop([watch.task_id])
+        self.state.handle()
+        if not stopped or watch.has_ended(stopped[0]):
+            return stopped[0] if stopped else None
+        end = Watch(watch.task_id, 1.0, time.time() + STOP_PATIENCE, newer_than=watch.newer_than)
+        return self.hook.poll_until_done(end).task or stopped[0]
+
+    def _own(self) -> list[str]:
+        return [self.state.task_id] if self.state.task_id else []
+
+    def _say_goes_on(self, task_ids: Sequence[str], why: str) -> None:
+        for task_id in task_ids:
+            self.log.warning("%s", goes_on(task_id, self.state.settings, self.state.agent_id, why))
+
+    def on_kill(self) -> None:
+        """Answer a kill with one short stop that needs nothing of Airflow."""
+        state = self.state
+        if not state.kill():
+            return
+        if self.on_kill_action == "stop":
+            if stop_quickly(state.settings, state.task_id, state.search, state.sign, self.log):
+                state.handle()
+        elif state.task_id is None:
+            self.log.warning(
+                "Killed while a run was being started; if there is one, its title has %s", state.sign
+            )
+        else:
+            why = "the task was killed, and on_kill_action says so"
+            self.log.info("%s", goes_on(state.task_id, state.settings, state.agent_id, why))
