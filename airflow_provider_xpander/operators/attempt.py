@@ -114,7 +114,7 @@ class Attempt:
         :return: the end of the wait.
         :raises TaskDeferred: it is waited for in the triggerer.
         """
-        watch = wait.watch(self.options)
+        watch = self.watch(wait)
         over = watch.after_task(task, time.time())
         if isinstance(over, Again) and stream is not None:
             over = stream.follow(watch)
@@ -227,7 +227,7 @@ class Attempt:
         :param seen: the run as it was seen last, if it was.
         :return: the run, if it completed before it could be stopped.
         """
-        watch, stopped = wait.watch(self.options), None
+        watch, stopped = self.watch(wait), None
         if stop:
             last = self.guard.stop_and_see(watch)
             stopped, seen = last is not None, last or seen
@@ -291,6 +291,21 @@ class Attempt:
 
         arguments = wait.trigger_arguments(self.options, task)
         wait.defer(XpanderTaskTrigger(**arguments), "execute_complete")
+
+    def watch(self, wait: Wait) -> Watch:
+        """
+        Return what decides after each look at the run.
+
+        :param wait: what is waited for.
+        """
+        return Watch(
+            wait.task_id,
+            self.options.poll_interval,
+            wait.run_deadline,
+            self.options.on_paused,
+            wait.newer_than,
+            asked=wait.asked,
+        )
 
     def push_link(self, task_id: str, agent_id: str | None) -> None:
         """

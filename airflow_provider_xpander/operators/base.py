@@ -231,8 +231,9 @@ class XpanderRequestOperator(BaseOperator):
     def _request(self, context: Context) -> InvokeRequest:
         fields = self._request_fields()
         for name in self.secret_template_fields:
-            fields[name] = self.render_template(fields[name], context)
-            mask_request_secrets(fields[name])
+            if fields[name] is not None:
+                fields[name] = self.render_template(fields[name], context)
+                mask_request_secrets(fields[name])
         schema = self.answers.schema(self.output_schema)
         return parse_request(fields | {"output_schema": schema.body if schema else None})
 

@@ -13,7 +13,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.answer import AnswerRules
 from airflow_provider_xpander.runs.log.status_log import told_of
 from airflow_provider_xpander.runs.stop_policy import OnKill
-from airflow_provider_xpander.runs.watch import BACKSTOP, OnPaused, Watch
+from airflow_provider_xpander.runs.watch import BACKSTOP, OnPaused
 from airflow_provider_xpander.telemetry import Invocation
 
 
@@ -61,21 +61,6 @@ class Wait:
     run_deadline: float | None = None
     newer_than: float | None = None
     asked: str | None = None
-
-    def watch(self, options: Options) -> Watch:
-        """
-        Return what decides after each look at the run.
-
-        :param options: what the author wants.
-        """
-        return Watch(
-            self.task_id,
-            options.poll_interval,
-            self.run_deadline,
-            options.on_paused,
-            self.newer_than,
-            asked=self.asked,
-        )
 
     def trigger_arguments(self, options: Options, task: Task) -> dict[str, Any]:
         """
