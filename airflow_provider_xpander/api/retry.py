@@ -110,14 +110,3 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     """
     asked = asked_seconds(headers, now)
     return None if asked is None else min(asked, LONGEST_WAIT)
-
-
-def jittered(seconds: float, spread: float = 0.2, rng: Callable[[], float] = random.random) -> float:
-    """
-    Spread an interval, so that pollers drift apart.
-
-    :param seconds: the interval.
-    :param spread: its share by which it gets longer or shorter at the most.
-    :param rng: gives a float in [0, 1).
-    """
-    return seconds * (1 - spread + 2 * spread * rng())

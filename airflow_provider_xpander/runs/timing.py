@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from airflow_provider_xpander.api.retry import jittered
-
 QUICKEST = 5.0
 """Seconds between the polls of a run that has just begun, unless the author's interval is shorter."""
 SHARE = 0.25
@@ -109,3 +107,8 @@ def deadline_of(
         margin = min(STOP_MARGIN, execution_timeout / 10)
         limits.append((now if started is None else started) + execution_timeout - margin)
     return min(limits, default=None)
+
+
+def jittered(seconds: float, spread: float = 0.2, rng: Callable[[], float] = random.random) -> float:
+    """Spread an interval over plus or minus the given share, so that pollers drift apart."""
+    return seconds * (1 - spread + 2 * spread * rng())

@@ -17,12 +17,12 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchange
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered
+from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import as_poll, get_task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.task_errors import pause_of
-from airflow_provider_xpander.runs.timing import look_interval
+from airflow_provider_xpander.runs.timing import jittered, look_interval
 
 log = logging.getLogger(__name__)
 

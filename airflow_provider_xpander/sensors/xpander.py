@@ -20,7 +20,6 @@ from airflow_provider_xpander._compat import (
     default_deferrable,
 )
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.arguments import (
@@ -43,7 +42,7 @@ from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSIN
 from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.task_errors import paused
-from airflow_provider_xpander.runs.timing import look_interval
+from airflow_provider_xpander.runs.timing import jittered, look_interval
 from airflow_provider_xpander.runs.watch import End
 from airflow_provider_xpander.task_instance import failing_at_once
 from airflow_provider_xpander.telemetry import Invocation

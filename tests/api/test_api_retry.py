@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, jittered, retry_after_seconds
+from airflow_provider_xpander.api.retry import ONCE, RetryPolicy, retry_after_seconds
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 EPOCH = NOW.timestamp()
@@ -92,8 +92,3 @@ def test_the_wait_before_a_repetition(
 def test_once_never_waits() -> None:
     assert ONCE.delay(1, None) is None
     assert ONCE.delay(1, 0.0) is None
-
-
-@pytest.mark.parametrize(("random", "seconds"), [(0.0, 24.0), (0.5, 30.0), (1.0, 36.0)])
-def test_an_interval_is_spread_both_ways(random: float, seconds: float) -> None:
-    assert jittered(30.0, rng=lambda: random) == pytest.approx(seconds)

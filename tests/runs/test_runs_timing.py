@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_xpander.runs.timing import deadline_of
+from airflow_provider_xpander.runs.timing import deadline_of, jittered
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,8 @@ def test_the_deadline(
 ) -> None:
     made = deadline_of(1000.0, timeout=timeout, execution_timeout=execution_timeout, started=started)
     assert made == deadline
+
+
+@pytest.mark.parametrize(("random", "seconds"), [(0.0, 24.0), (0.5, 30.0), (1.0, 36.0)])
+def test_an_interval_is_spread_both_ways(random: float, seconds: float) -> None:
+    assert jittered(30.0, rng=lambda: random) == pytest.approx(seconds)

@@ -11,12 +11,11 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Generic
 
-from airflow_provider_xpander.api.retry import jittered
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.runs.polling.due_queue import NEVER, DueQueue
 from airflow_provider_xpander.runs.polling.listing import Row
 from airflow_provider_xpander.runs.polling.waiters import Action, AgentQueue, ReadPage, ReadTask, T, Waiter
-from airflow_provider_xpander.runs.timing import CHECK_MOST, Outage, check_interval
+from airflow_provider_xpander.runs.timing import CHECK_MOST, Outage, check_interval, jittered
 
 LIST_AGAIN = 600.0
 """Seconds without the list after it was no use."""
