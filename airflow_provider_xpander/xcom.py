@@ -12,6 +12,7 @@ from airflow_provider_xpander.runs.answer import (
     XpanderAnswerError,
     XpanderAnswerInvalid,
     XpanderAnswerTooLarge,
+    check_outputs,
     encode_answer,
     read_answer,
     summarize,
@@ -80,14 +81,26 @@ def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:
     if error is not None:
         raise error
     try:
-        answer = read_answer(task, rules)
+        answer = _answer(task, rules, log)
     except XpanderAnswerError as invalid:
-        if rules.on_invalid != "raw" or not isinstance(invalid, XpanderAnswerInvalid):
-            _keep_raw(ti, invalid, rules)
+        _keep_raw(ti, invalid, rules)
+        raise
+    return _carried(task, answer, rules, log)
+
+
+def _answer(task: Task, rules: AnswerRules, log: Any) -> Any:
+    """Return the answer as it is wanted, or raw if that is allowed."""
+    try:
+        answer = read_answer(task, rules)
+    except XpanderAnswerInvalid as invalid:
+        if rules.on_invalid != "raw":
             raise
         log.warning('%s It is returned as it is (on_invalid="raw").', invalid)
         answer = task.result
-    return _carried(task, answer, rules, log)
+    into_xcom = rules.result_path is None or rules.max_xcom_bytes is not None
+    if rules.multiple_outputs and into_xcom:
+        check_outputs(task, answer)
+    return answer
 
 
 def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:

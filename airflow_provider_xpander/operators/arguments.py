@@ -190,6 +190,7 @@ def answer_rules(operator: Any, *, on_invalid: Any) -> AnswerRules:
         on_invalid=on_invalid,
         result_path=operator.result_path,
         max_xcom_bytes=operator.max_xcom_bytes,
+        multiple_outputs=operator.multiple_outputs,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +17,13 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.json_text import parse_json
 from airflow_provider_xpander.runs.schema import AnswerSchema, NotConforming
-from airflow_provider_xpander.runs.xcom_safe import xcom_safe
+from airflow_provider_xpander.runs.xcom_safe import clean_text, xcom_safe
 
 OnInvalid = Literal["fail", "raw", "repair"]
+
+# Airflow 3 puts the key of an XCom into a URL as it is: "../other_task/return_value" would be another task's
+# XCom, "xpander_link?" our own. Databases take a blank at the end for nothing, and keep 512 characters.
+_OUTPUT_KEY = re.compile(r"(?!\.{1,2}$)[^\s/?#%\\](?:[^/?#%\\\x00-\x1f\x7f]{0,509}[^\s/?#%\\])?")
 
 
 class XpanderAnswerError(XpanderError):
@@ -78,6 +83,7 @@ class AnswerRules:
     :param on_invalid: what becomes of an answer that is not what was asked for.
     :param result_path: URL of the file that it is written to, or None.
     :param max_xcom_bytes: bytes of JSON above which it is not put into XCom, or None for no limit.
+    :param multiple_outputs: whether Airflow makes an XCom of each of its keys.
     """
 
     wants_json: bool = False
@@ -85,6 +91,7 @@ class AnswerRules:
     on_invalid: OnInvalid = "fail"
     result_path: str | None = None
     max_xcom_bytes: int | None = None
+    multiple_outputs: bool = False
 
 
 def read_answer(task: Task, rules: AnswerRules) -> Any:
@@ -129,6 +136,33 @@ def read_answer(task: Task, rules: AnswerRules) -> Any:
             answer=answer,
             problems=error.problems,
         ) from None
+
+
+def check_outputs(task: Task, answer: Any) -> None:
+    """
+    See that Airflow can make an XCom of each key of an answer (``multiple_outputs=True``).
+
+    Names under which this provider writes into XCom are no problem: ``xcom_safe`` puts a ``~`` in front.
+
+    :param task: the completed task.
+    :param answer: what is to be returned.
+    :raises XpanderAnswerInvalid: it is no object, or a key cannot be that of an XCom.
+    """
+    if answer is None:
+        return  # Airflow makes no XCom of it at all
+    if not isinstance(answer, Mapping):
+        problems = [f"$: expected an object, got a value of type {type(answer).__name__}"]
+    else:
+        bad = [str(key) for key in answer if not _OUTPUT_KEY.fullmatch(clean_text(str(key)))]
+        problems = [f"$: the key {printable(repr(key), 100)} cannot be that of an XCom" for key in bad[:10]]
+    if problems:
+        raise XpanderAnswerInvalid(
+            f"xpander task {task.id} completed, but its answer is nothing for multiple_outputs=True: "
+            f"{'; '.join(problems)}",
+            task_id=task.id,
+            answer=task.result,
+            problems=problems,
+        )
 
 
 def encode_answer(answer: Any) -> tuple[bytes, str]:

@@ -53,11 +53,20 @@ class AnswerSchema:
         Return data that matches: as it is, or as the model writes it, in plain JSON with the schema's names.
 
         :param data: the parsed answer.
-        :raises NotConforming: it does not match.
+        :raises NotConforming: it does not match, or the check itself broke on it.
         """
-        if self.model is not None:
-            return _through_model(self.model, data)
-        problems = list(islice(_schema_problems(self.body, data), MAX_PROBLEMS))
+        try:
+            if self.model is not None:
+                return _through_model(self.model, data)
+            problems = list(islice(_schema_problems(self.body, data), MAX_PROBLEMS))
+        except NotConforming:
+            raise
+        except RecursionError:
+            raise NotConforming(["$: expected less nesting"]) from None
+        except Exception as error:  # of the model's own code, or of jsonschema on a number beyond all bounds
+            checked_by = path_of(self.model) if self.model else "the schema"
+            said = f"{type(error).__name__}: {printable(error, 200)}"
+            raise NotConforming([f"$: {checked_by} could not check it: {said}"]) from error
         if problems:
             raise NotConforming(dict.fromkeys(problems))
         return data
@@ -176,11 +185,8 @@ def _schema_problems(schema: dict[str, Any], data: Any) -> Iterator[str]:
 
     # An empty registry: nothing is fetched from anywhere.
     validator = validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
-    try:
-        for error in validator.iter_errors(data):
-            yield f"{_path(error.absolute_path)}: expected {_expected(error)}, got {_got(error.instance)}"
-    except RecursionError:
-        yield "$: expected less nesting"
+    for error in validator.iter_errors(data):
+        yield f"{_path(error.absolute_path)}: expected {_expected(error)}, got {_got(error.instance)}"
 
 
 def _expected(error: Any) -> str:
@@ -207,11 +213,6 @@ def _through_model(model: type[BaseModel], data: Any) -> Any:
         raise NotConforming(
             f"{_path(one['loc'])}: {printable(one['msg'], 200)}, got {_got(one['input'])}" for one in problems
         ) from None
-    except Exception as error:  # the model's own code; the answer is paid for and must not be lost to it
-        said = printable(error, 200)
-        raise NotConforming(
-            [f"$: {path_of(model)} could not check it: {type(error).__name__}: {said}"]
-        ) from error
 
 
 def _path(parts: Iterable[Any]) -> str:
@@ -222,8 +223,9 @@ def _path(parts: Iterable[Any]) -> str:
 def _got(value: Any) -> str:
     """Show a value of an answer in short; it may be megabytes."""
     if isinstance(value, Mapping):
-        names = ", ".join(str(name)[:50] for name in islice(value, 10))
-        return printable(f"an object with {names}" if value else "an empty object", 200)
+        names = ", ".join(repr(str(name)[:50]) for name in islice(value, 10))
+        keys = "the key" if len(value) == 1 else "the keys"
+        return printable(f"an object with {keys} {names}" if value else "an empty object", 200)
     if isinstance(value, list):
         return f"a list of {len(value)}"
     return _json(value[:80]) + "..." if isinstance(value, str) and len(value) > 80 else _json(value)
@@ -232,5 +234,5 @@ def _got(value: Any) -> str:
 def _json(value: Any) -> str:
     try:
         return printable(json.dumps(value, ensure_ascii=False), 100)
-    except (TypeError, ValueError):
-        return printable(repr(value), 100)
+    except (TypeError, ValueError, RecursionError):
+        return f"a value of type {type(value).__name__}"

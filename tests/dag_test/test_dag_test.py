@@ -129,6 +129,19 @@ def test_each_task_started_one_run(ran: Result, running_server: Any) -> None:
     assert sorted(started) == sorted(["echo"] * 7 + ["classifier", "triage"])
 
 
+def test_an_answers_keys_are_xcoms_and_overwrite_none_of_ours(dags: ModuleType, service: Service) -> None:
+    result = Result(dags.outputs.test())
+    assert result.xcom("apart", "own") == 7
+    assert result.xcom("apart", "~xpander_link") == "x"
+    assert result.xcom("apart", "xpander_link").startswith("https://")
+    assert result.xcom("apart", "xpander_task")["id"] == result.xcom("apart", "xpander_task_id")
+    assert result.xcoms("apart", "xpander_turns") == []
+    # Airflow 3 would write that into XComs of other tasks.
+    assert result.state("elsewhere") == "failed"
+    assert result.xcom("elsewhere", "xpander_link").startswith("https://")
+    assert set(result.xcom("elsewhere", "xpander_raw_result").strip('{"').split('"')) >= {"../apart/own"}
+
+
 def test_a_sensor_may_give_its_worker_back_between_two_looks(dags: ModuleType, service: Service) -> None:
     result = Result(dags.rescheduled.test())
     assert result.dag_run.state == "success", result.states

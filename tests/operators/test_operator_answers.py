@@ -102,6 +102,59 @@ def test_what_only_looks_like_json_is_refused(text: str | None, service: Service
     assert ti.xcom["xpander_raw_result"] == text
 
 
+@pytest.mark.parametrize("number", ["1e999", str(10**400)])
+@pytest.mark.parametrize("on_invalid", ["fail", "raw"])
+def test_a_number_that_breaks_the_check_is_an_invalid_answer(
+    on_invalid: str, number: str, service: Service
+) -> None:
+    ti, text = FakeTaskInstance(), f'{{"price": {number}}}'
+    asked = {"output_schema": {"properties": {"price": {"multipleOf": 0.01}}}, "on_invalid": on_invalid}
+    if on_invalid == "raw":
+        assert answered(text, ti, service, **asked) == text
+        return
+    with pytest.raises(AirflowFailException, match="could not check it: OverflowError"):
+        answered(text, ti, service, **asked)
+    assert ti.xcom["xpander_raw_result"] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", r"expected an object, got a value of type list"),
+        ('"text"', "expected an object, got a value of type str"),
+        ('{"": 1}', "the key '' cannot be"),
+        ('{"..": 1}', r"the key '\.\.' cannot be"),
+        ('{"../other/return_value": 1}', "the key '../other/return_value' cannot be"),
+        ('{"xpander_link?map_index=0": 1}', "cannot be that of an XCom"),
+        ('{"xpander%5Flink": 1}', "cannot be that of an XCom"),
+        ('{"xpander_link ": 1}', "cannot be that of an XCom"),
+        ('{"xpander_link\\n": 1}', "cannot be that of an XCom"),
+        ('{"xpander_link#": 1}', "cannot be that of an XCom"),
+        (json.dumps({"k" * 512: 1}), "cannot be that of an XCom"),
+    ],
+)
+def test_what_cannot_be_several_xcoms_is_no_answer(text: str, said: str, service: Service) -> None:
+    ti = FakeTaskInstance()
+    with pytest.raises(AirflowFailException, match=said):
+        answered(text, ti, service, output_format="json", multiple_outputs=True)
+    assert ti.xcom["xpander_raw_result"] == text
+
+
+@pytest.mark.parametrize("key", ["a", "first name", "price (EUR)", "größe", "~x", "a.b", "-", "k" * 511])
+def test_usual_keys_can_be_xcoms(key: str, service: Service) -> None:
+    answer = answered(
+        json.dumps({key: 1}), FakeTaskInstance(), service, output_format="json", multiple_outputs=True
+    )
+    assert answer == {key: 1}
+
+
+def test_a_raw_answer_cannot_be_several_xcoms(service: Service) -> None:
+    ti = FakeTaskInstance()
+    with pytest.raises(AirflowFailException, match="nothing for multiple_outputs=True"):
+        answered("no", ti, service, output_format="json", multiple_outputs=True, on_invalid="raw")
+    assert ti.xcom["xpander_raw_result"] == "no"
+
+
 @WAYS
 def test_keys_and_numbers_that_airflow_reads_as_something_else_are_made_harmless(
     way: dict[str, Any], service: Service

@@ -71,7 +71,7 @@ def test_an_invalid_answer_is_repaired_in_its_thread(
     said = second.body["input"]["text"]
     assert said.startswith("Your last answer could not be used")
     assert (
-        "- $: expected JSON" if how else "- $.category: expected string, got an object with value"
+        "- $: expected JSON" if how else "- $.category: expected string, got an object with the key 'value'"
     ) in said
     # The answer that was paid for first is kept.
     assert ti.xcom["xpander_raw_result"] == first.end["result"]

@@ -84,7 +84,7 @@ def test_what_matches_a_json_schema_stays_as_it_is() -> None:
         ({}, ["$: expected the missing 'priority', 'tags', got an empty object"]),
         (
             {"priority": "low", "tags": [], "x": 1},
-            [f"$: expected {NO_OTHERS}, got an object with priority, tags, x"],
+            [f"$: expected {NO_OTHERS}, got an object with the keys 'priority', 'tags', 'x'"],
         ),
         ([1, 2], ["$: expected object, got a list of 2"]),
         (None, ["$: expected object, got null"]),
@@ -100,7 +100,10 @@ def test_hostile_values_and_names_are_told_in_one_harmless_line() -> None:
     data = {"priority": "\x1b[31mP1\r\n::group::x", "tags": [], "\x1b]0;x\x07\u2028": 1}
     first, second = sorted(problems(schema_of(SCHEMA), data), reverse=True)
     assert second == '$.priority: expected one of "low", "high", got "\\u001b[31mP1\\r\\n: :group::x"'
-    assert first == f"$: expected {NO_OTHERS}, got an object with priority, tags,"
+    assert (
+        first == f"$: expected {NO_OTHERS}, got an object with the keys 'priority', 'tags', "
+        r"'\x1b]0;x\x07\u2028'"
+    )
 
 
 def test_only_the_first_problems_are_told() -> None:
@@ -114,6 +117,28 @@ def test_endless_nesting_is_a_problem_and_no_crash() -> None:
         data = {"a": data}
     schema = schema_of({"$defs": {"n": {"properties": {"a": {"$ref": "#/$defs/n"}}}}, "$ref": "#/$defs/n"})
     assert problems(schema, data) == ["$: expected less nesting"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "data", "said"),
+    [
+        ({"multipleOf": 0.1}, float("inf"), "OverflowError"),
+        ({"multipleOf": 0.1}, 10**400, "OverflowError"),
+        ({"items": {"multipleOf": 1.5}}, [10**400], "OverflowError"),
+        ({"uniqueItems": True}, [{"a": 1}, 10**400, 0.5], None),
+        ({"maximum": 5.5}, 10**400, "expected maximum 5.5"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_whatever_a_check_dies_of_is_a_problem_of_the_answer(
+    schema: dict[str, Any], data: Any, said: str | None
+) -> None:
+    checked = schema_of({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+    if said is None:
+        assert checked.conform(data) is data
+    else:
+        (problem,) = problems(checked, data)
+        assert said in problem
 
 
 def test_a_model_gives_its_schema_and_plain_data() -> None:

@@ -20,6 +20,8 @@ SCHEMA = {
 }
 # What Airflow would turn into objects, or refuse, if it came back from an agent as it is.
 HOSTILE = {"__classname__": "os.system", "deep": {"__type": "datetime", "__var": 5}, "big": 2**70}
+# Keys of XCom that are not the agent's to set.
+NAMED_AS_OURS = dict.fromkeys(["xpander_link", "xpander_task", "xpander_task_id", "xpander_turns"], "x")
 POLL = 0.1
 
 
@@ -96,6 +98,24 @@ with DAG("xpander_all_ways", schedule=None) as all_ways:
             "big": f"~{2**70}",
         },
     )
+
+with DAG("xpander_outputs", schedule=None) as outputs:
+    apart = XpanderInvokeAgentOperator(
+        task_id="apart",
+        agent_id="echo",
+        input=json.dumps(NAMED_AS_OURS | {"own": 7}),
+        output_format="json",
+        multiple_outputs=True,
+        poll_interval=POLL,
+    )
+    XpanderInvokeAgentOperator(
+        task_id="elsewhere",
+        agent_id="echo",
+        input=json.dumps({"../apart/own": 8, "xpander_link?": "x"}),
+        output_format="json",
+        multiple_outputs=True,
+        poll_interval=POLL,
+    ).set_upstream(apart)
 
 with DAG("xpander_rescheduled", schedule=None) as rescheduled:
     begun = XpanderInvokeAgentOperator(
