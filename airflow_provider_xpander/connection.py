@@ -118,10 +118,11 @@ def _seconds(value: Any) -> float:
 def _limit(value: Any) -> int:
     problem = "a whole number, 0 for no limit"
     try:
-        limit = int(value)
+        number = float(value)
+        limit = int(number)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(problem) from None
-    if isinstance(value, bool) or limit < 0 or (isinstance(value, float) and limit != value):
+    if isinstance(value, bool) or limit < 0 or limit != number:
         raise ValueError(problem)
     return limit
 
@@ -249,7 +250,7 @@ def parse_connection(
     for name, value in _extra(where, extra).items():
         # The widgets of old versions prefix the names of the fields.
         field_name = name.removeprefix(f"extra__{CONN_TYPE}__")
-        if field_name not in FIELDS or value is None or value == "":
+        if field_name not in FIELDS or value is None or (isinstance(value, str) and not value.strip()):
             continue
         try:
             values[field_name] = FIELDS[field_name].parse(value)

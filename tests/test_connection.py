@@ -125,6 +125,12 @@ def test_a_connection_without_a_type_is_taken(conn_type: str | None) -> None:
         ("requests_per_minute", "50", 50),
         ("requests_per_hour", 5000, 5000),
         ("requests_per_hour", 5000.0, 5000),
+        ("requests_per_hour", "1000.0", 1000),
+        ("requests_per_minute", " 1e2 ", 100),
+        ("requests_per_minute", "0.0", 0),
+        ("timeout", "60.0", 60.0),
+        ("client_task_ids", "False", False),
+        ("client_task_ids", " true ", True),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("prefix", ["", "extra__xpander__"])
@@ -133,7 +139,7 @@ def test_a_field_of_the_extra_becomes_a_setting(name: str, given: Any, setting: 
 
 
 @pytest.mark.parametrize("name", FIELDS)
-@pytest.mark.parametrize("unset", [None, ""], ids=["null", "empty"])
+@pytest.mark.parametrize("unset", [None, "", "  ", "\n"], ids=["null", "empty", "blanks", "newline"])
 def test_a_field_that_is_left_empty_is_unset(name: str, unset: Any) -> None:
     assert connection({name: unset}) == connection()
 
@@ -169,6 +175,9 @@ def test_a_field_that_is_left_empty_is_unset(name: str, unset: Any) -> None:
         ("timeout", [1], "greater than 0"),
         ("requests_per_minute", -1, "whole number"),
         ("requests_per_minute", 2.5, "whole number"),
+        ("requests_per_minute", "2.5", "whole number"),
+        ("requests_per_minute", "nan", "whole number"),
+        ("requests_per_minute", "1e999", "whole number"),
         ("requests_per_minute", "many", "whole number"),
         ("requests_per_hour", float("inf"), "whole number"),
         ("requests_per_hour", float("nan"), "whole number"),

@@ -12,7 +12,11 @@ import pytest
 import airflow_provider_xpander.api
 import airflow_provider_xpander.runs
 
-DRIVERS = {"airflow_provider_xpander.api.client", "airflow_provider_xpander.api.aclient"}
+DRIVERS = {
+    "airflow_provider_xpander.api.client",
+    "airflow_provider_xpander.api.total_timeout",
+    "airflow_provider_xpander.api.aclient",
+}
 CORE = sorted(
     {
         module.name

@@ -1,7 +1,8 @@
 """
-The xpander.ai REST contract: what to send and what an answer means.
+REST contract of xpander.ai: what to send and what an answer means.
 
-Nothing here imports Airflow. Only the two drivers, ``client`` and ``aclient``, open a socket.
+Nothing here imports Airflow. Only the two drivers, ``client`` (with ``total_timeout``) and ``aclient``, open
+a socket.
 """
 
 from __future__ import annotations

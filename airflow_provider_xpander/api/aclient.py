@@ -1,4 +1,4 @@
-"""The asynchronous driver: carries the steps of a conversation over httpx, for triggers."""
+"""Asynchronous driver: carries the steps of a conversation over httpx, for triggers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -65,7 +65,12 @@ class AsyncClient:
         await self._http.aclose()
 
     async def run(self, steps: Steps[T]) -> T:
-        """Carry out a conversation to its end and return its result."""
+        """
+        Carry out a conversation to its end and return its result.
+
+        :param steps: the conversation.
+        :raises XpanderError: it did not succeed.
+        """
         outcome: Outcome = None
         while True:
             try:
@@ -89,18 +94,26 @@ class AsyncClient:
         settings = self.settings
         token = _own_request.set(True)
         try:
-            response = await self._http.request(
-                call.method,
-                settings.base_url + call.path,
-                params=dict(call.params),
-                json=call.json,
-                headers=dict(settings.headers()),
-                timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT),
-            )
+            # httpx's own time-out is between two bytes: a drip of bytes would outlast it.
+            async with asyncio.timeout(None) as limit:
+
+                async def begin(event: str, _: Mapping[str, Any]) -> None:
+                    if event.endswith(".send_request_body.complete"):
+                        limit.reschedule(asyncio.get_running_loop().time() + settings.timeout)
+
+                response = await self._http.request(
+                    call.method,
+                    settings.base_url + call.path,
+                    params=dict(call.params),
+                    json=call.json,
+                    headers=dict(settings.headers()),
+                    timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT),
+                    extensions={"trace": begin},
+                )
         except _NOT_SENT as error:
             return NoReply(f"cannot reach {settings.base_url} ({_reason(error)})", sent=False)
-        except httpx.TimeoutException:
-            return NoReply(f"no answer within {settings.timeout:g} s", sent=True)
+        except (httpx.TimeoutException, TimeoutError):
+            return NoReply(f"no whole answer within {settings.timeout:g} s", sent=True)
         except (httpx.HTTPError, ssl.SSLError) as error:  # httpx lets those of a broken TLS session through
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         finally:

@@ -1,4 +1,4 @@
-"""The synchronous driver: carries conversations over requests, and streams over sseclient-py."""
+"""Synchronous driver: carries conversations over requests, and streams over sseclient-py."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ from airflow_provider_xpander.api.exchange import (
 )
 from airflow_provider_xpander.api.governor import Governor, governed
 from airflow_provider_xpander.api.models import StreamEvent
+from airflow_provider_xpander.api.refusals import read_error
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
-from airflow_provider_xpander.api.sse import parse_event
+from airflow_provider_xpander.api.sse import END_OF_STREAM, FINISHED, parse_event
+from airflow_provider_xpander.api.total_timeout import Limit, LimitedAdapter, current_limit
 
 T = TypeVar("T")
 Events: TypeAlias = Generator[StreamEvent, None, None]
 _NOT_SENT = (rex.ConnectTimeout, rex.ProxyError, rex.InvalidURL, rex.InvalidSchema)
 IGNORED = 20
 """Events of one stream that carry nothing and are looked into; more of them are passed over in silence."""
+BEGINNING = 2000
+"""Bytes of a stream without an event that are looked through for the reason."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -69,6 +73,8 @@ class Client:
         self._session = requests.Session()
         # The credentials are among the headers; without any auth, requests would take some out of ~/.netrc.
         self._session.auth = _keep_headers
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, LimitedAdapter())
 
     def close(self) -> None:
         """Close the session's connections."""
@@ -86,22 +92,29 @@ class Client:
 
         :param call: the call.
         :param policy: how often it is repeated; the client's own policy by default.
-        :param timeout: seconds to wait for the answer; that of the settings by default.
+        :param timeout: seconds that the whole answer may take; that of the settings by default.
         :raises XpanderError: it did not succeed.
         """
         return self.run(exchange(call, policy or self.policy), timeout=timeout)
 
     def run(self, steps: Steps[T], *, timeout: float | None = None) -> T:
-        """Carry out a conversation to its end and return its result."""
+        """
+        Carry out a conversation to its end and return its result.
+
+        :param steps: the conversation.
+        :param timeout: seconds that each answer may take; that of the settings by default.
+        :raises XpanderError: it did not succeed.
+        """
         return self._drive(steps, lambda call: self._send(call, timeout))
 
     def stream(self, call: Call[Any]) -> Events:
         """
-        Make an invoke call and yield its events as they come, until the server ends the stream.
+        Make an invoke call and yield its events as they come, up to the own ``task_finished`` or ``[DONE]``.
 
         The run does not end with its stream: whoever reads the events knows by ``task_finished`` of the own
         task whether they are complete (contract 6.3, 6.4).
 
+        :param call: the invoke.
         :raises XpanderAmbiguousSubmitError: no event arrived, so the run may exist or not.
         :raises XpanderConnectionError: the stream broke after an event.
         """
@@ -111,6 +124,7 @@ class Client:
         """
         Make the call at once, and return the events of :meth:`stream`, which another thread may read.
 
+        :param call: the invoke.
         :raises XpanderError: no stream was opened.
         """
         return _events(call, self._drive(exchange(call, self.policy), self._open))
@@ -133,24 +147,38 @@ class Client:
                 self.settings = self._refresh()
 
     def _send(self, call: Call[Any], timeout: float | None) -> Reply | NoReply:
-        opened = self._request(call, timeout or self.settings.timeout)
-        return opened if isinstance(opened, NoReply) else _whole(opened, self.settings)
+        limit = Limit(timeout or self.settings.timeout)
+        opened = self._request(call, limit)
+        return opened if isinstance(opened, NoReply) else self._whole(opened, limit)
 
     def _open(self, call: Call[Any]) -> Reply | NoReply:
-        opened = self._request(call, self.settings.timeout, accept="text/event-stream")
+        limit = Limit(self.settings.timeout)
+        opened = self._request(call, limit, accept="text/event-stream")
         if isinstance(opened, NoReply):
             return opened
         if 200 <= opened.status_code < 300:
+            limit.lift()
             return Reply(opened.status_code, opened.headers, stream=opened)
-        return _whole(opened, self.settings)
+        return self._whole(opened, limit)
+
+    def _whole(self, response: requests.Response, limit: Limit) -> Reply | NoReply:
+        with response:
+            try:
+                body = response.content
+            except (rex.RequestException, uex.HTTPError) as error:
+                if (limit.left or 0.0) <= 0:
+                    return NoReply(f"no whole answer within {limit.seconds:g} s", sent=True)
+                return NoReply(f"the answer broke off ({_reason(error)})", sent=True)
+        return Reply(response.status_code, response.headers, body, settings=self.settings)
 
     def _request(
-        self, call: Call[Any], timeout: float, accept: str | None = None
+        self, call: Call[Any], limit: Limit, accept: str | None = None
     ) -> requests.Response | NoReply:
-        settings = self.settings
+        settings, timeout = self.settings, limit.seconds
         headers = dict(settings.headers())
         if accept:
             headers |= {"Accept": accept, "Cache-Control": "no-cache"}
+        token = current_limit.set(limit)
         try:
             return self._session.request(
                 call.method,
@@ -179,28 +207,29 @@ class Client:
             if isinstance(error, rex.ReadTimeout):
                 return NoReply(f"no answer within {timeout:g} s", sent=True)
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
-
-
-def _whole(response: requests.Response, settings: Settings) -> Reply | NoReply:
-    with response:
-        try:
-            return Reply(response.status_code, response.headers, response.content, settings=settings)
-        except (rex.RequestException, uex.HTTPError) as error:
-            return NoReply(f"the answer broke off ({_reason(error)})", sent=True)
+        finally:
+            current_limit.reset(token)
 
 
 def _events(call: Call[Any], response: requests.Response) -> Events:
-    """Read the events of an open stream."""
-    begun, ignored = False, 0
+    """Read the events of an open stream, up to the end of its own run."""
+    own: str | None = None
+    begun, ignored, beginning = False, 0, bytearray()
     problem = "the stream ended without an event"
     try:
-        for event in sseclient.SSEClient(_chunks(response)).events():
+        for event in sseclient.SSEClient(_chunks(response, beginning)).events():
+            if event.data.strip() == END_OF_STREAM:
+                break
             parsed = parse_event(event.data, event.event, quiet=ignored >= IGNORED)
-            if parsed is not None:
-                begun = True
-                yield parsed
-            else:
+            if parsed is None:
                 ignored += 1
+                continue
+            begun = True
+            if own is None and parsed.type != "connected":
+                own = parsed.task_id  # those of sub-agents come later
+            yield parsed
+            if parsed.type == FINISHED and parsed.task_id in (None, own):
+                break
     except (rex.RequestException, uex.HTTPError, UnicodeDecodeError) as error:
         problem = f"the stream broke ({_reason(error)})"
         if begun:
@@ -208,6 +237,8 @@ def _events(call: Call[Any], response: requests.Response) -> Events:
     finally:
         response.close()
     if not begun:
+        if said := read_error(bytes(beginning)).text:
+            problem += f"; it began with: {printable(said, 200)}"
         read(call, NoReply(problem, sent=True), datetime.now(UTC))
 
 
@@ -226,12 +257,18 @@ def _in_handshake(error: BaseException) -> bool:
     return False
 
 
-def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body as it arrives, whatever its framing, without the byte order mark that may lead it."""
-    first = True
+def _chunks(response: requests.Response, beginning: bytearray) -> Iterator[bytes]:
+    """
+    Yield the body as it arrives, whatever its framing, without the byte order mark that may lead it.
+
+    :param beginning: is given the first bytes, for a message.
+    """
     while chunk := response.raw.read1(65536, decode_content=True):
-        yield chunk.removeprefix(_BOM) if first else chunk
-        first = False
+        if not beginning:
+            chunk = chunk.removeprefix(_BOM)
+        if len(beginning) < BEGINNING:
+            beginning += chunk[:BEGINNING]
+        yield chunk
 
 
 def _reason(error: BaseException) -> str:

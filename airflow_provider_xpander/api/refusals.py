@@ -20,7 +20,7 @@ from airflow_provider_xpander.api.errors import (
     printable,
 )
 
-_KEYS = ("detail", "message", "error")
+ERROR_KEYS = ("detail", "message", "error")
 """Fields of which an error of the API has one (contract section 7)."""
 _REPR = re.compile(r"""['"](?:detail|message)['"]:\s*(['"])((?:(?!\1).)+)\1""")
 _BILLING = re.compile(
@@ -69,9 +69,18 @@ def read_error(body: bytes) -> Said:
         content = json.loads(text)
     except (ValueError, RecursionError):
         content = text
-    by_api = isinstance(content, Mapping) and any(key in content for key in _KEYS)
+    by_api = isinstance(content, Mapping) and any(key in content for key in ERROR_KEYS)
     by_api = by_api or (isinstance(content, str) and _REPR.search(content) is not None)
-    return Said(printable(_sentence(content)), by_api)
+    return Said(error_sentence(content), by_api)
+
+
+def error_sentence(content: Any) -> str:
+    """
+    Return the sentence in the decoded body of an error, as one printable line.
+
+    :param content: what JSON can hold.
+    """
+    return printable(_sentence(content))
 
 
 def _sentence(content: Any, depth: int = 0) -> str:
@@ -88,7 +97,7 @@ def _sentence(content: Any, depth: int = 0) -> str:
             parts = path if isinstance(path, list) else ()
             place = ".".join(str(part) for part in parts if part != "body")
             return f"{place}: {content['msg']}" if place else str(content["msg"])
-        for key in _KEYS:
+        for key in ERROR_KEYS:
             if content.get(key):
                 return _sentence(content[key], depth + 1)
         return json.dumps(content, default=str)

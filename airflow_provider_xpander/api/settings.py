@@ -1,4 +1,4 @@
-"""How to reach one xpander.ai service: address, credentials, limits, and the headers of a request."""
+"""Settings of one xpander.ai service: address, credentials, limits, and the headers of a request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Settings:
     :param task_link_template: link to a task, with ``{agent_id}``, ``{task_id}``, ``{organization_id}``.
     :param verify: whether TLS certificates are checked, or the path of a CA file or folder.
     :param proxy: URL of the proxy, or None for what the environment says.
-    :param timeout: seconds to wait for an answer once the request is sent.
+    :param timeout: seconds that a whole answer may take once the request is sent.
     :param requests_per_minute: published limit of the service; 0 means none.
     :param requests_per_hour: published limit of the service; 0 means none.
     :param client_task_ids: whether invokes carry an id of our own choice (contract C5).

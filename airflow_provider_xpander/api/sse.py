@@ -1,4 +1,4 @@
-"""From the many envelopes of an invoke stream to one :class:`StreamEvent` (contract section 6, C20)."""
+"""Envelopes of the events of an invoke stream, and the one :class:`StreamEvent` of all (contract 6, C20)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import StreamEvent
+from airflow_provider_xpander.api.refusals import ERROR_KEYS, error_sentence
 from airflow_provider_xpander.api.status import normalize_status
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ def _from_envelope(content: Mapping[str, Any], name: str | None, quiet: bool) ->
 
 def _from_bare_task(content: Mapping[str, Any], quiet: bool) -> StreamEvent | None:
     if not content.get("id") or "status" not in content:
+        if any(content.get(key) for key in ERROR_KEYS):
+            return StreamEvent("error", None, error_sentence(content), content)
         _ignored(quiet, f"of unknown shape with the keys {printable(', '.join(content), 200)}")
         return None
     status = normalize_status(content["status"], finished=content.get("finished_at") is not None)
@@ -76,5 +79,9 @@ def _ignored(quiet: bool, which: str) -> None:
 
 
 def snake_case(name: str) -> str:
-    """Turn ``TaskFinished`` into ``task_finished``; what is in snake case already stays."""
+    """
+    Turn ``TaskFinished`` into ``task_finished``; what is in snake case already stays.
+
+    :param name: the name of an event.
+    """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip()).replace("-", "_").lower()

@@ -112,6 +112,66 @@ def test_what_a_stream_may_hold(framing: str, body: bytes, expected: list[str]) 
     assert types(stream(framings(body)[framing])) == expected
 
 
+FOREIGN = frame("task_finished").replace(b"t-1", b"t-2")
+BARE = b'data: {"id": "t-1", "status": "completed"}\n\n'
+NAMELESS = b'data: {"type": "task_finished", "data": "done"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (frame("task_created") + frame("task_finished"), ["task_created", "task_finished"]),
+        (frame("task_created") + BARE, ["task_created", "task_finished"]),
+        (frame("task_created") + NAMELESS, ["task_created", "task_finished"]),
+        (frame("task_created") + b"data: [DONE]\n\n", ["task_created"]),
+        (
+            frame("task_created") + FOREIGN + frame("chunk") + frame("task_finished"),
+            ["task_created", "task_finished", "chunk", "task_finished"],
+        ),
+        (
+            b'data: {"type": "connected", "task_id": "session-9"}\n\n'
+            + frame("task_created")
+            + frame("task_finished"),
+            ["connected", "task_created", "task_finished"],
+        ),
+        (frame("task_finished"), ["task_finished"]),
+    ],
+    ids=["own", "bare task", "without an id", "[DONE]", "a sub-agent's", "after the handshake", "at once"],
+)
+def test_a_stream_ends_with_its_run_though_the_server_keeps_it_open(body: bytes, expected: list[str]) -> None:
+    with ScriptedServer([CHUNKED, chunk(body), Then.STALL]) as server, client_of(server) as client:
+        assert types(list(client.stream(INVOKE))) == expected
+        assert server.hung_up.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ({"error": "Agent is not deployed"}, "Agent is not deployed"),
+        ({"detail": "Out of credit"}, "Out of credit"),
+        ({"message": "boom"}, "boom"),
+        ({"detail": [{"loc": ["body", "input"], "msg": "Field required"}]}, "input: Field required"),
+    ],
+)
+def test_an_error_without_a_type_keeps_its_reason(frames: Any, reason: str) -> None:
+    body = b"data: " + json.dumps(frames).encode() + b"\n\n"
+    (event,) = stream([UNTIL_CLOSED, body, Then.CLOSE])
+    assert (event.type, event.task_id, event.data) == ("error", None, reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"detail": "Agent is not deployed"}', "it began with: Agent is not deployed"),
+        (b"<html><title>Sign in</title></html>", "it began with: an HTML page titled 'Sign in'"),
+        (b"upstream says no", "it began with: upstream says no"),
+    ],
+)
+def test_what_is_no_stream_keeps_its_reason(body: bytes, words: str) -> None:
+    with pytest.raises(XpanderAmbiguousSubmitError, match=words):
+        stream(http(200, body))
+
+
 @pytest.mark.parametrize("flush", [True, False], ids=["event by event", "at the end"])
 def test_a_compressed_stream(flush: bool) -> None:
     deflater = zlib.compressobj(wbits=31)

@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 from certificates import Certificates
 from drivers import Driver
-from scripted_server import Answer, Beneath, ScriptedServer, Then, chunk, head, http, unused_port
+from scripted_server import (
+    Answer,
+    Beneath,
+    Pause,
+    ScriptedServer,
+    Step,
+    Then,
+    chunk,
+    head,
+    http,
+    unused_port,
+)
 
 from airflow_provider_xpander.api import aclient, client, routes
 from airflow_provider_xpander.api.errors import (
@@ -137,6 +148,41 @@ def test_silence_ends_with_the_timeout(driver: Driver, answer: Answer) -> None:
         with pytest.raises(XpanderAmbiguousSubmitError, match=silence):
             driver(to(server, timeout=0.2), INVOKE, policy=EAGER)
         assert len(server.requests) == 1
+
+
+def drip(data: bytes, gaps: int = 200) -> list[Step]:
+    """Give the bytes one by one, ten a second: never silent, never at an end."""
+    return [step for byte in data[:gaps] for step in (bytes([byte]), Pause(0.1))]
+
+
+DRIPPING = {
+    "head": drip(b"HTTP/1.1 200 OK\r\nX-Padding: " + b"x" * 200),
+    "body": [head(200, {"Content-Length": "200"}), *drip(b'{"id": "' + b"x" * 200)],
+    "chunks": [head(200, {"Transfer-Encoding": "chunked"}), *drip(chunk(b" ") * 60)],
+    "until closed": [head(200, {"Connection": "close"}), *drip(b" " * 200)],
+    "error": [head(500, {"Content-Length": "200"}), *drip(b" " * 200)],
+}
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("answer", DRIPPING.values(), ids=DRIPPING.keys())
+def test_a_drip_of_bytes_does_not_outlast_the_timeout(
+    driver: Driver, answer: Answer, secure: bool, certificates: Certificates
+) -> None:
+    tls = certificates.server_context() if secure else None
+    with ScriptedServer(answer, tls=tls) as server:
+        settings = to(server, timeout=0.3, verify=str(certificates.ca))
+        with pytest.raises(XpanderConnectionError, match=r"within 0\.3 s"):
+            driver(settings, GET)
+        assert server.hung_up.wait(5), "long before the last byte"
+
+
+def test_a_slow_answer_within_the_timeout_is_read_on_a_kept_connection(driver: Driver) -> None:
+    body = b'{"id": "t-1"}'
+    slow = [head(200, {"Content-Length": str(len(body))}), body[:5], Pause(0.3), body[5:]]
+    with ScriptedServer(slow) as server:
+        assert driver(to(server, timeout=5.0), GET, GET).id == "t-1"
+        assert server.connections == 1
 
 
 class ServerStartsMeanwhile(RetryPolicy):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import ssl
 import struct
@@ -54,7 +55,14 @@ class Gate:
         assert self._event.wait(LIMIT_SECONDS), "the test did not open the gate"
 
 
-Step = bytes | Then | Gate | Beneath
+@dataclass(frozen=True)
+class Pause:
+    """Waits a while, or until the client has hung up."""
+
+    seconds: float
+
+
+Step = bytes | Then | Gate | Beneath | Pause
 Answer = Step | Iterable[Step]
 
 
@@ -121,7 +129,7 @@ class ScriptedServer:
 
     def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self._answers = [
-            [answer] if isinstance(answer, bytes | Then | Gate | Beneath) else list(answer)
+            [answer] if isinstance(answer, bytes | Then | Gate | Beneath | Pause) else list(answer)
             for answer in answers
         ]
         self._tls = tls
@@ -223,6 +231,10 @@ class ScriptedServer:
                 sock.sendall(step)
             elif isinstance(step, Gate):
                 step.wait()
+            elif isinstance(step, Pause):
+                if select.select([sock], [], [], step.seconds)[0]:
+                    self.hung_up.set()
+                    return False
             elif isinstance(step, Beneath):
                 os.write(sock.fileno(), step.data)
             elif step is Then.STALL:
