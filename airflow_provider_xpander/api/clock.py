@@ -26,7 +26,11 @@ class Clock:
         return time.monotonic() * self.speed
 
     def real(self, seconds: float) -> float:
-        """Return how long such a time really takes."""
+        """
+        Return how long such a time really takes.
+
+        :param seconds: of this clock.
+        """
         return seconds / self.speed
 
 

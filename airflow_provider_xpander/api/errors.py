@@ -82,7 +82,9 @@ class XpanderRateLimitError(XpanderError):
     """
     The service asks to slow down (429).
 
+    :param message: what was tried, what came back, what to do.
     :param retry_after: seconds that the service asks to wait, an hour at the most, or None if it did not say.
+    :param kwargs: those of :class:`XpanderError`.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **kwargs: Any) -> None:
@@ -98,8 +100,10 @@ class XpanderServiceError(XpanderError):
     """
     The service failed (5xx), or what answered is not the API: a page of a proxy, a body that was cut off.
 
+    :param message: what was tried, what came back, what to do.
     :param retry_after: seconds that the service asks to wait, an hour at the most, or None if it did not say.
     :param may_pass: whether the same request may fare better soon; a redirect will not.
+    :param kwargs: those of :class:`XpanderError`.
     """
 
     def __init__(
@@ -118,9 +122,11 @@ class XpanderAmbiguousSubmitError(XpanderError):
     """
     An invoke was sent and its outcome is unknown: the run may exist (and cost), or not.
 
+    :param message: what was tried, what came back, what to do.
     :param target_id: the agent or workflow that was invoked.
     :param title: the title that was sent: what to look for in the list of tasks.
     :param thread_id: the API's ``id`` that was sent, if any.
+    :param kwargs: those of :class:`XpanderError`.
     """
 
     def __init__(
@@ -142,6 +148,7 @@ class XpanderTaskError(XpanderError):
     """
     The remote run did not complete.
 
+    :param message: what was tried, what came back, what to do.
     :param task_id: id of the remote task.
     :param status: its status, as the API spells it.
     :param reason: what the service said about it, or None.

@@ -1,4 +1,4 @@
-"""What goes over the wire: the request (of ``request.py``), the task, pages and stream events."""
+"""Models of what goes over the wire: the request (of ``request.py``), the task, pages and stream events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent: the target of a run and the request, every field of ``AgentExecutionRequest``."""
+"""The target of a run and the request, with every field of ``AgentExecutionRequest``."""
 
 from __future__ import annotations
 
@@ -37,12 +37,22 @@ class Target:
 
     @classmethod
     def agent(cls, id: str, version: str | None = None) -> Target:
-        """Target an agent; version ``"draft"`` runs its undeployed changes (contract 2.2)."""
+        """
+        Target an agent; version ``"draft"`` runs its undeployed changes (contract 2.2).
+
+        :param id: of the agent or workflow.
+        :param version: to run; None for the latest that is deployed.
+        """
         return cls("agent", id, version)
 
     @classmethod
     def workflow(cls, id: str, version: str | None = None) -> Target:
-        """Target a workflow; its tasks carry the workflow id as ``agent_id`` (contract 2.2)."""
+        """
+        Target a workflow; its tasks carry the workflow id as ``agent_id`` (contract 2.2).
+
+        :param id: of the agent or workflow.
+        :param version: to run; None for the latest that is deployed.
+        """
         return cls("workflow", id, version)
 
     def __str__(self) -> str:
@@ -176,6 +186,7 @@ def parse_request(request: InvokeRequest | Mapping[str, Any] | str) -> InvokeReq
     """
     Accept an :class:`InvokeRequest`, a mapping of its fields, or just the input text.
 
+    :param request: the request.
     :raises XpanderValidationError: names each wrong field, its value (unless it may be secret), and what is
         allowed.
     """

@@ -89,7 +89,12 @@ class RawPage:
 
 
 def as_poll(call: Call[T], priority: Priority = Priority.POLL) -> Call[T]:
-    """Return the call as one that only looks whether something has changed."""
+    """
+    Return the call as one that only looks whether something has changed.
+
+    :param call: the call.
+    :param priority: its new place.
+    """
     return replace(call, priority=priority)
 
 
@@ -112,22 +117,41 @@ def _invoke(target: Target, request: InvokeRequest, flavour: str) -> Call[Task]:
 
 
 def invoke_sync(target: Target, request: InvokeRequest) -> Call[Task]:
-    """Run and wait for the end on the open connection (routes 1 and 4)."""
+    """
+    Run and wait for the end on the open connection (routes 1 and 4).
+
+    :param target: what to run.
+    :param request: the request.
+    """
     return _invoke(target, request, "")
 
 
 def invoke_async(target: Target, request: InvokeRequest) -> Call[Task]:
-    """Start a run; the service answers at once (routes 2 and 5)."""
+    """
+    Start a run; the service answers at once (routes 2 and 5).
+
+    :param target: what to run.
+    :param request: the request.
+    """
     return _invoke(target, request, "/async")
 
 
 def invoke_stream(target: Target, request: InvokeRequest) -> Call[Task]:
-    """Start a run whose events come as Server-Sent Events (routes 3 and 6)."""
+    """
+    Start a run whose events come as Server-Sent Events (routes 3 and 6).
+
+    :param target: what to run.
+    :param request: the request.
+    """
     return _invoke(target, request, "/stream")
 
 
 def get_task(task_id: str) -> Call[Task]:
-    """Read a task (route 7)."""
+    """
+    Read a task (route 7).
+
+    :param task_id: id of the task.
+    """
     return Call(f"get task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}", Task.model_validate)
 
 
@@ -149,6 +173,10 @@ def list_tasks(
 
     :param agent_id: only tasks of this agent or workflow.
     :param status: only tasks in this status, one of the seven official values.
+    :param user_id: only tasks that this user created.
+    :param parent_task_id: only sub-tasks of this task.
+    :param triggering_agent_id: only tasks that this agent triggered.
+    :param internal_status: only tasks with this free-text status.
     :param from_date: only tasks created at or after this time; a naive time is UTC.
     :param to_date: only tasks created at or before this time; a naive time is UTC.
     :param page: from 1.
@@ -177,7 +205,14 @@ def list_tasks(
 def poll_tasks(
     agent_id: str, *, from_date: datetime | None, page: int, status: TaskStatus | None = None
 ) -> Call[RawPage]:
-    """Read one page of an agent's tasks, to see which have changed; the parameters are as above."""
+    """
+    Read one page of an agent's tasks, to see which have changed.
+
+    :param agent_id: id of the agent or workflow.
+    :param from_date: only tasks created at or after this time; naive is UTC.
+    :param page: from 1.
+    :param status: only tasks in this status.
+    """
     listed = list_tasks(agent_id=agent_id, status=status, from_date=from_date, page=page)
     return Call(
         f"list tasks of agent {agent_id}",
@@ -190,7 +225,11 @@ def poll_tasks(
 
 
 def stop_task(task_id: str) -> Call[Task]:
-    """Cancel a run (route 10); one that has ended is answered unchanged."""
+    """
+    Cancel a run (route 10); one that has ended is answered unchanged.
+
+    :param task_id: id of the task.
+    """
     return Call(
         f"stop task {task_id}",
         "POST",
@@ -201,7 +240,11 @@ def stop_task(task_id: str) -> Call[Task]:
 
 
 def get_thread(task_id: str) -> Call[list[ThreadMessage]]:
-    """Read the messages of a task's thread, oldest first (route 12)."""
+    """
+    Read the messages of a task's thread, oldest first (route 12).
+
+    :param task_id: id of the task.
+    """
     return Call(f"get thread of task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}/thread", _thread)
 
 
@@ -222,12 +265,21 @@ def list_agents(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]
 
 
 def get_agent(agent_id: str) -> Call[Agent]:
-    """Read one agent (route 14)."""
+    """
+    Read one agent (route 14).
+
+    :param agent_id: id of the agent.
+    """
     return Call(f"get agent {agent_id}", "GET", f"/v1/agents/{_id(agent_id)}", Agent.model_validate)
 
 
 def list_workflows(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]]:
-    """Read one page of workflows (route 15)."""
+    """
+    Read one page of workflows (route 15).
+
+    :param page: from 1.
+    :param per_page: items on a page, 1 to 50.
+    """
     return Call(
         "list workflows",
         "GET",
@@ -238,7 +290,11 @@ def list_workflows(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Age
 
 
 def get_workflow(workflow_id: str) -> Call[Agent]:
-    """Read one workflow (route 15)."""
+    """
+    Read one workflow (route 15).
+
+    :param workflow_id: id of the workflow.
+    """
     return Call(
         f"get workflow {workflow_id}", "GET", f"/v1/workflows/{_id(workflow_id)}", Agent.model_validate
     )

@@ -99,6 +99,7 @@ class XpanderRequestOperator(BaseOperator):
     :param reattach: whether a retry takes over the run of an earlier attempt: ``True`` (one that is alive or
         completed), ``"same_request"`` (only if the request is the same), ``False`` (starts a new run). A
         cleared task always starts a new run.
+    :param kwargs: those of Airflow's ``BaseOperator``.
     :raises XpanderValidationError: an argument is wrong, when the DAG is parsed.
     """
 

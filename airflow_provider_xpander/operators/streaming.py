@@ -55,6 +55,8 @@ class Streaming:
         """
         Start a run and read its stream up to the first event that names it.
 
+        :param target: what to run.
+        :param request: the request.
         :raises XpanderAmbiguousSubmitError: no such event came; the run may have been started.
         :raises XpanderError: no run was started.
         """

@@ -18,6 +18,7 @@ class XpanderInvokeAgentOperator(XpanderInvokeOperator):
     :class:`~airflow_provider_xpander.operators.base.XpanderRequestOperator`.
 
     :param agent_id: id of the agent.
+    :param kwargs: those that both operators share, and those of ``BaseOperator``.
     """
 
     template_fields: Sequence[str] = ("agent_id", *XpanderInvokeOperator.template_fields)
@@ -41,6 +42,7 @@ class XpanderInvokeWorkflowOperator(XpanderInvokeOperator):
     :class:`~airflow_provider_xpander.operators.base.XpanderRequestOperator`.
 
     :param workflow_id: id of the workflow.
+    :param kwargs: those that both operators share, and those of ``BaseOperator``.
     """
 
     template_fields: Sequence[str] = ("workflow_id", *XpanderInvokeOperator.template_fields)

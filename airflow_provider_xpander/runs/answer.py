@@ -30,6 +30,7 @@ class XpanderAnswerError(XpanderError):
     """
     The run completed, but its answer cannot be handed on.
 
+    :param message: what is wrong, and what to do.
     :param task_id: the remote task.
     :param answer: the answer as it came.
     """
@@ -44,6 +45,9 @@ class XpanderAnswerInvalid(XpanderAnswerError):
     """
     The answer is not the JSON that was asked for, or does not match ``output_schema``.
 
+    :param message: what is wrong, and what to do.
+    :param task_id: id of the run.
+    :param answer: the answer as it came.
     :param problems: where, what was expected and what came, each fit for a log line.
     """
 

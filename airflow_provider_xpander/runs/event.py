@@ -55,6 +55,7 @@ def read_event(payload: Any) -> WaitEvent:
     """
     Check and read a payload.
 
+    :param payload: the event's payload.
     :raises ValueError: it is not one of :func:`event_of`.
     """
     if not isinstance(payload, Mapping) or not payload.get("xpander_task_id"):

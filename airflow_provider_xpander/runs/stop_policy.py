@@ -1,4 +1,4 @@
-"""What becomes of a run whose Airflow task ends first: nothing goes on unless somebody wants it."""
+"""The fate of a run whose Airflow task ends first: nothing goes on unless somebody wants it."""
 
 from __future__ import annotations
 

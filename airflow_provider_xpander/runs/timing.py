@@ -110,5 +110,11 @@ def deadline_of(
 
 
 def jittered(seconds: float, spread: float = 0.2, rng: Callable[[], float] = random.random) -> float:
-    """Spread an interval over plus or minus the given share, so that pollers drift apart."""
+    """
+    Spread an interval over plus or minus the given share, so that pollers drift apart.
+
+    :param seconds: the interval.
+    :param spread: from 0 to 1.
+    :param rng: gives a float in [0, 1).
+    """
     return seconds * (1 - spread + 2 * spread * rng())
