@@ -113,6 +113,7 @@ __all__ = [
     "context_of_late_resumption",
     "default_deferrable",
     "deferred_state",
+    "deployment_name",
     "is_deferral_timeout",
     "mask_secret",
     "masked",
@@ -127,6 +128,11 @@ __all__ = [
 def default_deferrable() -> bool:
     """Return Airflow's own default for ``deferrable``, ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def deployment_name() -> str:
+    """Return the name of this installation of Airflow, ``[xpander] deployment``; empty if it has none."""
+    return str(conf.get("xpander", "deployment", fallback="") or "").strip()
 
 
 def masked(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What Airflow reads to discover this provider: its connection type, hook, operators, sensor and link."""
+"""The provider info: connection type, hook, operators, sensor, link and settings, as Airflow finds them."""
 
 from __future__ import annotations
 
@@ -43,4 +43,23 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "config": {
+            "xpander": {
+                "description": "Settings of the xpander.ai provider.",
+                "options": {
+                    "deployment": {
+                        "description": (
+                            "A name for this installation of Airflow, where several run the same DAGs with "
+                            "the same agents, such as staging and production. It becomes a part of the mark "
+                            "by which a retry finds the run that an earlier attempt has started. A run that "
+                            "was started under another name is not found."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "staging",
+                        "default": "",
+                    }
+                },
+            }
+        },
     }

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_provider_xpander._compat import AirflowFailException, Context
-from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander._compat import AirflowFailException, Context, deployment_name
+from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity
+from airflow_provider_xpander.runs.thread import Turn, read_turn
 
 log = logging.getLogger(__name__)
 
 STORE_KEY = "xpander_run"
+TURN_KEY = "xpander_thread_turn"
+"""XCom key of the turn of a thread that was started and not waited for."""
 
 
 def identity_of(ti: Any, *, retries: int | None, anew: bool = False) -> Identity:
@@ -26,8 +29,41 @@ def identity_of(ti: Any, *, retries: int | None, anew: bool = False) -> Identity
     :param anew: give each attempt an identity of its own.
     """
     first_try = ti.try_number if anew else (ti.max_tries or 0) - (retries or 0) + 1
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return Identity(ti.dag_id, ti.run_id, ti.task_id, map_index, first_try)
+    return Identity(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        # Out of these bounds only where the DAG's retries were changed between two attempts.
+        first_try=min(max(first_try, 1), ti.try_number),
+        began=getattr(ti.get_template_context().get("dag_run"), "start_date", None),
+        region=_region_of(ti),
+        deployment=deployment_name(),
+    )
+
+
+def _region_of(ti: Any) -> str:
+    """Return the loop of tasks (Airflow 3.4) and the iteration of a task instance, empty if it has none."""
+    region = getattr(ti, "region_id", None)
+    return f"{region}/{ti.region_index}" if region is not None and region.int else ""
+
+
+def check_own_task(ti: Any, task_id: str) -> None:
+    """
+    Refuse an operator that is called inside the function of another task.
+
+    Its run could not be told from those of that task: a retry would not find it, or find another. What it
+    leaves in XCom would be that task's too, and a deferral would resume that task.
+
+    :param ti: the task instance that runs.
+    :param task_id: the operator's own task id.
+    :raises XpanderValidationError: they are not the same task.
+    """
+    if ti.task_id != task_id:
+        raise XpanderValidationError(
+            f"The operator {task_id!r} is called inside the task {ti.task_id!r}, so a retry could not find "
+            f"its run again. Make it a task of its own in the DAG, or call the service with XpanderHook."
+        )
 
 
 def retries_left(ti: Any) -> bool:
@@ -88,3 +124,31 @@ def noted_run(context: Context, identity: Identity) -> str | None:
     if isinstance(note, dict) and note.get("digest") == identity.digest and note.get("task_id"):
         return str(note["task_id"])
     return None
+
+
+def note_turn(ti: Any, turn: Turn) -> None:
+    """
+    Push a turn that was started and is not waited for, so that a sensor does not take another for it.
+
+    :param ti: the task instance that has started it.
+    :param turn: the turn.
+    """
+    ti.xcom_push(TURN_KEY, turn.data())
+
+
+def noted_turn(ti: Any, upstream: Iterable[str], xpander_task_id: str) -> Turn | None:
+    """
+    Return the turn of a thread that a task before this one has started and not waited for, or None.
+
+    :param ti: the task instance that waits for its end.
+    :param upstream: ids of the tasks right before it.
+    :param xpander_task_id: the thread.
+    """
+    turns: list[Turn] = []
+    for task_id in sorted(upstream):
+        pulled = ti.xcom_pull(task_ids=task_id, key=TURN_KEY)
+        # Of a mapped task all values come, in a sequence.
+        values = [pulled] if pulled is None or isinstance(pulled, Mapping) else pulled
+        turns += filter(None, map(read_turn, values))
+    started = [turn for turn in turns if turn.xpander_task_id == xpander_task_id]
+    return max(started, key=lambda turn: turn.newer_than or 0.0, default=None)

@@ -69,7 +69,7 @@ class Repairs:
         """
         ti, guard, mark = attempt.ti, attempt.guard, mark_of(task)
         earlier = earlier_turns(ti, task)
-        turns = max(len(earlier), mark.turn if mark and mark.digest == self.identity.digest else 0)
+        turns = max(len(earlier), mark.turn if mark and mark.digest in self.identity.digests else 0)
         decision = decide_repair(
             turns=turns,
             attempts=self.attempts,

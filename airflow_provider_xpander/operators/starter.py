@@ -1,10 +1,11 @@
-"""Getting hold of a run: take over the one that an earlier attempt has started, or start one, once."""
+"""The start of a run: take over the one that an earlier attempt has started, or start one, once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander.api.errors import (
@@ -15,16 +16,15 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
-from airflow_provider_xpander.runs.adopt import Adopt, Reattach, Start, decide
+from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Reattach, Start, decide, goes_on
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
-from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known
-from airflow_provider_xpander.runs.watch import End, Watch, end_of
+from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known, wanted_of
+from airflow_provider_xpander.runs.thread import THREAD_POLL, ThreadBusy, thread_deadline, thread_error
+from airflow_provider_xpander.runs.watch import Again, End, OnPaused, Watch, end_of
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -38,11 +38,17 @@ class RunStarter:
     :param request: what to ask; its title and source get the mark.
     :param identity: whose run it is.
     :param try_number: Airflow's number of this attempt.
-    :param since: the earliest time at which an earlier attempt can have started a run, if known.
+    :param since: the earliest time at which an earlier attempt can have started a run; by default the start
+        of the DAG run.
     :param reattach: whether a run of an earlier attempt is taken over.
     :param drop: what to do with runs that go on although nobody waits for them any more.
     :param noted: id of the run that an earlier attempt has noted down, if there is such a note.
-    :param deadline: Unix seconds up to which a thread that is busy is waited for, or None.
+    :param deadline: Unix seconds at which the attempt has to be over, or None: nothing is started after that.
+    :param timeout: seconds from the submit within which the run has to end, or None.
+    :param on_paused: whether a paused turn of a thread that is to be continued is waited for.
+    :param deferrable: raise :class:`~airflow_provider_xpander.runs.thread.ThreadBusy` instead of waiting here
+        for the end of a thread's turn.
+    :param busy_until: Unix seconds up to which a busy thread is waited for, where that wait has begun before.
     """
 
     hook: XpanderHook
@@ -56,26 +62,32 @@ class RunStarter:
     drop: Callable[[Sequence[str]], object]
     noted: str | None = None
     deadline: float | None = None
+    timeout: float | None = None
+    on_paused: OnPaused = "wait"
+    deferrable: bool = False
+    busy_until: float | None = None
 
     newer_than: float | None = None
     """Unix seconds at which the thread's previous turn ended: an end as old as that is not this run's."""
+    run_deadline: float | None = None
+    """Unix seconds at which the run has to end, or None; counted from the submit, and so known after it."""
 
     def __post_init__(self) -> None:
         self.mark = Mark(self.identity.digest, fingerprint(str(self.target), self.request.body()))
         self.request = marked(self.request, self.identity, self.mark)
-        self._wanted = Wanted(
-            self.target.id,
-            self.identity.digest,
-            self.since,
-            # After a clear, an older run of the same task may have the same input.
-            input=self.request.body()["input"] if self.identity.first_try == 1 else None,
-        )
+        # After a clear, an older run of the same task may have the same input.
+        asked = self.request.body()["input"] if self.identity.first_try == 1 else None
+        self._wanted = replace(self._wanted_of([self.identity]), input=asked)
+
+    def _wanted_of(self, identities: Iterable[Identity]) -> Wanted:
+        return wanted_of(identities, self.target.id, self.since or self.identity.began)
 
     def obtain(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
         """
         Return the run, adopted or new.
 
         :param submit: starts a run and returns it.
+        :raises ThreadBusy: the thread's turn goes on, and this process is not to wait for its end.
         :raises XpanderAmbiguousSubmitError: a run may have been started and cannot be found.
         :raises XpanderError: nothing was started by this attempt.
         """
@@ -86,12 +98,13 @@ class RunStarter:
             self.log.info("Taking over xpander task %s of an earlier attempt", decision.task.id)
             if decision.warning:
                 self.log.warning(decision.warning)
+            self._count_from(time.time())
             return decision.task
         if decision.why:
             self.log.warning(decision.why)
         if self.request.id is not None:
             self._wait_for_thread(self.request.id)
-        return self._submit(submit)
+        return self._start(submit)
 
     def going_on(self, *, lag: Sequence[float] = (0.0,)) -> Steps[list[str]]:
         """
@@ -101,14 +114,17 @@ class RunStarter:
         :return: their ids.
         """
         known = yield from get_known(self._known_ids())
-        # Without its mark it could be a stranger's: that is too little to stop it.
-        listed = yield from find_runs(replace(self._wanted, input=None), lag=lag)
+        # Without the mark of this identity it could be a stranger's: that is too little to stop it.
+        sure = replace(self._wanted, input=None, old_digests=frozenset())
+        listed = yield from find_runs(sure, lag=lag, alive=True)
         found = {task.id: task for task in [*self._known_ours(known), *listed]}
-        return [task.id for task in found.values() if not task.status.is_terminal]
+        return [task.id for task in found.values() if goes_on(task)]
 
     def _look_back(self) -> Start | Adopt:
-        if self.reattach is False or self.try_number <= self.identity.first_try:
+        if self.reattach is False:
             return Start()
+        if self.try_number <= self.identity.first_try:
+            return Start(spare=tuple(self._left_over()))
         self.log.info("Looking for a run that an earlier attempt has started (%s)", self.mark)
         try:
             found = self._known_runs()
@@ -126,6 +142,26 @@ class RunStarter:
         self._wanted = replace(self._wanted, known=frozenset(task.id for task in found))
         return decide(found, self.mark, self.reattach)
 
+    def _left_over(self) -> list[Task]:
+        """Find the runs of attempts before a clear that go on, because they were kept for a retry."""
+        if not self.identity.earlier:
+            return []
+        wanted = self._wanted_of(self.identity.earlier)
+        try:
+            known = self.hook.run(get_known([self.request.id] if self.request.id is not None else []))
+            listed = self.hook.run(find_runs(wanted, lag=(0.0,), alive=True))
+        except XpanderError as error:
+            self.log.warning(
+                "%s A run from before the task was cleared could not be looked for and may go on. "
+                "A new run is started all the same.",
+                error,
+            )
+            return []
+        found = {task.id: task for task in [*known, *listed] if goes_on(task) and wanted.is_marked(task)}
+        for task_id in found:
+            self.log.warning("xpander task %s goes on from before the task was cleared", task_id)
+        return list(found.values())
+
     def _known_runs(self) -> list[Task]:
         return self._known_ours(self.hook.run(get_known(self._known_ids())))
 
@@ -140,31 +176,33 @@ class RunStarter:
 
     def _known_ours(self, found: Sequence[Task]) -> list[Task]:
         # A thread belongs to whoever had its last turn.
-        return [task for task in found if task.id != self.request.id or self._is_ours(task)]
-
-    def _is_ours(self, task: Task) -> bool:
-        return self._wanted.is_in(task.title) or self._wanted.is_in(task.source)
+        return [task for task in found if task.id != self.request.id or self._wanted.is_marked(task)]
 
     def _wait_for_thread(self, thread_id: str) -> None:
         """Wait until the thread's turn is over: a turn must not be posted while another runs (C4)."""
         found = self.hook.run(get_known([thread_id]))
         if not found:
             return
-        previous = found[0]
-        if not previous.status.is_terminal:
+        now = time.time()
+        until = self.busy_until or thread_deadline(now, timeout=self.timeout, deadline=self.deadline)
+        # Of a pause in somebody else's turn nobody is asked here: that turn is not ours to stop.
+        watch = Watch(thread_id, THREAD_POLL, until, "fail" if self.on_paused == "fail" else "wait")
+        over = watch.after_task(found[0], now)
+        if isinstance(over, Again):
+            if self.deferrable:
+                raise ThreadBusy(found[0], until)
             self.log.info("Thread %s is busy; waiting for the end of its turn", thread_id)
-            over = self.hook.poll_until_done(Watch(thread_id, poll_interval=10.0, deadline=self.deadline))
-            if over.end is not End.FINISHED or over.task is None:
-                raise over.error or XpanderError(f"Thread {thread_id} was still busy at the deadline")
-            previous = over.task
-        self.newer_than = end_of(previous)
+            over = self.hook.poll_until_done(watch)
+        if over.end is not End.FINISHED or over.task is None:
+            raise thread_error(thread_id, over)
+        self.newer_than = end_of(over.task)
 
-    def _submit(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
+    def _start(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
         request = self.request
         if request.id is None and self.hook.settings.client_task_ids:
             request = request.model_copy(update={"id": self.identity.client_id(self.try_number)})
         try:
-            return submit(self.target, request)
+            return self._submit(submit, request)
         except XpanderAmbiguousSubmitError as lost:
             return self._find_lost(lost, request.id)
         except (XpanderNotFoundError, XpanderValidationError) as refused:
@@ -172,17 +210,32 @@ class RunStarter:
                 raise
             self.log.warning("%s Trying without an id of our own (client_task_ids).", refused)
         try:
-            return submit(self.target, self.request)
+            return self._submit(submit, self.request)
         except XpanderAmbiguousSubmitError as lost:
             return self._find_lost(lost, None)
 
+    def _submit(self, submit: Callable[[Target, InvokeRequest], Task], request: InvokeRequest) -> Task:
+        now = time.time()
+        if self.deadline is not None and now >= self.deadline:
+            raise XpanderError(
+                f"{self.target} was not started: the attempt has to be over by now, so nobody could wait for "
+                f"the end of the run. What came before has taken all the time that execution_timeout allows."
+            )
+        self._count_from(now)
+        return submit(self.target, request)
+
+    def _count_from(self, now: float) -> None:
+        own = None if self.timeout is None else now + self.timeout
+        self.run_deadline = min((limit for limit in (own, self.deadline) if limit is not None), default=None)
+
     def _find_lost(self, lost: XpanderAmbiguousSubmitError, chosen_id: str | None) -> Task:
         self.log.warning("%s Looking for it.", lost)
+        mine = replace(self._wanted, old_digests=frozenset())  # it was sent with the mark of this release
         try:
             found: Sequence[Task] = []
             if chosen_id is not None:
                 found = self.hook.run(find_by_id(chosen_id, self._is_new))
-            found = found or self.hook.run(find_runs(self._wanted))
+            found = found or self.hook.run(find_runs(mine))
         except XpanderError as error:
             raise XpanderAmbiguousSubmitError(
                 f"{lost} The look-up failed: {error}",
@@ -193,7 +246,7 @@ class RunStarter:
             ) from error
         if not found:
             raise lost
-        task = max(found, key=lambda task: task.created_at or _LONG_AGO)
+        task = max(found, key=lambda task: task.created_at or LONG_AGO)
         self.log.info("The run was started: xpander task %s", task.id)
         return task
 
@@ -201,7 +254,7 @@ class RunStarter:
         """Whether a task with the id that was sent is this attempt's turn rather than the one before."""
         if task.id != self.request.id:
             return True  # an id of our own choice, which nobody else uses
-        if self.newer_than is None or not self._is_ours(task):
-            return self._is_ours(task)
+        if self.newer_than is None or not self._wanted.is_marked(task):
+            return self._wanted.is_marked(task)
         ended = end_of(task)
         return not task.status.is_terminal or ended is None or ended > self.newer_than

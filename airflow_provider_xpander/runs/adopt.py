@@ -1,4 +1,4 @@
-"""Whether an attempt starts a run or takes over one that an earlier attempt has started."""
+"""The decision of an attempt: to start a run, or to take over one that an earlier attempt has started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from airflow_provider_xpander.runs.identity import Mark, mark_of
 
 Reattach = bool | Literal["same_request"]
 
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""Stands for an unknown time where the newest of several is chosen."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,22 @@ class Adopt:
     spare: tuple[Task, ...] = ()
 
 
+def goes_on(task: Task) -> bool:
+    """
+    Whether a run has not ended.
+
+    :param task: the run.
+    """
+    return not task.status.is_terminal
+
+
 def is_usable(task: Task) -> bool:
-    """Whether a run may be taken over: it goes on, or its answer is there."""
-    return not task.status.is_terminal or task.status is TaskStatus.COMPLETED
+    """
+    Whether a run may be taken over: it goes on, or its answer is there.
+
+    :param task: the run.
+    """
+    return goes_on(task) or task.status is TaskStatus.COMPLETED
 
 
 def decide(found: Sequence[Task], mark: Mark, reattach: Reattach) -> Start | Adopt:
@@ -63,13 +77,13 @@ def decide(found: Sequence[Task], mark: Mark, reattach: Reattach) -> Start | Ado
     """
     if reattach is False:
         return Start()
-    alive = [task for task in found if not task.status.is_terminal]
+    alive = list(filter(goes_on, found))
     usable = [task for task in found if is_usable(task)]
     if reattach == "same_request":
         usable = [task for task in usable if not _differs(task, mark)]
     if not usable:
         return Start(_why_anew(found), tuple(alive))
-    best = max(usable, key=lambda task: (task.status is TaskStatus.COMPLETED, task.created_at or _LONG_AGO))
+    best = max(usable, key=lambda task: (task.status is TaskStatus.COMPLETED, task.created_at or LONG_AGO))
     spare = tuple(task for task in alive if task.id != best.id)
     if _differs(best, mark):
         return Adopt(
@@ -91,7 +105,7 @@ def _differs(task: Task, mark: Mark) -> bool:
 def _why_anew(found: Sequence[Task]) -> str | None:
     if not found:
         return None
-    last = max(found, key=lambda task: task.created_at or _LONG_AGO)
+    last = max(found, key=lambda task: task.created_at or LONG_AGO)
     if is_usable(last):
         return (
             f"An earlier attempt's run, xpander task {last.id} ({last.status.value}), is of another request "

@@ -1,9 +1,14 @@
 """
-Which Airflow task a remote run belongs to, written into the run itself.
+The identity of an Airflow task instance, and its mark: what is written into a remote run to find it again.
 
 An automatic retry has the same identity, a cleared task another: ``max_tries - retries + 1`` is the number of
 the first try since the last clear, and Airflow moves ``max_tries`` when a task is cleared, not when it is
 retried. So a run can be found again, or told from an older one, without a store.
+
+The start of the DAG run tells installations of Airflow apart that run the same DAG for the same date, and a
+DAG run from one of the same name that was deleted. Airflow has it in the context of every attempt, to the
+microsecond in each of its databases. It stays over retries. A clear resets it only for DAG runs that had
+ended, and their cleared tasks have a new first try anyway.
 """
 
 from __future__ import annotations
@@ -12,7 +17,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -23,6 +29,12 @@ TITLE_LIMIT = 200
 
 _MARKER = re.compile(r"\[airflow ([0-9a-f]{20})(?: ([0-9a-f]{12}))?(?: repair ([1-9]\d?))?\]")
 _NOT_ASKED = frozenset({"title", "source", "id", "user_tokens", "user_oidc_token"})
+_CREDENTIAL = re.compile(
+    r"(api|access|private)?[-_ ]?key$|token|secret|passw|credential|cookie|authori[sz]ation|signature"
+    r"|^(auth|headers?|env|sig|expires)$",
+    re.IGNORECASE,
+)
+"""Names, in the settings of an MCP server, of what may be fetched anew for each attempt."""
 _NAMESPACE = UUID("5e0b0a36-8d5c-5d0e-9c43-4b9c6f6f7a10")
 
 
@@ -36,6 +48,10 @@ class Identity:
     :param task_id: the task, with its groups.
     :param map_index: -1 if the task is not mapped.
     :param first_try: number of the first try since the last clear.
+    :param began: the start of the DAG run. None where Airflow tells none, as in ``airflow tasks test``: then
+        installations and deleted DAG runs are told apart by ``deployment`` only.
+    :param region: the loop of tasks and its iteration (Airflow 3.4), empty outside of loops.
+    :param deployment: the name that this installation of Airflow was given, empty if none.
     """
 
     dag_id: str
@@ -43,12 +59,37 @@ class Identity:
     task_id: str
     map_index: int
     first_try: int
+    began: datetime | None = None
+    region: str = ""
+    deployment: str = ""
 
     @property
     def digest(self) -> str:
         """Twenty hexadecimal digits that stand for the identity."""
-        parts = [self.dag_id, self.run_id, self.task_id, self.map_index, self.first_try]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+        run = [self.deployment, self.dag_id, self.run_id, _moment(self.began)]
+        return _digest([2, *run, self.task_id, self.map_index, self.region, self.first_try])
+
+    @property
+    def old_digest(self) -> str | None:
+        """
+        The digest by version 1, of releases before the start of the DAG run counted.
+
+        It is None where it could be another's: in loops, whose iterations shared it, and where a deployment
+        has a name, because then there are others.
+        """
+        if self.region or self.deployment:
+            return None
+        return _digest([self.dag_id, self.run_id, self.task_id, self.map_index, self.first_try])
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """All digests that a run of this identity can carry."""
+        return frozenset(filter(None, (self.digest, self.old_digest)))
+
+    @property
+    def earlier(self) -> list[Identity]:
+        """The identities that the task instance can have had before it was cleared."""
+        return [replace(self, first_try=number) for number in range(1, self.first_try)]
 
     @property
     def label(self) -> str:
@@ -57,8 +98,24 @@ class Identity:
         return f"{self.dag_id}.{self.task_id}{mapped} {self.run_id}"
 
     def client_id(self, try_number: int) -> str:
-        """Return the id that the run of this try gets if the client chooses ids (contract C5)."""
+        """
+        Return the id that a run gets if the client chooses ids (contract C5).
+
+        :param try_number: Airflow's number of the try that starts the run.
+        """
         return str(uuid5(_NAMESPACE, f"{self.digest}/{try_number}"))
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+
+
+def _moment(moment: datetime | None) -> str | None:
+    """Return a moment as one text, in whatever time zone it came."""
+    if moment is None:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)
@@ -85,12 +142,36 @@ def fingerprint(target: str, body: Mapping[str, Any]) -> str:
     Return twelve hexadecimal digits that stand for what is asked of whom.
 
     :param target: the agent or workflow, with its version.
-    :param body: the JSON body. Title, source and thread id do not count, and neither do the user's tokens:
-        they are fetched anew for each attempt.
+    :param body: the JSON body. Title, source and thread id do not count, and neither do the user's tokens
+        and the credentials of MCP servers: they are fetched anew for each attempt.
     """
     asked = {name: value for name, value in body.items() if name not in _NOT_ASKED}
+    if "mcp_servers" in asked:
+        asked["mcp_servers"] = _without_credentials(asked["mcp_servers"])
     canonical = json.dumps([target, asked], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: _without_credentials(item) for name, item in value.items() if not _is_credential(name, item)
+        }
+    if isinstance(value, list | tuple):
+        return [_without_credentials(item) for item in value]
+    return _plain_url(value) if isinstance(value, str) and "://" in value else value
+
+
+def _is_credential(name: Any, value: Any) -> bool:
+    # Numbers count: {"max_tokens": 12} is a setting.
+    return not isinstance(value, int | float) and bool(_CREDENTIAL.search(str(name)))
+
+
+def _plain_url(url: str) -> str:
+    """Return a URL without a user before its host and without credentials in its query."""
+    place, _, query = url.partition("?")
+    kept = [pair for pair in query.split("&") if not _CREDENTIAL.search(pair.partition("=")[0])]
+    return f"{re.sub('://[^/@]*@', '://', place)}?{'&'.join(kept)}"
 
 
 def mark_title(title: str | None, identity: Identity, mark: Mark) -> str:
@@ -107,7 +188,12 @@ def mark_title(title: str | None, identity: Identity, mark: Mark) -> str:
 
 
 def read_mark(text: str | None) -> Mark | None:
-    """Find the mark in a title or source, the last one if there are several; None if there is none."""
+    """
+    Find the mark in a title or source, the last one if there are several.
+
+    :param text: the title or source.
+    :return: the mark, or None if there is none.
+    """
     found = _MARKER.findall(text or "")
     if not found:
         return None
@@ -116,7 +202,12 @@ def read_mark(text: str | None) -> Mark | None:
 
 
 def mark_of(task: Task) -> Mark | None:
-    """Return whose run a task is, of what request, and in which repair turn; None if it does not say."""
+    """
+    Return whose run a task is, of what request, and in which repair turn.
+
+    :param task: the run.
+    :return: its mark, or None if it has none.
+    """
     return read_mark(task.source) or read_mark(task.title)
 
 

@@ -1,9 +1,9 @@
-"""Finding a run whose id was lost, by the mark that it carries."""
+"""The look-up of a run whose id was lost, by the mark that it carries."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,13 +13,15 @@ from airflow_provider_xpander.api.exchange import Sleep, Steps, exchange
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import get_task, list_tasks
-from airflow_provider_xpander.runs.adopt import is_usable
-from airflow_provider_xpander.runs.identity import read_mark
+from airflow_provider_xpander.runs.adopt import goes_on, is_usable
+from airflow_provider_xpander.runs.identity import Identity, read_mark
 
 log = logging.getLogger(__name__)
 
 MARGIN = timedelta(minutes=10)
-"""How far the clocks of Airflow and of the service may be apart."""
+"""How long before the start of the DAG run a marked run is looked for: clocks may differ."""
+CLOCK_MARGIN = timedelta(seconds=10)
+"""How long before the start of the DAG run a run may have been created whose mark does not tell it."""
 MAX_PAGES = 40
 """Pages of 50 tasks that a look-up reads at the most."""
 MAX_RECORDS = 100
@@ -31,7 +33,7 @@ LAG = (0.0, 5.0, 10.0)
 
 _ASKED = ("text", "files")
 _UNSPECIFIC = frozenset({None, "", "api"})
-"""What ``source`` is where a service does not keep the one that it was sent (samples have ``api``)."""
+"""What ``source`` is where a service does not keep the one that it was sent (seed samples have ``api``)."""
 
 _POLICY = RetryPolicy(attempts=LOOKUP_ATTEMPTS)
 
@@ -42,49 +44,90 @@ class Wanted:
     The run that is looked for.
 
     :param target_id: the agent or workflow that runs it.
-    :param digest: of the identity that it was started for.
-    :param since: the earliest time at which it can have been created, or None if that is unknown.
+    :param digests: of the identities that it can have been started for.
+    :param since: the start of the DAG run, or None if that is unknown.
+    :param old_digests: digests that do not tell the start of the DAG run; they count for runs since it.
     :param known: ids of runs of the same identity that are not meant, because they ended before.
     :param input: what was asked, by which a run is known where the service keeps no mark at all; None if
         that could be an older run of the same task.
     """
 
     target_id: str
-    digest: str
+    digests: frozenset[str]
     since: datetime | None = None
+    old_digests: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
     input: Mapping[str, Any] | None = None
 
-    def is_in(self, text: str | None) -> bool:
-        """Whether a title or source carries the mark."""
+    def is_in(self, text: str | None, task: Task) -> bool:
+        """
+        Whether a title or source carries the mark.
+
+        :param text: the title or source.
+        :param task: the task that it belongs to.
+        """
         mark = read_mark(text)
-        return mark is not None and mark.digest == self.digest
+        if mark is None or task.id in self.known:
+            return False
+        return mark.digest in self.digests or (mark.digest in self.old_digests and self._is_since(task))
 
     def is_marked(self, task: Task) -> bool:
-        """Whether the title of a listed task says that it is the run."""
-        return self.is_in(task.title) and task.id not in self.known
+        """
+        Whether a full record carries the mark, in its title or its source.
+
+        :param task: the record.
+        """
+        return self.is_in(task.title, task) or self.is_in(task.source, task)
 
     def may_be(self, task: Task) -> bool:
-        """Whether a listed task may be it although its title does not say so: in time, and nobody else's."""
+        """
+        Whether a listed task without a mark may be the run: it is of that target and time.
+
+        :param task: as listed.
+        """
         if task.id in self.known or task.agent_id not in (None, self.target_id):
             return False
-        in_time = self.since is None or task.created_at is None or task.created_at >= self.since - MARGIN
-        return in_time and read_mark(task.title) is None
+        return self.since is None or task.created_at is None or task.created_at >= self.since - MARGIN
 
     def looks_like(self, record: Task) -> bool:
-        """Whether a full record without any mark is of the same input, and of that time."""
-        if self.input is None or record.input is None or self.since is None or record.created_at is None:
+        """
+        Whether a task without any mark is of the same input, and of that time.
+
+        :param record: the full record.
+        """
+        if self.input is None or record.input is None or not self._is_since(record):
             return False
-        return (
-            record.source in _UNSPECIFIC
-            and record.created_at >= self.since - MARGIN
-            and all((record.input.get(part) or None) == (self.input.get(part) or None) for part in _ASKED)
+        return record.source in _UNSPECIFIC and all(
+            (record.input.get(part) or None) == (self.input.get(part) or None) for part in _ASKED
         )
 
+    def _is_since(self, task: Task) -> bool:
+        """Whether a task is known to have been created after the DAG run began."""
+        if self.since is None or task.created_at is None:
+            return False
+        return task.created_at >= self.since - CLOCK_MARGIN
 
-def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG) -> Steps[list[Task]]:
+
+def wanted_of(identities: Iterable[Identity], target_id: str, since: datetime | None) -> Wanted:
     """
-    Find the runs that carry the mark, by title, or by source where the service has rewritten the titles.
+    Return what to look for to find the runs of identities, by the marks of this release and of older ones.
+
+    :param identities: whose runs are meant.
+    :param target_id: the agent or workflow that runs them.
+    :param since: the start of the DAG run, or None if that is unknown.
+    """
+    known = list(identities)
+    return Wanted(
+        target_id,
+        frozenset(identity.digest for identity in known),
+        since,
+        frozenset(filter(None, (identity.old_digest for identity in known))),
+    )
+
+
+def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG, alive: bool = False) -> Steps[list[Task]]:
+    """
+    Find the runs that carry the mark, by title, or by source where the service keeps no mark in titles.
 
     Where it has kept neither, the one run of that time with the very input is taken, if there is just one.
 
@@ -93,25 +136,31 @@ def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG) -> Steps[list[Task]
 
     :param wanted: the run.
     :param lag: seconds before each look; the last look that finds something is the last.
+    :param alive: look for runs that go on only.
     :return: full records, as the service sent them; empty if there is no such run.
     :raises XpanderError: the service does not answer, so nothing is known.
     """
+    enough = goes_on if alive else is_usable
     others: dict[str, Task] = {}
     for seconds in lag:
         if seconds:
             yield Sleep(seconds)
-        listed = yield from _listed(wanted)
-        found = yield from get_known([task.id for task in listed if wanted.is_marked(task)])
-        if not any(map(is_usable, found)):
-            after = max((task.created_at for task in found if task.created_at), default=None)
-            hidden = [task for task in listed if wanted.may_be(task) and _is_from(task, after)]
-            found += yield from _by_source(wanted, hidden, others)
+        listed = yield from _listed(wanted, enough)
+        found = [task for task in listed if not alive or goes_on(task)]
+        if any(read_mark(task.title) for task in listed):
+            # The service keeps titles, so a task without a mark in it is somebody else's.
+            others.clear()
+            found = yield from get_known([task.id for task in found if wanted.is_in(task.title, task)])
+        else:
+            found = yield from _by_source(wanted, filter(wanted.may_be, found), enough, others)
         if found:
             return found
     return _only_look_alike(wanted, others.values())
 
 
 def _only_look_alike(wanted: Wanted, records: Collection[Task]) -> list[Task]:
+    if any(read_mark(record.source) for record in records):
+        return []  # the service keeps marks, so a task without one is somebody else's
     alike = [record for record in records if wanted.looks_like(record)]
     if not alike:
         return []
@@ -132,7 +181,9 @@ def _only_look_alike(wanted: Wanted, records: Collection[Task]) -> list[Task]:
     return alike
 
 
-def _by_source(wanted: Wanted, listed: Sequence[Task], others: dict[str, Task]) -> Steps[list[Task]]:
+def _by_source(
+    wanted: Wanted, listed: Iterable[Task], enough: Callable[[Task], bool], others: dict[str, Task]
+) -> Steps[list[Task]]:
     """Read the full records of tasks until one is the run; ``others`` remembers those that are not."""
     found: list[Task] = []
     unread = [task for task in listed if task.id not in others]
@@ -145,20 +196,16 @@ def _by_source(wanted: Wanted, listed: Sequence[Task], others: dict[str, Task]) 
         )
     for task in unread[:MAX_RECORDS]:
         for record in (yield from get_known([task.id])):
-            if wanted.is_in(record.source):
+            if wanted.is_in(record.source, record):
                 found.append(record)
             else:
                 others[record.id] = record
-        if any(map(is_usable, found)):
+        if any(map(enough, found)):
             break
     return found
 
 
-def _is_from(task: Task, moment: datetime | None) -> bool:
-    return moment is None or task.created_at is None or task.created_at >= moment
-
-
-def _listed(wanted: Wanted) -> Steps[list[Task]]:
+def _listed(wanted: Wanted, enough: Callable[[Task], bool]) -> Steps[list[Task]]:
     """List the target's tasks, as far back as the run can be; filters may be ignored, any order."""
     since = None if wanted.since is None else wanted.since - MARGIN
     tasks: dict[str, Task] = {}
@@ -167,7 +214,7 @@ def _listed(wanted: Wanted) -> Steps[list[Task]]:
             list_tasks(agent_id=wanted.target_id, from_date=since, page=number), _POLICY
         )
         tasks.update((task.id, task) for task in page.items)
-        if any(wanted.is_marked(task) and is_usable(task) for task in page.items):
+        if any(wanted.is_in(task.title, task) and enough(task) for task in page.items):
             break
         if not page.items or (page.total_pages is not None and number >= page.total_pages):
             break
@@ -192,7 +239,11 @@ def _is_past(items: Sequence[Task], since: datetime) -> bool:
 
 
 def get_known(ids: Sequence[str]) -> Steps[list[Task]]:
-    """Read the runs with these ids; those that the service does not know are left out."""
+    """
+    Read runs.
+
+    :param ids: their ids; those that the service does not know are left out.
+    """
     records = []
     for task_id in dict.fromkeys(ids):
         try:

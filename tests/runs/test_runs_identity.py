@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.runs.identity import (
     TITLE_LIMIT,
     Identity,
@@ -15,9 +18,11 @@ from airflow_provider_xpander.runs.identity import (
     mark_title,
     read_mark,
 )
-from airflow_provider_xpander.task_instance import identity_of, retries_left
+from airflow_provider_xpander.task_instance import check_own_task, identity_of, retries_left
 
-ONE = Identity("nightly", "scheduled__2026-11-01", "group.ask", -1, 1)
+BEGAN = datetime(2026, 11, 1, 2, 0, 0, 123456, tzinfo=UTC)
+ONE = Identity("nightly", "scheduled__2026-11-01", "group.ask", -1, 1, BEGAN)
+LOOP = UUID("019a0000-0000-7000-8000-000000000001")
 DIGEST = "0123456789abcdef0123"
 MARK = Mark(DIGEST, "abcdef012345")
 BODY: dict[str, Any] = {"input": {"text": "hello"}, "think_mode": "harder"}
@@ -28,8 +33,21 @@ class TaskInstance:
 
     dag_id, run_id, task_id = "nightly", "scheduled__2026-11-01", "group.ask"
 
-    def __init__(self, try_number: int, max_tries: int | None, map_index: int | None = -1) -> None:
+    def __init__(
+        self,
+        try_number: int,
+        max_tries: int | None,
+        map_index: int | None = -1,
+        *,
+        dag_run: Any = SimpleNamespace(start_date=BEGAN),  # noqa: B008 - it is only read
+        **region: Any,
+    ) -> None:
         self.try_number, self.max_tries, self.map_index = try_number, max_tries, map_index
+        self.dag_run = dag_run
+        self.__dict__.update(region)
+
+    def get_template_context(self) -> dict[str, Any]:
+        return {} if self.dag_run is None else {"dag_run": self.dag_run}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +61,10 @@ class TaskInstance:
         # What joined texts would confuse.
         replace(ONE, dag_id="nightly.group", task_id="ask"),
         replace(ONE, map_index=1, first_try=-1),
+        replace(ONE, began=BEGAN + timedelta(microseconds=1)),
+        replace(ONE, began=None),
+        replace(ONE, region=f"{LOOP}/0"),
+        replace(ONE, deployment="staging"),
     ],
 )
 def test_each_part_makes_another_identity(other: Identity) -> None:
@@ -51,9 +73,39 @@ def test_each_part_makes_another_identity(other: Identity) -> None:
 
 
 def test_the_same_identity_is_the_same_in_another_process() -> None:
-    # The value is pinned: a release that changed it would lose the runs of the one before.
-    assert ONE.digest == "1bf1b44ab30d5a8b4a03"
+    # The values are pinned: a release that changed them would lose the runs of the one before.
+    assert ONE.digest == "d2a7b21ac591a04d509d"
+    assert ONE.old_digest == "1bf1b44ab30d5a8b4a03"
     assert replace(ONE).digest == ONE.digest
+
+
+@pytest.mark.parametrize(
+    "began",
+    [
+        pytest.param(BEGAN.astimezone(timezone(timedelta(hours=5, minutes=30))), id="another time zone"),
+        pytest.param(BEGAN.replace(tzinfo=None), id="naive, as a database gives it"),
+        pytest.param(datetime.fromisoformat(BEGAN.isoformat()), id="through text"),
+        pytest.param(datetime.fromisoformat("2026-11-01T02:00:00.123456Z"), id="through JSON"),
+    ],
+)
+def test_the_start_of_the_dag_run_may_come_in_any_form(began: datetime) -> None:
+    assert replace(ONE, began=began).digest == ONE.digest
+
+
+def test_a_start_without_a_fraction_is_as_good() -> None:
+    whole = replace(ONE, began=BEGAN.replace(microsecond=0))
+    assert whole.digest == replace(whole, began=datetime.fromisoformat("2026-11-01T02:00:00+00:00")).digest
+
+
+def test_a_digest_of_an_older_release_counts_only_where_it_could_not_be_anothers() -> None:
+    assert ONE.digests == {ONE.digest, ONE.old_digest}
+    for other in (replace(ONE, region=f"{LOOP}/0"), replace(ONE, deployment="staging")):
+        assert other.digests == {other.digest}
+
+
+def test_the_identities_before_a_clear_are_known() -> None:
+    assert ONE.earlier == []
+    assert replace(ONE, first_try=3).earlier == [ONE, replace(ONE, first_try=2)]
 
 
 def test_the_chosen_id_is_a_uuid_of_its_own_for_each_try() -> None:
@@ -91,6 +143,60 @@ def test_each_attempt_has_an_identity_of_its_own_where_none_is_taken_over() -> N
     assert len(identities) == 3
 
 
+@pytest.mark.parametrize(
+    ("try_number", "max_tries", "retries", "first_try"),
+    [
+        pytest.param(2, 1, 3, 1, id="raised: no try comes before the first"),
+        pytest.param(2, 3, 0, 2, id="lowered: taken for a clear"),
+        pytest.param(1, 3, 0, 1, id="lowered before the first try"),
+    ],
+)
+def test_retries_that_were_changed_between_two_attempts(
+    try_number: int, max_tries: int, retries: int, first_try: int
+) -> None:
+    """A first try in the future would never look back."""
+    assert identity_of(TaskInstance(try_number, max_tries), retries=retries).first_try == first_try
+
+
+def test_the_start_of_the_dag_run_is_part_of_the_identity() -> None:
+    assert identity_of(TaskInstance(1, 0), retries=0) == ONE
+    later = SimpleNamespace(start_date=BEGAN + timedelta(hours=1))
+    assert identity_of(TaskInstance(1, 0, dag_run=later), retries=0).digest != ONE.digest
+
+
+@pytest.mark.parametrize("dag_run", [None, SimpleNamespace(start_date=None)])
+def test_a_dag_run_without_a_start(dag_run: Any) -> None:
+    assert identity_of(TaskInstance(1, 0, dag_run=dag_run), retries=0) == replace(ONE, began=None)
+
+
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [
+        pytest.param({}, "", id="before Airflow 3.4"),
+        pytest.param({"region_id": None, "region_index": None}, "", id="none"),
+        pytest.param({"region_id": UUID(int=0), "region_index": -1}, "", id="unset"),
+        pytest.param({"region_id": LOOP, "region_index": 0}, f"{LOOP}/0", id="first iteration"),
+        pytest.param({"region_id": LOOP, "region_index": 1}, f"{LOOP}/1", id="second iteration"),
+    ],
+)
+def test_iterations_of_a_loop_are_told_apart(region: dict[str, Any], expected: str) -> None:
+    assert identity_of(TaskInstance(1, 0, **region), retries=0).region == expected
+
+
+def test_the_deployment_is_that_of_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert identity_of(TaskInstance(1, 0), retries=0).deployment == ""
+    monkeypatch.setenv("AIRFLOW__XPANDER__DEPLOYMENT", " staging ")
+    assert identity_of(TaskInstance(1, 0), retries=0).deployment == "staging"
+
+
+def test_an_operator_inside_another_task_is_refused() -> None:
+    check_own_task(TaskInstance(1, 0), "group.ask")
+    with pytest.raises(
+        XpanderValidationError, match="'inner' is called inside the task 'group.ask'.*XpanderHook"
+    ):
+        check_own_task(TaskInstance(1, 0), "inner")
+
+
 @pytest.mark.parametrize("map_index", [None, -1])
 def test_a_task_that_is_not_mapped(map_index: int | None) -> None:
     identity = identity_of(TaskInstance(1, None, map_index), retries=None)
@@ -119,6 +225,48 @@ def test_retries_left(try_number: int, max_tries: int | None, left: bool) -> Non
 )
 def test_what_is_not_asked_does_not_change_the_fingerprint(body: dict[str, Any]) -> None:
     assert fingerprint("agent echo", body) == fingerprint("agent echo", BODY)
+
+
+SERVER = {
+    "name": "crm", "url": "https://mcp.example/a?tenant=7", "transport": "sse", "auth_type": "api_key",
+    "api_key": "one", "allowed_tools": ["find"], "max_tokens": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"api_key": "two"},
+        {"apiKey": "two"},
+        {"access_token": "two"},
+        {"headers": {"Authorization": "Bearer two"}},
+        {"config": {"env": {"CRM_KEY": "two"}}},
+        {"url": "https://mcp.example/a?tenant=7&token=two"},
+        {"url": "https://user:two@mcp.example/a?tenant=7"},
+        {"url": "https://mcp.example/a?api_key=two&tenant=7"},
+    ],
+)
+def test_credentials_of_mcp_servers_do_not_change_the_fingerprint(change: dict[str, Any]) -> None:
+    plain = {"config": {}} if "config" in change else {}
+    one, two = ({"mcp_servers": [SERVER | more]} for more in (plain, change))
+    assert fingerprint("agent echo", BODY | one) == fingerprint("agent echo", BODY | two)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "https://mcp.example/b?tenant=7"},
+        {"url": "https://mcp.example/a?tenant=8"},
+        {"url": "https://other.example/a?tenant=7"},
+        {"allowed_tools": ["find", "delete"]},
+        {"auth_type": "none"},
+        {"max_tokens": 6},
+        {"name": "erp"},
+    ],
+)
+def test_another_mcp_server_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    one, two = ({"mcp_servers": [SERVER | more]} for more in ({}, change))
+    assert fingerprint("agent echo", BODY | one) != fingerprint("agent echo", BODY | two)
 
 
 @pytest.mark.parametrize(

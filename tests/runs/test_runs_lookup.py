@@ -22,7 +22,7 @@ from airflow_provider_xpander.emulator import EmulatorServer, Fault, Settings
 from airflow_provider_xpander.emulator.clock import ManualClock
 from airflow_provider_xpander.emulator.request_model import AgentExecutionRequest
 from airflow_provider_xpander.emulator.state import Emulator
-from airflow_provider_xpander.runs.identity import Mark
+from airflow_provider_xpander.runs.identity import Identity, Mark
 from airflow_provider_xpander.runs.lookup import (
     LAG,
     LOOKUP_ATTEMPTS,
@@ -33,10 +33,12 @@ from airflow_provider_xpander.runs.lookup import (
     find_by_id,
     find_runs,
     get_known,
+    wanted_of,
 )
 
 OURS = Mark("0123456789abcdef0123", "aaaaaaaaaaaa")
 OTHERS = Mark("f" * 20, "aaaaaaaaaaaa")
+DIGESTS = frozenset({OURS.digest})
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 NOW_SECONDS = NOW.timestamp()
 
@@ -64,7 +66,7 @@ class Service:
         return self.emulator.invoke("agent", "slow", body.model_dump(mode="json")).id
 
     def find(self, wanted: Wanted | None = None, **options: Any) -> list[str]:
-        wanted = wanted or Wanted("slow", OURS.digest, NOW)
+        wanted = wanted or Wanted("slow", DIGESTS, NOW)
         return [task.id for task in self.run(find_runs(wanted, **options))]
 
     def run(self, steps: Steps[Any]) -> Any:
@@ -141,12 +143,26 @@ def test_one_look_is_one_look(service: Service) -> None:
 @pytest.mark.parametrize("slim", [False, True], ids=["full", "slim"])
 def test_a_title_that_the_service_has_rewritten(slim: bool, service: Service) -> None:
     service.emulator.configure({"slim_bodies": slim})
-    service.start(OTHERS)
+    service.start(OTHERS, title="A chat of another task")
     service.start(title="Another chat", source="api")
     ours = service.start(title="A friendly chat about tickets")
     assert service.find() == [ours]
-    # The one whose title says that it is somebody else's is not read.
-    assert service.reads == 2
+    assert service.reads == 3
+
+
+@pytest.mark.parametrize("status", ["executing", "completed"])
+def test_where_titles_are_kept_a_strangers_task_is_not_read(status: str, service: Service) -> None:
+    """Each of them would cost a request, of each of the mapped tasks that are tried again at once."""
+    marked = service.start(OTHERS)
+    if status == "completed":
+        service.emulator.finish(marked)
+    for _ in range(60):
+        service.start(title="A chat", source="dashboard")
+    assert service.find(lag=(0.0,)) == []
+    assert (service.lists, service.reads) == (2, 0)
+    ours = service.start()
+    assert service.find() == [ours]
+    assert service.reads == 1
 
 
 def test_a_title_that_the_service_has_cut(service: Service) -> None:
@@ -169,33 +185,35 @@ def test_the_second_look_has_an_end(service: Service) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "error", "stopped"])
-@pytest.mark.parametrize("rewritten", ["neither", "first", "second", "both"])
+@pytest.mark.parametrize("rewritten", [False, True])
 def test_a_run_that_failed_does_not_hide_the_one_that_was_started_after_it(
-    rewritten: str, status: str, service: Service
+    rewritten: bool, status: str, service: Service
 ) -> None:
     """Otherwise the third attempt would start a third run although the second goes on."""
-    first = service.start(title="A chat" if rewritten in ("first", "both") else None)
+    title = "A chat" if rewritten else None
+    first = service.start(title=title)
     service.clock.advance(5)
     service.emulator.finish(first, status)
-    second = service.start(title="A chat" if rewritten in ("second", "both") else None)
+    second = service.start(title=title)
     assert second in service.find()
 
 
-def test_what_is_older_than_the_run_that_failed_is_not_read(service: Service) -> None:
-    service.start(title="A chat", source="api")
-    service.clock.advance(5)
-    failed = service.start()
-    service.emulator.finish(failed, "failed")
-    service.clock.advance(5)
-    service.start(title="A chat", source="api")
-    assert service.find() == [failed]
-    assert service.reads == 2
+def test_only_runs_that_go_on_are_found_where_no_others_are_wanted(service: Service) -> None:
+    for title in (None, "A chat"):
+        service.emulator.reset(Settings(run_seconds=60))
+        service.emulator.clock = service.clock
+        service.emulator.finish(service.start(title=title))
+        alive = service.start(title=title)
+        service.emulator.finish(service.start(title=title), "failed")
+        before = service.reads
+        assert service.find(lag=(0.0,), alive=True) == [alive]
+        assert service.reads - before == 1
 
 
 def test_runs_that_are_known_are_left_out(service: Service) -> None:
     old, new = service.start(), service.start()
-    assert service.find(Wanted("slow", OURS.digest, NOW, known=frozenset({old}))) == [new]
-    assert service.find(Wanted("slow", OURS.digest, NOW, known=frozenset({old, new})), lag=(0.0,)) == []
+    assert service.find(Wanted("slow", DIGESTS, NOW, known=frozenset({old}))) == [new]
+    assert service.find(Wanted("slow", DIGESTS, NOW, known=frozenset({old, new})), lag=(0.0,)) == []
 
 
 def test_a_task_that_was_deleted_meanwhile_is_not_found(service: Service) -> None:
@@ -208,9 +226,12 @@ def test_a_task_that_the_list_shows_before_it_can_be_read(service: Service) -> N
     service.emulator.configure({"not_found_lag_seconds": 3})
     ours = service.start()
     assert service.find() == [ours]
+
+
+def test_a_task_without_a_title_that_the_list_shows_before_it_can_be_read(service: Service) -> None:
     service.emulator.configure({"not_found_lag_seconds": 30})
     rewritten = service.start(title="A chat")
-    assert service.find(Wanted("slow", OURS.digest, NOW, known=frozenset({ours})), lag=(0, 40)) == [rewritten]
+    assert service.find(lag=(0, 40)) == [rewritten]
 
 
 def test_a_look_up_outlives_a_short_outage(service: Service) -> None:
@@ -325,7 +346,7 @@ def shuffled(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def wanted(**fields: Any) -> Wanted:
-    return Wanted("slow", OURS.digest, **{"since": NOW} | fields)
+    return Wanted("slow", DIGESTS, **{"since": NOW} | fields)
 
 
 OLD = [item(number, minutes=-60 - number) for number in range(1000)]
@@ -395,7 +416,6 @@ def test_only_the_time_of_the_attempt_and_the_target_are_read() -> None:
             item(3, None, agent_id="another"),
             item(4, None, created_at=None, updated_at=None),
             item(5, None, agent_id=None),
-            item(6, OTHERS),
         ]
     )
     service.drive(find_runs(wanted(), lag=(0.0,)))
@@ -422,6 +442,8 @@ ASKED = {"text": "sum up", "files": None}
         pytest.param({"input": {"text": "sum up", "files": ["https://x.example"]}}, False, id="other files"),
         pytest.param({"input": None}, False, id="no input told"),
         pytest.param({"created_at": None, "updated_at": None}, False, id="no time told"),
+        pytest.param({"created_at": (NOW - timedelta(seconds=9)).isoformat()}, True, id="clocks differ"),
+        pytest.param({"created_at": (NOW - timedelta(seconds=11)).isoformat()}, False, id="before it"),
     ],
 )  # fmt: skip
 def test_without_any_mark_the_input_tells_the_run(
@@ -438,6 +460,59 @@ def test_of_two_runs_with_the_same_input_and_no_mark_none_is_taken(caplog: pytes
     service = Listing([item(number, None, input=ASKED, source="api") for number in (1, 2)])
     assert service.drive(find_runs(replace(wanted(), input=ASKED))) == []
     assert "so none is taken: t-1, t-2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        pytest.param(item(2, OTHERS), False, id="marks are kept in titles"),
+        pytest.param(item(2, None, source=f"airflow {OTHERS}"), False, id="marks are kept in sources"),
+        pytest.param(item(2, None, source="dashboard"), True, id="no mark is kept"),
+    ],
+)
+def test_where_marks_are_kept_a_task_without_one_is_somebody_elses(
+    other: dict[str, Any], found: bool
+) -> None:
+    service = Listing([item(1, None, input=ASKED, source="api"), other])
+    assert bool(service.drive(find_runs(replace(wanted(), input=ASKED)))) is found
+
+
+OLD_MARK = Mark("e" * 20, "aaaaaaaaaaaa")
+
+
+@pytest.mark.parametrize("place", ["title", "source"])
+@pytest.mark.parametrize(
+    ("seconds", "found"), [(60, True), (0, True), (-9, True), (-11, False), (-3600, False), (None, False)]
+)
+def test_a_mark_of_an_older_release_counts_for_runs_since_the_dag_run_began(
+    seconds: float | None, found: bool, place: str
+) -> None:
+    """That mark does not tell a DAG run from a deleted one of the same name."""
+    created = None if seconds is None else (NOW + timedelta(seconds=seconds)).isoformat()
+    told = {"title": "a chat", place: f"airflow {OLD_MARK}", "created_at": created}
+    service = Listing([item(1, None, **told)])
+    both = wanted(old_digests=frozenset({OLD_MARK.digest}))
+    assert bool(service.drive(find_runs(both, lag=(0.0,)))) is found
+    assert service.drive(find_runs(wanted(), lag=(0.0,))) == []
+    unknown = wanted(old_digests=frozenset({OLD_MARK.digest}), since=None)
+    assert service.drive(find_runs(unknown, lag=(0.0,))) == []
+
+
+def test_a_mark_of_this_release_is_found_however_wrong_the_services_clock_is() -> None:
+    service = Listing([item(1, OURS, minutes=-9)])
+    assert [task.id for task in service.drive(find_runs(wanted()))] == ["t-1"]
+
+
+def test_what_is_looked_for_is_made_of_identities() -> None:
+    one = Identity("d", "r", "t", -1, 1, NOW)
+    two = replace(one, first_try=2)
+    assert wanted_of([one, two], "slow", NOW) == Wanted(
+        "slow",
+        frozenset({one.digest, two.digest}),
+        NOW,
+        frozenset({str(one.old_digest), str(two.old_digest)}),
+    )
+    assert wanted_of([replace(one, deployment="x")], "slow", NOW).old_digests == frozenset()
 
 
 def test_a_mark_is_better_than_the_same_input() -> None:
@@ -460,7 +535,6 @@ def test_the_second_look_ends_at_the_run() -> None:
         (item(1, None), True),
         (item(1, None, minutes=-9), True),
         (item(1, None, minutes=-11), False),
-        (item(1, OTHERS), False),
         (item(1, None, title=None), True),
         (item(7, None), False),
         (item(1, None, agent_id="another"), False),

@@ -189,6 +189,9 @@ class FakeTaskInstance:
         """Return the context of an execution, as far as templates and operators look at it."""
         return {"ti": self, "task_instance": self, "run_id": self.run_id, "ds": "2026-11-01", "params": {}}
 
+    def get_template_context(self) -> Any:
+        return self.context()
+
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Wait until a condition holds."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from traceback import walk_stack
 from types import FrameType, SimpleNamespace
@@ -24,6 +24,8 @@ from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import Mark, read_mark
 
+BEGAN = datetime.now(UTC) - timedelta(minutes=1)
+"""The start of the DAG run, which is that of all its attempts."""
 LONG = "take 600"
 """What the agent ``slow`` is asked for a run that does not end by itself."""
 
@@ -40,7 +42,7 @@ class Attempt(FakeTaskInstance):
     next_method: str | None = None
     fails_at: str | None = None
     """A key whose push to XCom is refused."""
-    began: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=1))
+    began: datetime | None = BEGAN
 
     def xcom_push(self, key: str, value: Any) -> None:
         if key == self.fails_at:

@@ -1,0 +1,342 @@
+"""Whose run it is: no retry, clear or shared thread ends with the run or the answer of somebody else."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from airflow_side import Service
+from attempts import (
+    BEGAN,
+    LONG,
+    Lines,
+    attempt,
+    go,
+    lines,
+    lists,
+    mark_of,
+    operator,
+    slept,
+    slow_operator,
+    submit,
+)
+
+from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError
+from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
+from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.operators.starter import RunStarter
+from airflow_provider_xpander.runs.identity import Identity, Mark
+from airflow_provider_xpander.runs.thread import ThreadBusy, Turn
+from airflow_provider_xpander.task_instance import identity_of, note_turn, noted_turn
+
+__all__ = ["lines", "slept"]
+
+pytestmark = pytest.mark.usefixtures("slept")
+
+INVOKE = {"method": "POST", "path": "/invoke"}
+LATER = BEGAN + timedelta(seconds=20)
+"""The start of another DAG run of the same name: of another installation, or made again after a deletion."""
+
+
+def old_mark(**changes: Any) -> Mark:
+    """The mark that releases before identity version 2 wrote for the task of these tests."""
+    return Mark(str(Identity("nightly", "manual__2026-11-01", "ask", -1, 1, **changes).old_digest), "a" * 12)
+
+
+def start_marked(service: Service, mark: Mark, text: str = LONG) -> str:
+    return service.start("slow", text, title=f"t {mark}", source=f"airflow {mark}")
+
+
+# Two installations, and a DAG run that was deleted and made again.
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_retry_never_ends_with_the_run_of_another_installation(ended: bool, service: Service) -> None:
+    theirs = submit(attempt(1, began=LATER))
+    if ended:
+        service.finish(theirs)
+    ours = submit(attempt(1))
+    assert submit(attempt(2)) == ours
+    assert not service.stops(theirs)
+    assert not service.stops(ours)
+    if not ended:
+        assert submit(attempt(2, began=LATER)) == theirs
+    assert len(service.runs()) == 2
+
+
+def test_a_lost_submit_is_never_taken_for_the_run_of_another_installation(service: Service) -> None:
+    theirs = submit(attempt(1, began=LATER))
+    service.add_fault(Fault.html(504, **INVOKE))
+    with pytest.raises(XpanderAmbiguousSubmitError):
+        submit(attempt(1))
+    assert not service.stops(theirs)
+
+
+def test_a_chosen_id_is_of_this_dag_run_only(service: Service) -> None:
+    service.connect(extra={"client_task_ids": True})
+    theirs = submit(attempt(1))
+    ours = submit(attempt(1, began=LATER))
+    assert theirs != ours
+    assert len(service.task(theirs).turns) == len(service.task(ours).turns) == 1
+    assert submit(attempt(2, began=LATER)) == ours
+
+
+def test_a_deployment_may_have_a_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where even the start of the DAG run is the same, as in dag.test() for a date."""
+    theirs = submit(attempt(1))
+    monkeypatch.setenv("AIRFLOW__XPANDER__DEPLOYMENT", "staging")
+    assert submit(attempt(2)) != theirs
+    assert not service.stops(theirs)
+
+
+def test_what_was_created_before_the_dag_run_began_is_not_looked_like(service: Service) -> None:
+    """No mark is kept, and the list knows no dates."""
+    first = submit(attempt(1))
+    service.override(first, {"title": "A friendly chat", "source": "api"})
+    began = datetime.now(UTC) + timedelta(seconds=30)
+    assert submit(attempt(2, began=began)) != first
+
+
+# Runs in flight over an upgrade of the provider.
+
+
+def test_a_run_of_an_older_release_is_still_found(service: Service) -> None:
+    theirs = start_marked(service, old_mark())
+    assert submit(attempt(2)) == theirs
+
+
+def test_a_run_of_an_older_release_from_before_the_dag_run_is_not(service: Service) -> None:
+    theirs = start_marked(service, old_mark())
+    began = datetime.now(UTC) + timedelta(seconds=30)
+    assert submit(attempt(2, began=began)) != theirs
+    assert not service.stops(theirs)
+
+
+def test_a_lost_submit_is_not_a_run_of_an_older_release(service: Service) -> None:
+    start_marked(service, old_mark())
+    service.add_fault(Fault.html(504, **INVOKE))
+    with pytest.raises(XpanderAmbiguousSubmitError):
+        submit(attempt(1))
+
+
+# Loops of tasks (Airflow 3.4).
+
+
+def test_iterations_of_a_loop_do_not_take_each_others_runs(service: Service) -> None:
+    region = UUID("019a0000-0000-7000-8000-000000000001")
+    tries = [
+        [looped(attempt(number), region_id=region, region_index=index) for number in (1, 2)]
+        for index in range(3)
+    ]
+    started = [submit(first) for first, _ in tries]
+    assert [submit(second) for _, second in tries] == started
+    assert len(set(started)) == len(service.runs()) == 3
+
+
+def looped(ti: Any, **region: Any) -> Any:
+    ti.__dict__.update(region)
+    return ti
+
+
+# A clear of a task whose run was kept for the retry.
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+@pytest.mark.parametrize("action", ["stop", "leave"])
+def test_a_run_that_was_kept_for_a_retry_is_stopped_after_a_clear(
+    action: str, tries: int, service: Service, lines: Lines
+) -> None:
+    kept = submit(attempt(tries))
+    before = lists(service)
+    cleared = slow_operator(deferrable=True, on_kill_action=action)
+    new = submit(attempt(tries + 1, cleared_at=tries + 1), cleared)
+    assert new != kept
+    assert service.stops(kept) == (action == "stop")
+    assert not service.stops(new)
+    assert f"xpander task {kept} goes on from before the task was cleared" in lines.at("warning")
+    assert lists(service) - before == 1
+
+
+def test_a_clear_stops_a_run_whose_title_was_rewritten(service: Service) -> None:
+    kept = submit(attempt(1))
+    service.override(kept, {"title": "A friendly chat"})
+    submit(attempt(2, cleared_at=2))
+    assert service.stops(kept) == 1
+
+
+def test_a_clear_stops_a_run_of_an_older_release(service: Service) -> None:
+    kept = start_marked(service, old_mark())
+    submit(attempt(2, cleared_at=2))
+    assert service.stops(kept) == 1
+
+
+@pytest.mark.parametrize("other", [{"map_index": 1}, {"began": LATER}, {"task_id": "tell"}])
+def test_a_clear_stops_nobody_elses_run(other: dict[str, Any], service: Service) -> None:
+    theirs = submit(attempt(1, **other))
+    submit(attempt(2, cleared_at=2))
+    assert not service.stops(theirs)
+
+
+def test_a_clear_ends_the_turn_of_a_thread_that_was_kept_for_a_retry(service: Service) -> None:
+    thread = service.start(text="first")
+    service.finish(thread)
+    submit(attempt(1), slow_operator(thread_id=thread, deferrable=True))
+    ti = attempt(2, cleared_at=2)
+    assert go(operator(agent_id="slow", input="take 0.1", thread_id=thread), ti) == "Done after 0.1 seconds."
+    assert service.stops(thread) == 1
+    assert len(service.task(thread).turns) == 3
+
+
+def test_a_cleared_task_starts_although_nothing_can_be_looked_for(service: Service, lines: Lines) -> None:
+    service.add_fault(Fault(method="GET", path="/v1/tasks$", status=403, body={"detail": "no"}, times=None))
+    submit(attempt(2, cleared_at=2))
+    assert "could not be looked for and may go on" in lines.at("warning")
+    assert len(service.runs()) == 1
+
+
+# What a look-back costs.
+
+
+def test_where_titles_are_kept_strangers_tasks_cost_nothing(service: Service) -> None:
+    ours = submit(attempt(1, map_index=0))
+    for _ in range(120):
+        service.start("slow", LONG, title="A chat")
+    submit(attempt(1, map_index=1))
+    before = len(service.requests())
+    assert submit(attempt(2, map_index=0)) == ours
+    assert len(service.requests()) - before <= 5
+    before = len(service.requests())
+    submit(attempt(2, map_index=2))
+    assert len(service.requests()) - before <= 11
+
+
+# A thread that several tasks continue.
+
+
+def starter(service: Service, hook: XpanderHook, **more: Any) -> RunStarter:
+    ti = attempt(1)
+    fields: dict[str, Any] = {
+        "hook": hook, "log": Lines(), "target": Target.agent("slow"), "identity": identity_of(ti, retries=2),
+        "request": InvokeRequest(input="take 0.2"), "try_number": 1, "since": BEGAN, "reattach": True,
+        "drop": lambda ids: None,
+    }  # fmt: skip
+    return RunStarter(**fields | more)
+
+
+def started(service: Service, **more: Any) -> tuple[RunStarter, Task]:
+    with XpanderHook() as hook:
+        this = starter(service, hook, **more)
+        return this, this.obtain(hook.invoke_async)
+
+
+def test_a_worker_need_not_wait_for_a_busy_thread(service: Service) -> None:
+    thread = service.start("slow", LONG)
+    request = InvokeRequest(input="take 0.2", id=thread)
+    with pytest.raises(ThreadBusy) as caught:
+        started(service, request=request, deferrable=True, timeout=50.0)
+    assert caught.value.task.id == thread
+    assert caught.value.until == pytest.approx(time.time() + 50, abs=5)
+    assert not service.posts
+    # What was begun is not begun again when the triggerer has handed back.
+    with pytest.raises(XpanderError, match="still busy"):
+        started(service, request=request, deferrable=True, timeout=50.0, busy_until=time.time() - 1)
+
+
+def test_a_worker_that_need_not_wait_for_the_thread_goes_on_at_once(service: Service) -> None:
+    thread = service.start("slow", LONG)
+    service.finish(thread)
+    request = InvokeRequest(input="take 0.2", id=thread)
+    this, task = started(service, request=request, deferrable=True)
+    assert task.id == thread
+    assert this.newer_than is not None
+
+
+@pytest.mark.parametrize(
+    ("on_paused", "text"), [("fail", "is paused"), ("wait", "still busy"), ("ask", "still busy")]
+)
+def test_a_paused_turn_of_a_thread(on_paused: str, text: str, service: Service) -> None:
+    thread = service.start("slow", LONG)
+    service.override(thread, {"status": "paused", "hitl_request": {"wait_node_id": "n"}})
+    request = InvokeRequest(input="take 0.2", id=thread)
+    with pytest.raises(XpanderError, match=text):
+        started(service, request=request, on_paused=on_paused, timeout=0.2)
+    assert not service.posts
+    assert not service.stops(thread)
+
+
+def test_the_time_out_counts_from_the_submit(service: Service) -> None:
+    thread = service.start("slow", "take 0.7")
+    request = InvokeRequest(input="take 0.2", id=thread)
+    before = time.time()
+    this, _ = started(service, request=request, timeout=100.0)
+    waited = service.task(thread).turns[1].started - before
+    assert waited > 0.4
+    assert this.run_deadline is not None
+    assert this.run_deadline - before > 100.4
+
+
+@pytest.mark.parametrize(
+    ("deadline", "timeout", "expected"), [(50.0, 100.0, 50.0), (100.0, 50.0, 50.0), (None, None, None)]
+)
+def test_the_deadline_of_a_run(
+    deadline: float | None, timeout: float | None, expected: float | None, service: Service
+) -> None:
+    now = time.time()
+    this, _ = started(service, deadline=None if deadline is None else now + deadline, timeout=timeout)
+    assert this.run_deadline == (None if expected is None else pytest.approx(now + expected, abs=5))
+
+
+def test_a_run_that_is_taken_over_has_its_time_anew(service: Service) -> None:
+    submit(attempt(1), slow_operator(deferrable=True))
+    this, _ = started(service, try_number=2, timeout=100.0)
+    assert this.run_deadline == pytest.approx(time.time() + 100, abs=5)
+
+
+def test_nothing_is_started_that_cannot_be_waited_for(service: Service) -> None:
+    with pytest.raises(XpanderError, match="was not started"):
+        started(service, deadline=time.time() - 1)
+    assert not service.posts
+
+
+# The turn that a sensor waits for.
+
+
+class XCom:
+    """The XCom of a DAG run, as Airflow gives it to another task: a mapped one's values in a sequence."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Any]] = {}
+
+    def of(self, task_id: str) -> Any:
+        pushed = self.values.setdefault(task_id, [])
+        return SimpleNamespace(xcom_push=lambda key, value: pushed.append(value))
+
+    def xcom_pull(self, task_ids: str, key: str) -> Any:
+        assert key == "xpander_thread_turn"
+        found = self.values.get(task_ids, [])
+        return found if len(found) > 1 else found[0] if found else None
+
+
+def test_a_sensor_knows_which_turn_was_started_before_it() -> None:
+    xcom = XCom()
+    one, two, other = Turn("t1", "d1", 5.0), Turn("t1", "d2", 7.0), Turn("t2", "d3")
+    note_turn(xcom.of("start"), one)
+    for turn in (other, two):
+        note_turn(xcom.of("mapped"), turn)
+    assert noted_turn(xcom, ["start"], "t1") == one
+    assert noted_turn(xcom, ["mapped"], "t1") == two
+    assert noted_turn(xcom, ["start", "mapped"], "t1") == two
+    assert noted_turn(xcom, ["mapped"], "t2") == other
+    assert noted_turn(xcom, ["start"], "another") is None
+    assert noted_turn(xcom, [], "t1") is None
+    assert noted_turn(xcom, ["nothing"], "t1") is None
+
+
+def test_the_mark_of_this_release_is_not_that_of_the_one_before(service: Service) -> None:
+    submit(attempt(1))
+    assert mark_of(service).digest != old_mark().digest
