@@ -32,6 +32,8 @@ NOT_FOUND_GRACE = 60.0
 """Seconds for which an unknown task is taken for one that is not visible yet (contract section 10)."""
 OUTAGE_BUDGET = 3600.0
 """Seconds in which every request fails after which a wait that has no deadline gives up."""
+OUTAGE_FAILURES = 3
+"""Failures in a row that this takes at least: two isolated ones far apart are no outage."""
 
 RESUME_PATIENCE = 600.0
 """Seconds for which the worker tries to fetch the answer of a run that the trigger saw end."""
@@ -132,6 +134,7 @@ class Watch:
     _seen: Task | None = field(default=None, init=False)
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
     _refused: bool = field(default=False, init=False)
 
     def after_task(self, task: Task, now: float) -> Again | Over:
@@ -142,7 +145,7 @@ class Watch:
         :param now: Unix seconds.
         """
         self._seen, self.status = None if self.brief else task, task.status
-        self._missing_since = self._failing_since = None
+        self.note_sign_of_life()
         self._refused = False
         if self.has_ended(task):
             return self.over(End.FINISHED, task)
@@ -152,6 +155,11 @@ class Watch:
         elif self.on_paused != "wait" and pause != self.asked:
             return self.over(End.PAUSED, task)
         return self._again(self.interval(now), now)
+
+    def note_sign_of_life(self) -> None:
+        """Take note that a list has shown the run, if only as it was: what had failed before was passing."""
+        self._missing_since = None
+        self._end_outage()
 
     def over(self, end: End, task: Task | None = None, error: XpanderError | None = None) -> Over:
         """
@@ -202,6 +210,8 @@ class Watch:
         :param error: why it failed.
         :param now: Unix seconds.
         """
+        if not isinstance(error, PASSING) or isinstance(error, XpanderRateLimitError):
+            self._end_outage()  # it is a word of the service, which therefore is there
         if isinstance(error, XpanderNotFoundError):
             self._missing_since = now if self._missing_since is None else self._missing_since
             if now - self._missing_since < NOT_FOUND_GRACE:
@@ -215,7 +225,9 @@ class Watch:
             return self._again(max(self.poll_interval, error.retry_after or 0.0), now)
         if isinstance(error, PASSING):
             self._failing_since = now if self._failing_since is None else self._failing_since
-            if self.deadline is None and now - self._failing_since >= OUTAGE_BUDGET:
+            self._failures += 1
+            too_long = now - self._failing_since >= OUTAGE_BUDGET and self._failures >= OUTAGE_FAILURES
+            if self.deadline is None and too_long:
                 return self.over(End.ERROR, error=error)
             asked = getattr(error, "retry_after", None) or 0.0
             return self._again(max(self.poll_interval, asked), now)
@@ -230,6 +242,9 @@ class Watch:
         ended = end_of(task)
         old = self.newer_than is not None and ended is not None and ended <= self.newer_than
         return task.status.is_terminal and not old
+
+    def _end_outage(self) -> None:
+        self._failing_since, self._failures = None, 0
 
     def _again(self, seconds: float, now: float) -> Again | Over:
         if self.deadline is None:

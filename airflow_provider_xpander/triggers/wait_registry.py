@@ -205,6 +205,9 @@ class WaitRegistry:
     def _take_page(self, action: ReadPage[Owner], page: RawPage, now: float) -> None:
         agent = action.agent
         rows = [row_of(item) for item in page.items]
+        for waiter in (waiter for row in rows for waiter in agent.waiters_of.get(row.id, ())):
+            waiter.watch.note_sign_of_life()
+            waiter.owner.trouble = None
         for waiter, row in self.scheduler.take_page(agent, rows, page.total_pages, now):
             if not waiter.gone:  # by an earlier row: pages shift, and show a task twice
                 self._take_row(waiter, row, now)
@@ -241,6 +244,7 @@ class WaitRegistry:
     def _take_error(self, action: Action[Owner], error: XpanderError, now: float) -> None:
         if isinstance(error, XpanderRateLimitError):
             self._metrics.throttled()
+            self.scheduler.outage.end()
             self.scheduler.repeat(action)
             return
         if isinstance(error, XpanderAuthError) and error.status_code == 401:

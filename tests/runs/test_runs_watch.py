@@ -174,7 +174,50 @@ def test_an_answer_refills_the_budget_of_outages() -> None:
     watch.after_error(OUTAGES[0], 0.0)
     watch.after_task(seen, OUTAGE_BUDGET - 1)
     assert isinstance(watch.after_error(OUTAGES[0], OUTAGE_BUDGET), Again)
+    assert isinstance(watch.after_error(OUTAGES[0], OUTAGE_BUDGET + 1), Again)
     assert watch.after_error(OUTAGES[0], 2 * OUTAGE_BUDGET) == Over(End.ERROR, seen, OUTAGES[0])
+
+
+LIFE, THROTTLED = "a list shows it", XpanderRateLimitError("slow")
+
+
+@pytest.mark.parametrize(
+    ("happened", "ends"),
+    [
+        pytest.param([(0, OUTAGES[1]), (3600, OUTAGES[1])], False, id="two failures an hour apart"),
+        pytest.param([(0, OUTAGES[1]), (60, LIFE), (3600, OUTAGES[1])], False, id="seen between failures"),
+        pytest.param(
+            [(0, OUTAGES[0]), (9, OUTAGES[0]), (60, LIFE), (3600, OUTAGES[0]), (3609, OUTAGES[0])],
+            False,
+            id="seen between two short outages",
+        ),
+        pytest.param(
+            [(0, OUTAGES[0]), (9, OUTAGES[0]), (1800, THROTTLED), (3600, OUTAGES[0]), (3609, OUTAGES[0])],
+            False,
+            id="throttled between two short outages",
+        ),
+        pytest.param(
+            [(0, OUTAGES[0]), (9, OUTAGES[0]), (20, NOT_FOUND), (21, LIFE), (3600, OUTAGES[0])],
+            False,
+            id="a word of the service between two short outages",
+        ),
+        pytest.param(
+            [(0, OUTAGES[0]), (1800, OUTAGES[1]), (3600, OUTAGES[0])], True, id="an hour of failures"
+        ),
+        pytest.param([(0, NOT_FOUND), (10, LIFE), (3600, NOT_FOUND)], False, id="seen between two 404"),
+        pytest.param([(0, LIFE), (3000, NOT_FOUND), (3061, NOT_FOUND)], True, id="404 for a minute"),
+    ],
+)
+def test_a_sign_of_life_renews_grace_and_budget(happened: list[tuple[float, Any]], ends: bool) -> None:
+    watch = Watch("t-1", POLL)
+    verdict: Any = None
+    for now, what in happened:
+        assert not isinstance(verdict, Over)
+        if isinstance(what, XpanderError):
+            verdict = watch.after_error(what, float(now))
+        else:
+            watch.note_sign_of_life()
+    assert isinstance(verdict, Over) is ends
 
 
 def test_a_task_that_is_not_visible_yet_has_a_grace() -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from airflow_provider_xpander.api.errors import (
+    XpanderNotFoundError,
+    XpanderRateLimitError,
+    XpanderServiceError,
+)
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.routes import RawPage
+from airflow_provider_xpander.api.routes import Priority, RawPage
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.polling.waiters import ReadPage, ReadTask
 from airflow_provider_xpander.runs.watch import End, Watch
@@ -29,7 +37,7 @@ class Crowd:
                 agent_id="a",
                 created=self.began,
                 report=self.tell,
-                log=None,
+                log=logging.getLogger(__name__),
             )
             for index in range(5)
         ]
@@ -66,6 +74,31 @@ async def test_a_page_that_shows_a_task_twice_ends_its_wait_once() -> None:
     crowd.take(("t-1", "executing", 10), ("t-1", "completed", 380), ("t-1", "completed", 390))
     assert [waiter.gone for waiter in crowd.waiters] == [False, True, False, False, False]
     assert crowd.told == ["t-1 executing", "t-1 completed"]
+
+
+async def test_a_row_that_shows_a_run_as_it_was_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that has failed long ago, and fails again, is not a run that was gone all the time."""
+    crowd = Crowd()
+    crowd.take(("t-1", "executing", 10))
+    waiter, now = crowd.waiters[1], crowd.waits.now()
+    check, missing = ReadTask(waiter, Priority.CHECK), XpanderNotFoundError("no such task", status_code=404)
+    crowd.waits.take(check, missing)
+    assert waiter.owner.trouble == "no such task"
+    crowd.take(("t-1", "executing", 10))
+    assert waiter.owner.trouble is None
+    monkeypatch.setattr(crowd.waits, "now", lambda: now + 3600)
+    crowd.waits.take(check, missing)
+    assert not waiter.gone
+
+
+async def test_throttling_ends_an_outage() -> None:
+    crowd = Crowd()
+    outage, down = crowd.waits.scheduler.outage, XpanderServiceError("HTTP 502", status_code=502)
+    for _ in range(3):
+        crowd.waits.take(ReadTask(crowd.waiters[1], Priority.POLL), down)
+    assert outage.is_on
+    crowd.waits.take(ReadTask(crowd.waiters[1], Priority.POLL), XpanderRateLimitError("slow"))
+    assert not outage.is_on
 
 
 async def test_a_row_from_before_a_pause_does_not_answer_the_question_about_it() -> None:
