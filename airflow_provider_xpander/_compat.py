@@ -136,7 +136,11 @@ def deployment_name() -> str:
 
 
 def masked(text: str) -> str:
-    """Return a text without the secrets that Airflow knows of."""
+    """
+    Return a text without the secrets that Airflow knows of.
+
+    :param text: any text.
+    """
     return str(redact(text))
 
 
@@ -206,7 +210,11 @@ async def connection_in_event_loop(conn_id: str) -> Any:
 
 
 def object_storage_path(url: str) -> Any:
-    """Return Airflow's path to a file wherever fsspec reaches; imported when it is used, for it is heavy."""
+    """
+    Return Airflow's path to a file wherever fsspec reaches; imported when it is used, for it is heavy.
+
+    :param url: of the file, with any scheme that fsspec knows.
+    """
     if TYPE_CHECKING or _VERSION >= (3, 0):
         from airflow.sdk import ObjectStoragePath
     else:
@@ -229,7 +237,11 @@ def triggerer_stats() -> Any:
 
 
 def is_deferral_timeout(error: BaseException) -> bool:
-    """Whether Airflow has ended a deferral because it took too long, rather than because its trigger died."""
+    """
+    Whether Airflow has ended a deferral because it took too long, rather than because its trigger died.
+
+    :param error: what a resumed task was given.
+    """
     if TaskDeferralTimeout is not None:
         return isinstance(error, TaskDeferralTimeout)
     return "timeout" in str(error).lower()

@@ -56,7 +56,12 @@ def repair_text(problems: Sequence[str]) -> str:
 
 
 def is_after(task: Task, moment: float) -> bool:
-    """Whether a thread has gone on since its turn that ended at a moment (Unix seconds)."""
+    """
+    Whether a thread has gone on since its turn that ended at a moment (Unix seconds).
+
+    :param task: of the thread.
+    :param moment: Unix seconds.
+    """
     ended = end_of(task)
     return not task.status.is_terminal or (ended is not None and ended > moment)
 
