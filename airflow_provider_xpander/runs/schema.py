@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_xpander.api.errors import XpanderValidationError, printable
+from airflow_provider_xpander.runs.model_form import check_readable, readable_form
 from airflow_provider_xpander.runs.xcom_safe import clean_text
 
 MAX_PROBLEMS = 10
@@ -50,16 +51,17 @@ class AnswerSchema:
 
     def conform(self, data: Any) -> Any:
         """
-        Return data that matches: as it is, or as the model writes it, in plain JSON with the schema's names.
+        Return data that matches: as it is, or in a form of plain JSON that the model reads back.
 
         :param data: the parsed answer.
         :raises NotConforming: it does not match, or the check itself broke on it.
+        :raises XpanderValidationError: it matches, but the model reads back no JSON data of it.
         """
         try:
             if self.model is not None:
                 return _through_model(self.model, data)
             problems = list(islice(_schema_problems(self.body, data), MAX_PROBLEMS))
-        except NotConforming:
+        except (NotConforming, XpanderValidationError):
             raise
         except RecursionError:
             raise NotConforming(["$: expected less nesting"]) from None
@@ -77,15 +79,18 @@ def schema_of(value: Any) -> AnswerSchema:
     Check what was given as ``output_schema``.
 
     :param value: a JSON Schema or a pydantic model class.
-    :raises XpanderValidationError: it is neither, or a schema that nothing can be checked by.
+    :raises XpanderValidationError: it is neither, or nothing can be checked by it, or the model cannot read
+        plain JSON data.
     """
     if isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel:
         try:
-            return AnswerSchema(value.model_json_schema(), value)
+            schema = AnswerSchema(value.model_json_schema(), value)
         except Exception as error:  # whatever a model's own code raises
             raise XpanderValidationError(
                 f"output_schema: no JSON Schema can be made of {path_of(value)}: {printable(error, 300)}"
             ) from error
+        check_readable(value, path_of(value))
+        return schema
     if not isinstance(value, Mapping):
         raise XpanderValidationError(f"output_schema must be {_ALLOWED}, got {printable(repr(value), 100)}")
     try:
@@ -207,12 +212,12 @@ def _through_model(model: type[BaseModel], data: Any) -> Any:
     try:
         # As JSON, so that a strict model takes what JSON has no type for, such as dates.
         found = model.model_validate_json(clean_text(json.dumps(data, ensure_ascii=False)))
-        return found.model_dump(mode="json", by_alias=True)
     except ValidationError as error:
         problems = islice(error.errors(include_url=False, include_context=False), MAX_PROBLEMS)
         raise NotConforming(
             f"{_path(one['loc'])}: {printable(one['msg'], 200)}, got {_got(one['input'])}" for one in problems
         ) from None
+    return readable_form(model, found, data, path_of(model))
 
 
 def _path(parts: Iterable[Any]) -> str:

@@ -40,7 +40,7 @@ class Ticket(BaseModel):
     model_config = ConfigDict(strict=True)
 
     priority: Literal["low", "high"]
-    due: date | None = None
+    due: date | None = Field(default=None, strict=False)
     kind: str = Field(default="bug", alias="type")
 
     @field_validator("kind")
@@ -144,11 +144,10 @@ def test_whatever_a_check_dies_of_is_a_problem_of_the_answer(
 def test_a_model_gives_its_schema_and_plain_data() -> None:
     schema = schema_of(Ticket)
     assert schema.body == Ticket.model_json_schema()
-    # Strict, and yet a date comes as a text: JSON has no other way.
     found = schema.conform({"priority": "low", "due": "2026-11-01", "type": "__type"})
     assert found == {"priority": "low", "due": "2026-11-01", "type": "__type"}
     assert json.loads(json.dumps(found)) == found
-    assert Ticket.model_validate_json(json.dumps(found)).due == date(2026, 11, 1)
+    assert Ticket.model_validate(found).due == date(2026, 11, 1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_a_model_gives_its_schema_and_plain_data() -> None:
     [
         ({"priority": "P1"}, ["$.priority: Input should be 'low' or 'high', got \"P1\""]),
         ({}, ["$.priority: Field required, got an empty object"]),
-        ({"priority": "low", "due": 5}, ["$.due: Input should be a valid date"]),
+        ({"priority": "low", "due": "soon"}, ["$.due: Input should be a valid date"]),
         ({"priority": "low", "type": "crash"}, ["$: ", "could not check it: RuntimeError: the validator is"]),
         ([1] * 3, ["$: Input should be an object, got a list of 3"]),
     ],
