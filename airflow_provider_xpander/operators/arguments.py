@@ -28,6 +28,9 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
     """
     Return a value that is one of the allowed ones.
 
+    :param name: of the parameter, for messages.
+    :param value: what the author gave.
+    :param allowed: what it may be.
     :raises XpanderValidationError: it is not; names the parameter, the value and what is allowed.
     """
     if value not in allowed:
@@ -39,6 +42,7 @@ def check_on_paused(value: Any) -> OnPaused:
     """
     Return a value for ``on_paused``.
 
+    :param value: what the author gave.
     :raises XpanderValidationError: it is none, or this Airflow cannot ask anybody.
     """
     checked: OnPaused = check_choice("on_paused", value, ON_PAUSED)
@@ -54,6 +58,7 @@ def check_reattach(value: Any) -> Reattach:
     """
     Return a value for ``reattach``.
 
+    :param value: what the author gave.
     :raises XpanderValidationError: it is neither True, False nor ``"same_request"``.
     """
     if value is True or value is False or value == "same_request":
@@ -94,7 +99,11 @@ def check_fields(fields: Mapping[str, Any]) -> None:
 
 
 def is_literal(value: Any) -> bool:
-    """Whether a value is what it will be when the task runs: neither a template nor another task's output."""
+    """
+    Whether a value is what it will be when the task runs: neither a template nor another task's output.
+
+    :param value: any value.
+    """
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
     if isinstance(value, Mapping):
@@ -108,6 +117,8 @@ def check_id(name: str, value: Any) -> None:
     """
     Refuse an empty id; another task's output is let pass until it is known.
 
+    :param name: of the parameter, for messages.
+    :param value: what the author gave.
     :raises XpanderValidationError: names the parameter and the value.
     """
     if value is None or (isinstance(value, str) and (not value.strip() or value.strip() == "None")):
@@ -118,6 +129,8 @@ def check_secret(name: str, value: Any) -> None:
     """
     Refuse a secret that is another task's output: it would be in XCom for everybody to read.
 
+    :param name: of the parameter, for messages.
+    :param value: what the author gave.
     :raises XpanderValidationError: names the parameter and says where a secret belongs.
     """
     parts = list(value.values()) if isinstance(value, Mapping) else value
@@ -174,7 +187,11 @@ class AnswerArguments:
 
 
 def as_field(output_schema: Any) -> Any:
-    """Return what stands for a schema as a template field: plain data, which Airflow stores with the DAG."""
+    """
+    Return what stands for a schema as a template field: plain data, which Airflow stores with the DAG.
+
+    :param output_schema: a schema, a model class, or the import path of one.
+    """
     return path_of(output_schema) if isinstance(output_schema, type) else output_schema
 
 
@@ -182,6 +199,7 @@ def answer_rules(operator: Any, *, on_invalid: Any) -> AnswerRules:
     """
     Return the rules for an answer, of an operator or sensor whose template fields are rendered.
 
+    :param operator: the operator or sensor.
     :param on_invalid: what becomes of an answer that is not what was asked for.
     """
     return AnswerRules(
@@ -195,7 +213,12 @@ def answer_rules(operator: Any, *, on_invalid: Any) -> AnswerRules:
 
 
 def check_on_invalid(value: Any, allowed: tuple[str, ...] = ON_INVALID) -> Any:
-    """Return a value for ``on_invalid``."""
+    """
+    Return a value for ``on_invalid``.
+
+    :param value: what the author gave.
+    :param allowed: what it may be.
+    """
     return check_choice("on_invalid", value, allowed)
 
 
@@ -204,6 +227,7 @@ def check_count(name: str, value: Any, most: int | None = None) -> int:
     Return a whole number of at least 1.
 
     :param name: the parameter.
+    :param value: what the author gave.
     :param most: the greatest that is allowed, or None for any.
     :raises XpanderValidationError: it is none.
     """
@@ -217,6 +241,7 @@ def check_result_path(value: Any) -> None:
     """
     Refuse what cannot be an ObjectStoragePath URL; templates are let pass until they are rendered.
 
+    :param value: what the author gave.
     :raises XpanderValidationError: names the parameter, the value and what is allowed.
     """
     if value is None or not is_literal(value):

@@ -69,6 +69,7 @@ class XpanderTaskSensor(BaseSensorOperator):
     :param max_xcom_bytes: bytes of JSON above which an answer does not go into XCom, as for the operators.
     :param on_paused: ``wait`` while the run waits for a person, or ``fail``.
     :param deferrable: wait in the triggerer; ``poke_interval`` is then the seconds between two looks.
+    :param kwargs: those of Airflow's ``BaseSensorOperator``.
     """
 
     template_fields: Sequence[str] = (
