@@ -209,7 +209,8 @@ def test_where_titles_are_kept_strangers_tasks_cost_nothing(service: Service) ->
     submit(attempt(1, map_index=1))
     before = len(service.requests())
     assert submit(attempt(2, map_index=0)) == ours
-    assert len(service.requests()) - before <= 5
+    # Pages shift while runs begin, so one look may miss the run; three looks at three pages are the most.
+    assert len(service.requests()) - before <= 11
     before = len(service.requests())
     submit(attempt(2, map_index=2))
     assert len(service.requests()) - before <= 11
