@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP, XComArg
 from airflow_provider_xpander.api.errors import XpanderValidationError
-from airflow_provider_xpander.api.models import parse_request
+from airflow_provider_xpander.api.models import Task, parse_request
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import AnswerRules
 from airflow_provider_xpander.runs.schema import AnswerSchema, check_path, import_schema, path_of, schema_of
+from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.watch import OnPaused
+from airflow_provider_xpander.telemetry import Invocation
 
 MODES = ("async", "sync", "stream")
 ON_TIMEOUT = ("stop", "leave")
@@ -142,6 +145,33 @@ def check_secret(name: str, value: Any) -> None:
     if isinstance(parts, list | tuple):
         for part in parts:
             check_secret(name, part)
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    What the author wants of the wait and its end, as operator and sensor have it among their parameters.
+
+    :param xpander_conn_id: id of the Airflow connection.
+    :param invocation: what was asked for by a run, for metrics and traces.
+    :param rules: what is wanted of the answer of a run.
+    :param poll_interval: seconds between two looks at the run.
+    :param deferrable: whether to wait in the triggerer.
+    :param on_paused: whether a paused run is waited for, fails the task, or a person is asked.
+    :param on_stopped: ``fail`` or ``skip`` the task when the run was stopped.
+    :param on_kill_action: what becomes of a run whose Airflow task is gone.
+    :param timeout: seconds from the submit within which the run has to end, for messages; None for no limit.
+    """
+
+    xpander_conn_id: str
+    invocation: Callable[[Task], Invocation]
+    rules: Callable[[Task], AnswerRules]
+    poll_interval: float
+    deferrable: bool
+    on_paused: OnPaused = "wait"
+    on_stopped: str = "fail"
+    on_kill_action: OnKill = "leave"
+    timeout: float | None = None
 
 
 class AnswerArguments:

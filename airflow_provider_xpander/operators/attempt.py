@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_xpander._compat import AirflowSkipException
+from airflow_provider_xpander._compat import AirflowSkipException, TaskDeferred
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.operators.links import LINK_KEY
+from airflow_provider_xpander.operators.arguments import Options
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
-from airflow_provider_xpander.operators.wait import Options, Wait
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
+from airflow_provider_xpander.runs.deferral import Wait, WaitEvent
 from airflow_provider_xpander.runs.error_policy import PASSING
-from airflow_provider_xpander.runs.event import WaitEvent
 from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
 from airflow_provider_xpander.runs.task_errors import account, paused, timed_out
 from airflow_provider_xpander.runs.watch import (
+    BACKSTOP,
     RESUME_INTERVAL,
     RESUME_PATIENCE,
     Again,
@@ -111,8 +112,7 @@ class Attempt:
         :param wait: what is waited for.
         :param task: the run as it was when it was started or found.
         :param stream: its stream, if there is one.
-        :return: the end of the wait.
-        :raises TaskDeferred: it is waited for in the triggerer.
+        :return: the end of the wait; a wait in the triggerer is begun by ``TaskDeferred``.
         """
         watch = self.watch(wait)
         over = watch.after_task(task, time.time())
@@ -186,9 +186,7 @@ class Attempt:
         if over.end is End.TIMEOUT:
             return self._end_late(wait, over.task)
         if over.task is None or over.end is End.ERROR:
-            raise over.error or XpanderError(
-                f"The wait for xpander task {wait.task_id} ended without a reason"
-            )
+            raise over.error or XpanderError(f"The wait for xpander task {wait.task_id} ended without reason")
         if over.end is End.PAUSED:
             self.report(over.task)
             self.publish_summary(over.task)
@@ -204,8 +202,7 @@ class Attempt:
 
     def _end_late(self, wait: Wait, seen: Task | None) -> Task:
         def late(last: Task | None, stopped: bool | None) -> Exception:
-            status = last.status.value if last else None
-            return timed_out(wait.task_id, status, self.options.timeout, stopped)
+            return timed_out(wait.task_id, last.status.value if last else None, self.options.timeout, stopped)
 
         return self.end_stopped(wait, late, stop=self.guard.on_timeout == "stop", seen=seen)
 
@@ -221,8 +218,7 @@ class Attempt:
         End the task of a run that is not waited for any more: it is late, or a person wants it stopped.
 
         :param wait: what was waited for.
-        :param why: makes the error of the run as it was seen last, and of whether it was stopped (None if
-            that was not tried).
+        :param why: makes the error of the run as seen last, and of whether it was stopped (None: not tried).
         :param stop: whether to stop the run.
         :param seen: the run as it was seen last, if it was.
         :return: the run, if it completed before it could be stopped.
@@ -289,8 +285,41 @@ class Attempt:
         """
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
-        arguments = wait.trigger_arguments(self.options, task)
-        wait.defer(XpanderTaskTrigger(**arguments), "execute_complete")
+        self.defer_on(XpanderTaskTrigger(**self.trigger_arguments(wait, task)), "execute_complete", wait)
+
+    def defer_on(self, trigger: Any, method: str, wait: Wait, **more: Any) -> NoReturn:
+        """
+        Defer; Airflow's own limit lies behind the deadline, because it asks nobody.
+
+        :param trigger: what waits in the triggerer.
+        :param method: name of the method that resumes.
+        :param wait: what is waited for.
+        :param more: what that method is given besides.
+        :raises TaskDeferred: always.
+        """
+        deadline = wait.run_deadline
+        left = None if deadline is None else max(1.0, deadline - time.time() + BACKSTOP)
+        raise TaskDeferred(
+            trigger=trigger,
+            method_name=method,
+            kwargs={"newer_than": wait.newer_than, "deadline": deadline, **more},
+            timeout=None if left is None else timedelta(seconds=left),
+        )
+
+    def trigger_arguments(self, wait: Wait, task: Task) -> dict[str, Any]:
+        """
+        Return the arguments of the trigger, plain JSON.
+
+        :param wait: what is waited for.
+        :param task: the run as it was seen last.
+        """
+        return wait.trigger_arguments(
+            task,
+            xpander_conn_id=self.options.xpander_conn_id,
+            poll_interval=self.options.poll_interval,
+            on_paused=self.options.on_paused,
+            on_kill_action=self.options.on_kill_action,
+        )
 
     def watch(self, wait: Wait) -> Watch:
         """
@@ -306,16 +335,6 @@ class Attempt:
             wait.newer_than,
             asked=wait.asked,
         )
-
-    def push_link(self, task_id: str, agent_id: str | None) -> None:
-        """
-        Put the link to the run into XCom.
-
-        :param task_id: the run.
-        :param agent_id: the agent or workflow, None if it is not known.
-        """
-        link = self.hook.settings.task_link(task_id=task_id, agent_id=agent_id)
-        self.ti.xcom_push(LINK_KEY, link)
 
     def publish_summary(self, task: Task) -> None:
         """

@@ -18,16 +18,16 @@ from airflow_provider_xpander._compat import (
 )
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.operators.arguments import check_rendered_result_path
+from airflow_provider_xpander.operators.arguments import Options, check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
+from airflow_provider_xpander.operators.links import LINK_KEY
 from airflow_provider_xpander.operators.repair import Repairs
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.operators.streaming import Streaming
-from airflow_provider_xpander.operators.wait import Options, Wait
-from airflow_provider_xpander.runs.event import read_event
+from airflow_provider_xpander.runs.deferral import Wait, read_event
 from airflow_provider_xpander.runs.question import choice_of
 from airflow_provider_xpander.runs.timing import deadline_of
 from airflow_provider_xpander.runs.watch import End, Over
@@ -71,7 +71,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             if self.deferrable:
                 # What cannot be stored would lose the run when deferring.
                 unknown = Wait("none yet", target.id, run_deadline)
-                json.dumps(unknown.trigger_arguments(attempt.options, Task(id=unknown.task_id)))
+                json.dumps(attempt.trigger_arguments(unknown, Task(id=unknown.task_id)))
             starter = self._starter(context, attempt, target, run_deadline)
             attempt.state.starting(str(starter.mark), partial(starter.going_on, lag=KILL_LAG))
             self.log.info("Starting %s", target)
@@ -80,7 +80,9 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             with attempt.guard.while_going_on():
                 context["ti"].xcom_push(TASK_ID_KEY, task.id)
                 note_run(context, starter.identity, task.id)
-                attempt.push_link(task.id, target.id)
+                context["ti"].xcom_push(
+                    LINK_KEY, hook.settings.task_link(task_id=task.id, agent_id=target.id)
+                )
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
                     return task.id

@@ -9,8 +9,8 @@ from typing import NoReturn
 from airflow_provider_xpander._compat import AirflowFailException, AirflowSkipException
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.operators.attempt import Attempt
-from airflow_provider_xpander.operators.wait import Wait
 from airflow_provider_xpander.required_actions import ask_person
+from airflow_provider_xpander.runs.deferral import Wait
 from airflow_provider_xpander.runs.log.status_log import recap
 from airflow_provider_xpander.runs.question import OPTIONS, Choice, question_about
 from airflow_provider_xpander.runs.task_errors import pause_of
@@ -33,15 +33,16 @@ def ask(attempt: Attempt, wait: Wait, task: Task) -> NoReturn:
     from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
     wait = replace(wait, asked=pause_of(task))
-    arguments = wait.trigger_arguments(attempt.options, task)
+    arguments = attempt.trigger_arguments(wait, task)
     if _put_question(attempt, wait, task):
         trigger: XpanderTaskTrigger = XpanderAskingTrigger(str(attempt.ti.id), **arguments)
     else:
         trigger = XpanderTaskTrigger(**arguments)
     # Also where the question seems not to have been taken: it may be there, and somebody may choose.
-    wait.defer(
+    attempt.defer_on(
         trigger,
         "execute_answered",
+        wait,
         xpander_task_id=wait.task_id,
         agent_id=wait.agent_id,
         asked=wait.asked,

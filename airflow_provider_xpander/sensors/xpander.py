@@ -24,6 +24,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.arguments import (
     AnswerArguments,
+    Options,
     answer_rules,
     as_field,
     check_choice,
@@ -34,12 +35,11 @@ from airflow_provider_xpander.operators.arguments import (
     check_result_path,
 )
 from airflow_provider_xpander.operators.attempt import Attempt
-from airflow_provider_xpander.operators.links import XpanderRunLink
+from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
-from airflow_provider_xpander.operators.wait import Options, Wait
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
+from airflow_provider_xpander.runs.deferral import Wait, read_event
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
-from airflow_provider_xpander.runs.event import read_event
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.task_errors import paused
 from airflow_provider_xpander.runs.timing import jittered, look_interval
@@ -241,5 +241,6 @@ class XpanderTaskSensor(BaseSensorOperator):
     def _link(self, attempt: Attempt, task: Task | None) -> None:
         """Push the link once for each process: a reschedule empties XCom."""
         if task is not None and not self._linked:
-            attempt.push_link(task.id, task.agent_id)
+            link = attempt.hook.settings.task_link(task_id=task.id, agent_id=task.agent_id)
+            attempt.ti.xcom_push(LINK_KEY, link)
             self._linked = True

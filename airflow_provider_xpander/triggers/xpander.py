@@ -14,7 +14,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.runs.event import event_of
+from airflow_provider_xpander.runs.deferral import event_of
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.watch import OnPaused, Watch

@@ -22,8 +22,8 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.operators.attempt import Attempt as RunAttempt
 from airflow_provider_xpander.operators.repair import RepairTurn
-from airflow_provider_xpander.operators.wait import Wait
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import read_mark
 from airflow_provider_xpander.runs.lookup import LAG
@@ -176,7 +176,7 @@ def _resume_once(task: Any, deferred: TaskDeferred, context: Any) -> Any:
         raise _Died
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Wait, "defer", defer)
+        patch.setattr(RunAttempt, "defer", defer)
         return resume(task, deferred, context)
 
 

@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_xpander.api.errors import XpanderAuthError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.event import WaitEvent, event_of, read_event
+from airflow_provider_xpander.runs.deferral import WaitEvent, event_of, read_event
 from airflow_provider_xpander.runs.watch import End, Over
 
 SECRETIVE = Task.model_validate(

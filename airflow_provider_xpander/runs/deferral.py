@@ -1,0 +1,123 @@
+"""A wait that passes from a worker to the triggerer, by the trigger's arguments, and back, by its event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.log.status_log import told_of
+from airflow_provider_xpander.runs.stop_policy import OnKill
+from airflow_provider_xpander.runs.watch import End, OnPaused, Over
+
+
+@dataclass(frozen=True)
+class Wait:
+    """
+    What is waited for.
+
+    :param task_id: the run.
+    :param agent_id: the agent or workflow that runs it, None if it is not known.
+    :param run_deadline: Unix seconds at which the run has to have ended, or None.
+    :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
+    :param asked: the pause that a person was asked about already.
+    """
+
+    task_id: str
+    agent_id: str | None = None
+    run_deadline: float | None = None
+    newer_than: float | None = None
+    asked: str | None = None
+
+    def trigger_arguments(
+        self,
+        task: Task,
+        *,
+        xpander_conn_id: str,
+        poll_interval: float,
+        on_paused: OnPaused,
+        on_kill_action: OnKill,
+    ) -> dict[str, Any]:
+        """
+        Return the arguments of the trigger: plain JSON, and nothing secret, for Airflow stores them in clear.
+
+        :param task: the run as it was seen last.
+        :param xpander_conn_id: id of the Airflow connection.
+        :param poll_interval: seconds between two looks at the run.
+        :param on_paused: whether a paused run is waited for.
+        :param on_kill_action: what becomes of the run when the Airflow task is gone.
+        """
+        return {
+            "xpander_task_id": self.task_id,
+            "agent_id": self.agent_id,
+            "xpander_conn_id": xpander_conn_id,
+            "poll_interval": poll_interval,
+            "deadline": self.run_deadline,
+            "on_paused": on_paused,
+            "on_kill_action": on_kill_action,
+            "newer_than": self.newer_than,
+            "created": task.created_at.timestamp() if task.created_at else None,
+            "asked": self.asked,
+            "told": told_of(task),
+        }
+
+
+@dataclass(frozen=True)
+class WaitEvent:
+    """
+    What the trigger found.
+
+    :param xpander_task_id: the remote task.
+    :param end: why the wait is over.
+    :param agent_id: the agent or workflow, or None if the trigger was not told.
+    :param status: the status when last seen, as the API spells it, or None.
+    :param message: what went wrong, with ``End.ERROR``.
+    """
+
+    xpander_task_id: str
+    end: End
+    agent_id: str | None = None
+    status: str | None = None
+    message: str | None = None
+
+
+def event_of(
+    xpander_task_id: str, agent_id: str | None, over: Over | None = None, *, message: str | None = None
+) -> dict[str, Any]:
+    """
+    Make the event's payload: ids, status and a short text. Airflow logs it and stores it in clear.
+
+    :param xpander_task_id: the remote task.
+    :param agent_id: the agent or workflow.
+    :param over: how the wait ended; None for an error that ``message`` tells.
+    :param message: what went wrong.
+    """
+    if over is not None and over.error is not None:
+        message = printable(over.error)
+    return {
+        "xpander_task_id": xpander_task_id,
+        "agent_id": agent_id,
+        "end": (over.end if over else End.ERROR).value,
+        "status": over.status.value if over and over.status else None,
+        "message": message,
+    }
+
+
+def read_event(payload: Any) -> WaitEvent:
+    """
+    Check and read a payload.
+
+    :param payload: the event's payload.
+    :raises ValueError: it is not one of :func:`event_of`.
+    """
+    if not isinstance(payload, Mapping) or not payload.get("xpander_task_id"):
+        raise ValueError(f"The trigger's event is not one of this provider: {printable(payload, 200)}")
+    return WaitEvent(
+        str(payload["xpander_task_id"]),
+        End(str(payload.get("end"))),
+        payload.get("agent_id"),
+        payload.get("status"),
+        payload.get("message"),
+    )
