@@ -118,6 +118,7 @@ __all__ = [
     "mask_secret",
     "masked",
     "object_storage_path",
+    "push_past_backend",
     "run_tracer",
     "triggerer_stats",
     "worker_stats",
@@ -156,6 +157,34 @@ def xcom_of(ti_key: Any, key: str) -> Any:
     else:
         from airflow.models.xcom import XCom
     return XCom.get_value(ti_key=ti_key, key=key)
+
+
+def push_past_backend(ti: Any, key: str, value: str) -> None:
+    """
+    Push an XCom that the API server of Airflow 3 reads without the XCom backend, as it reads links.
+
+    A backend may store a reference, such as the address of a file, in place of the value. Airflow itself goes
+    past the backend when it stores a link, but that is at the end of a task.
+
+    :param ti: the task instance.
+    :param key: key of the value.
+    :param value: what to store.
+    """
+    if not AIRFLOW_VERSION.startswith("2."):
+        from airflow.sdk.bases.xcom import BaseXCom
+        from airflow.sdk.execution_time.xcom import XCom
+
+        if XCom is not BaseXCom and hasattr(XCom, "_set_xcom_in_db"):
+            XCom._set_xcom_in_db(
+                key=key,
+                value=value,
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=-1 if ti.map_index is None else ti.map_index,
+            )
+            return
+    ti.xcom_push(key, value)
 
 
 def worker_stats() -> Any:

@@ -21,7 +21,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import Options, check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
-from airflow_provider_xpander.operators.links import LINK_KEY
+from airflow_provider_xpander.operators.links import push_link
 from airflow_provider_xpander.operators.repair import Repairs
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
@@ -80,9 +80,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             with attempt.guard.while_going_on():
                 context["ti"].xcom_push(TASK_ID_KEY, task.id)
                 note_run(context, starter.identity, task.id)
-                context["ti"].xcom_push(
-                    LINK_KEY, hook.settings.task_link(task_id=task.id, agent_id=target.id)
-                )
+                push_link(context["ti"], hook.settings.task_link(task_id=task.id, agent_id=target.id))
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
                     return task.id

@@ -35,7 +35,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_result_path,
 )
 from airflow_provider_xpander.operators.attempt import Attempt
-from airflow_provider_xpander.operators.links import LINK_KEY, XpanderRunLink
+from airflow_provider_xpander.operators.links import XpanderRunLink, push_link
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.deferral import Wait, read_event
@@ -242,5 +242,5 @@ class XpanderTaskSensor(BaseSensorOperator):
         """Push the link once for each process: a reschedule empties XCom."""
         if task is not None and not self._linked:
             link = attempt.hook.settings.task_link(task_id=task.id, agent_id=task.agent_id)
-            attempt.ti.xcom_push(LINK_KEY, link)
+            push_link(attempt.ti, link)
             self._linked = True

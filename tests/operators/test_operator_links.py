@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow import __version__ as airflow_version
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_side import POLL, FakeTaskInstance, Service
 
+from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
 
@@ -50,3 +53,45 @@ def test_the_sensor_finds_the_agent_with_its_first_look(deferrable: bool, servic
         assert "xpander_link" not in ti.xcom, "pushed at every poke"
         return
     assert ti.xcom["xpander_link"] == "https://app.xpander.ai/agents/slow"
+
+
+class Supervisor:
+    """What a worker of Airflow 3 sends to the process that talks to the API server."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, Any] = {}
+
+    def send(self, message: Any) -> Any:
+        from airflow.sdk.execution_time.comms import SetXCom, XComResult
+
+        if isinstance(message, SetXCom):
+            self.stored[message.key] = message.value
+            return None
+        return XComResult(key=message.key, value=self.stored.get(message.key))
+
+
+@pytest.mark.skipif(airflow_version.startswith("2."), reason="The webserver of Airflow 2 asks the backend")
+def test_an_xcom_backend_that_stores_references_does_not_hide_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from airflow.providers.common.io.xcom import backend
+    from airflow.sdk.execution_time import task_runner, xcom
+
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    monkeypatch.setattr(xcom, "XCom", backend.XComObjectStorageBackend)
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH", tmp_path.as_uri())
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD", "0")
+    for cached in (backend._get_base_path, backend._get_threshold):
+        monkeypatch.setattr(backend, cached.__name__, cached.__wrapped__)
+
+    ti, link = FakeTaskInstance(), "https://app.xpander.ai/agents/echo"
+    task = agent(wait_for_completion=False)
+    task.execute(ti.context())
+    # As the API server reads it, which is what is in the database.
+    assert supervisor.stored["xpander_link"] == link
+    # And as Airflow reads it at the end of the task, and templates of other tasks do.
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.XCom", backend.XComObjectStorageBackend)
+    assert XpanderRunLink().get_link(task, ti_key=ti) == link
+    backend.XComObjectStorageBackend.set(key="other", value="x", dag_id="d", task_id="t", run_id="r")
+    assert supervisor.stored["other"].startswith("file://"), "the backend was in force"
