@@ -1,5 +1,5 @@
 """
-The connection of type ``xpander``: its form and its meaning, from one table.
+Connection of type ``xpander``: its form and its meaning, from one table.
 
 Airflow 3.2 and later draw the form from the provider info, earlier versions from widgets; both come from
 :data:`FIELDS`, and so does the check of what was entered.
@@ -12,9 +12,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
-from airflow_provider_xpander.api.settings import DEFAULT_BASE_URL, DEFAULT_CONSOLE_URL, Settings
+from airflow_provider_xpander.api.network import check_network, check_proxy, split_url
+from airflow_provider_xpander.api.settings import (
+    DEFAULT_BASE_URL,
+    DEFAULT_CONSOLE_URL,
+    Settings,
+    is_header_safe,
+)
 
 CONN_TYPE = "xpander"
 HOOK_NAME = "xpander.ai"
@@ -45,26 +50,23 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
-def _is_url(text: str, *schemes: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in schemes and bool(parts.netloc)
+def _header_text(value: Any) -> str:
+    text = _text(value)
+    if not is_header_safe(text):
+        raise ValueError("a text of printable ASCII, because it is sent as a header")
+    return text
 
 
 def _url(value: Any) -> str:
     text = _text(value)
-    if not _is_url(text, "http", "https"):
+    parts = split_url(text)
+    if parts is None or parts.scheme not in ("http", "https"):
         raise ValueError("a URL that starts with http:// or https://")
     return text.rstrip("/")
 
 
 def _proxy(value: Any) -> str:
-    text = _text(value)
-    if not _is_url(text, "http", "https", "socks5", "socks5h"):
-        raise ValueError("the URL of a proxy, such as http://proxy:3128")
-    return text
+    return check_proxy(_text(value))
 
 
 def _link_template(value: Any) -> str:
@@ -138,7 +140,7 @@ FIELDS: Mapping[str, Field] = {
         "Organization ID",
         "Sent with each request if set; the key names the organization anyway.",
         {"type": "string"},
-        _text,
+        _header_text,
     ),
     "user_email": Field(
         "User e-mail", "Default user of the runs (input.user.email).", {"type": "string"}, _text
@@ -231,7 +233,15 @@ def parse_connection(
     Empty strings and nulls of the extra mean "unset": Airflow's form stores every field that way. Fields
     that are none of ours are left alone.
 
+    :param conn_id: its id, for messages.
+    :param conn_type: its type; none is taken for ours.
+    :param host: base URL or host name; the public service if it is empty.
+    :param port: the port, if the host names none.
+    :param schema: ``http`` or ``https``, if the host names neither.
+    :param password: the API key.
+    :param extra: a JSON object with the fields of :data:`FIELDS`.
     :raises ValueError: names the connection, the field, the value unless it is secret, and what is allowed.
+        Proxy and certificates of the environment are checked too: nothing is submitted before they fail.
     """
     where = f"Connection {conn_id!r}"
     if conn_type and conn_type != CONN_TYPE:
@@ -257,7 +267,9 @@ def parse_connection(
         except ValueError as error:
             shown = "" if field_name == "proxy" else f", got {value!r}"
             raise ValueError(f"{where}: extra field {field_name!r} must be {error}{shown}.") from None
-    return replace(settings, **values)
+    settings = replace(settings, **values)
+    check_network(settings)
+    return settings
 
 
 def parse_base_url(where: str, host: str | None, port: int | None, schema: str | None = None) -> str:
@@ -274,23 +286,22 @@ def parse_base_url(where: str, host: str | None, port: int | None, schema: str |
         return DEFAULT_BASE_URL
     if "://" not in text:
         text = f"{schema if schema in ('http', 'https') else 'https'}://{text}"
-    try:
-        parts = urlsplit(text)
-        named_port = parts.port
-    except ValueError:
-        raise ValueError(f"{where}: host must be a URL or a host name, got {host!r}.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = split_url(text)
+    if parts is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         raise ValueError(f"{where}: host must be an http or https URL or a host name, got {host!r}.")
+    if port and not 0 < port < 65536:
+        raise ValueError(f"{where}: port must be a number from 1 to 65535, got {port!r}.")
     if parts.username or parts.password:
         raise ValueError(f"{where}: host must not hold credentials; the API key belongs into the password.")
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    chosen_port = named_port or port
+    hostname = parts.hostname or ""
+    name = f"[{hostname}]" if ":" in hostname else hostname
+    chosen_port = parts.port or port
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{name}{f':{chosen_port}' if chosen_port else ''}{path}"
 
 
 def _header_safe(where: str, key: str) -> str:
-    if not key.isascii() or not key.isprintable():
+    if not is_header_safe(key):
         raise ValueError(f"{where}: the API key (password) holds characters that no key has; paste it again.")
     return key
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,15 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.connection import FIELDS, form_fields, parse_base_url, parse_connection
 
 KEY = "k-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def connection(extra: Any = None, **parts: Any) -> Settings:
@@ -58,12 +68,20 @@ def test_the_base_url(host: str | None, port: int | None, schema: str | None, ur
 @pytest.mark.parametrize(
     "host",
     ["ftp://api.xpander.ai", "http://", "https://api.xpander.ai:port", "https://api.xpander.ai:99999",
-     "https://[::1", "https://api.xpander.ai/?x=1", "https://api.xpander.ai/#x", "//"],
+     "https://api.xpander.ai:0", "https://[::1", "https://[::zz]", "https://api.xpander.ai/?x=1", "//",
+     "https://api.xpander.ai/#x", "https://my host", "https://a..b", f"https://{'x' * 64}.ai",
+     "https://api.xpander.ai\nX-Evil: 1"],
 )  # fmt: skip
 def test_a_wrong_host_is_named(host: str) -> None:
     with pytest.raises(ValueError, match="Connection 'my_conn': host must be") as caught:
         connection(host=host)
     assert repr(host) in str(caught.value)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_wrong_port_is_named(port: int) -> None:
+    with pytest.raises(ValueError, match=f"Connection 'my_conn': port must be .* 1 to 65535, got {port}"):
+        connection(host="https://api.xpander.ai", port=port)
 
 
 def test_credentials_in_the_host_are_refused_and_not_shown() -> None:
@@ -118,7 +136,6 @@ def test_a_connection_without_a_type_is_taken(conn_type: str | None) -> None:
         ("verify", "no", False),
         ("verify", __file__, __file__),
         ("proxy", "http://user:pass@proxy:3128", "http://user:pass@proxy:3128"),
-        ("proxy", "socks5://proxy:1080", "socks5://proxy:1080"),
         ("timeout", 5, 5.0),
         ("timeout", "2.5", 2.5),
         ("requests_per_minute", 0, 0),
@@ -165,6 +182,20 @@ def test_a_field_that_is_left_empty_is_unset(name: str, unset: Any) -> None:
         ("proxy", "proxy:3128", "URL of a proxy"),
         ("proxy", "ftp://proxy", "URL of a proxy"),
         ("proxy", "http://[", "URL of a proxy"),
+        ("proxy", "http://proxy:port", "port from 1 to 65535"),
+        ("proxy", "http://proxy:99999", "port from 1 to 65535"),
+        ("proxy", "http://proxy:0", "port from 1 to 65535"),
+        ("proxy", "http://my proxy:3128", "URL of a proxy"),
+        ("proxy", "http://proxy\n:3128", "URL of a proxy"),
+        ("proxy", "socks://proxy:1080", "socks5 or socks5h"),
+        ("proxy", "socks5://proxy:1080", "pip install 'requests[socks]' 'httpx[socks]'"),
+        ("proxy", "socks5h://proxy:1080", "pip install 'requests[socks]' 'httpx[socks]'"),
+        ("proxy", "http://%D0%BA:x@proxy", "credentials a header can carry"),
+        ("organization_id", "o\u20131", "printable ASCII"),
+        ("organization_id", "\u043e\u0440\u0433", "printable ASCII"),
+        ("organization_id", "o-1\r\nx-evil: 1", "printable ASCII"),
+        ("organization_id", "o\u00a01", "printable ASCII"),
+        ("organization_id", "o\x001", "printable ASCII"),
         ("timeout", 0, "greater than 0"),
         ("timeout", -1, "greater than 0"),
         ("timeout", "soon", "greater than 0"),
@@ -196,6 +227,58 @@ def test_a_wrong_proxy_is_not_shown() -> None:
     with pytest.raises(ValueError, match="proxy") as caught:
         connection({"proxy": "user:s3cret@proxy"})
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("installed", "missing"),
+    [({"socks", "socksio"}, None), ({"socks"}, "'httpx\\[socks\\]'"), ({"socksio"}, "'requests\\[socks\\]'")],
+    ids=["both", "one for triggers missing", "one for workers missing"],
+)
+def test_a_socks_proxy_needs_the_libraries_of_both_drivers(
+    installed: set[str], missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in installed else None)
+    if missing is None:
+        assert connection({"proxy": "socks5://proxy:1080"}).proxy == "socks5://proxy:1080"
+    else:
+        with pytest.raises(ValueError, match=f"pip install {missing}"):
+            connection({"proxy": "socks5://proxy:1080"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks://127.0.0.1:1080"),
+        ("all_proxy", "socks5://127.0.0.1:1080"),
+        ("https_proxy", "http://proxy:port"),
+        ("HTTPS_PROXY", "http://proxy:99999"),
+        ("https_proxy", "proxy:99999"),
+        ("HTTPS_PROXY", "http://user:s3cret@my proxy"),
+    ],
+)
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_refused_and_not_shown(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        ValueError, match=f"connection 'my_conn': the environment's {variable} must be"
+    ) as caught:
+        connection()
+    assert "s3cret" not in str(caught.value)
+    assert connection({"proxy": "http://proxy:3128"}).proxy, "it is not asked"
+    monkeypatch.setenv("no_proxy", "api.xpander.ai")
+    assert connection() == Settings(api_key=KEY), "it is not used"
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_certificates_of_the_environment_that_do_not_exist_are_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/nowhere/ca.pem")
+    with pytest.raises(ValueError, match=f"the environment's {name} names '/nowhere/ca.pem'"):
+        connection()
+    assert connection({"verify": False}).verify is False
+    assert connection(host="http://127.0.0.1:8090").base_url == "http://127.0.0.1:8090"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import httpx
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import printable
-from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Steps
+from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Steps, not_sendable
+from airflow_provider_xpander.api.network import ca_path, not_reached, proxy_of
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
 
@@ -29,9 +30,8 @@ _NOT_SENT = (
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
     httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
 )
+_NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
 
 # httpx writes a line for each request, which would end up in task logs poll by poll.
 _own_request: ContextVar[bool] = ContextVar("own_request", default=False)
@@ -45,6 +45,7 @@ class AsyncClient:
     :param settings: where to and with which credentials.
     :param tls: from :func:`tls_context`; loading certificates takes too long for an event loop.
     :param refresh: gives new settings when the credentials are refused, or None if there is no such way.
+    :raises XpanderValidationError: the proxy cannot be used.
     """
 
     def __init__(
@@ -56,8 +57,14 @@ class AsyncClient:
     ) -> None:
         self.settings = settings
         self._refresh = refresh
+        proxy = proxy_of(settings)
         self._http = httpx.AsyncClient(
-            verify=tls, proxy=settings.proxy, limits=_LIMITS, follow_redirects=False
+            verify=tls,
+            # To httpx both are one: the proxy looks up the names. Older versions know one of them.
+            proxy=proxy.url.replace("socks5h:", "socks5:", 1) if proxy else None,
+            limits=_LIMITS,
+            follow_redirects=False,
+            trust_env=False,
         )
 
     async def close(self) -> None:
@@ -110,10 +117,16 @@ class AsyncClient:
                     timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT),
                     extensions={"trace": begin},
                 )
+        except _NOT_SENDABLE as error:
+            raise not_sendable(call, error) from None
         except _NOT_SENT as error:
-            return NoReply(f"cannot reach {settings.base_url} ({_reason(error)})", sent=False)
+            return NoReply(not_reached(settings, _reason(error)), sent=False)
         except (httpx.TimeoutException, TimeoutError):
             return NoReply(f"no whole answer within {settings.timeout:g} s", sent=True)
+        except httpx.LocalProtocolError as error:
+            if "header" in str(error).casefold():
+                raise not_sendable(call, error) from None
+            return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         except (httpx.HTTPError, ssl.SSLError) as error:  # httpx lets those of a broken TLS session through
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         finally:
@@ -132,17 +145,10 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    path = verify if isinstance(verify, str) else _ca_of_environment()
+    path = ca_path(verify)
     if os.path.isdir(path):
         return ssl.create_default_context(capath=path)
     return ssl.create_default_context(cafile=path)
-
-
-def _ca_of_environment() -> str:
-    import certifi
-
-    named = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
-    return next(filter(None, named), certifi.where())
 
 
 def _reason(error: Exception) -> str:

@@ -23,10 +23,12 @@ from airflow_provider_xpander.api.exchange import (
     Sleep,
     Steps,
     exchange,
+    not_sendable,
     read,
 )
 from airflow_provider_xpander.api.governor import Governor, governed
 from airflow_provider_xpander.api.models import StreamEvent
+from airflow_provider_xpander.api.network import ca_path, not_reached, proxy_of
 from airflow_provider_xpander.api.refusals import read_error
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
@@ -36,16 +38,13 @@ from airflow_provider_xpander.api.total_timeout import Limit, LimitedAdapter, cu
 
 T = TypeVar("T")
 Events: TypeAlias = Generator[StreamEvent, None, None]
-_NOT_SENT = (rex.ConnectTimeout, rex.ProxyError, rex.InvalidURL, rex.InvalidSchema)
+_NOT_SENT = (rex.ConnectTimeout, rex.ProxyError)
+_NOT_SENDABLE = (rex.InvalidURL, rex.InvalidSchema, rex.MissingSchema, rex.InvalidHeader, UnicodeError)
 IGNORED = 20
 """Events of one stream that carry nothing and are looked into; more of them are passed over in silence."""
 BEGINNING = 2000
 """Bytes of a stream without an event that are looked through for the reason."""
 _BOM = b"\xef\xbb\xbf"
-
-
-def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 class Client:
@@ -71,8 +70,8 @@ class Client:
         self.policy = policy or RetryPolicy()
         self._refresh = refresh
         self._session = requests.Session()
-        # The credentials are among the headers; without any auth, requests would take some out of ~/.netrc.
-        self._session.auth = _keep_headers
+        # Proxies and certificates are told with each request (api/network.py); ~/.netrc replaces no key.
+        self._session.trust_env = False
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, LimitedAdapter())
 
@@ -178,6 +177,7 @@ class Client:
         headers = dict(settings.headers())
         if accept:
             headers |= {"Accept": accept, "Cache-Control": "no-cache"}
+        proxy = proxy_of(settings)
         token = current_limit.set(limit)
         try:
             return self._session.request(
@@ -188,22 +188,22 @@ class Client:
                 headers=headers,
                 timeout=(CONNECT_TIMEOUT, timeout),
                 allow_redirects=False,
-                verify=settings.verify,
-                # With the request, because those of the environment win over those of a session.
-                proxies={"http": settings.proxy, "https": settings.proxy} if settings.proxy else None,
+                verify=settings.verify and ca_path(settings.verify),
+                proxies={"http": proxy.url, "https": proxy.url} if proxy else None,
                 stream=True,
             )
+        except _NOT_SENDABLE as error:
+            raise not_sendable(call, error) from None
         except rex.RequestException as error:
-            where = f"cannot reach {settings.base_url}"
             cause = getattr(error.args[0] if error.args else None, "reason", None)
             if isinstance(cause, uex.NameResolutionError):
-                return NoReply(f"{where}: its host name is unknown", sent=False)
+                return NoReply(f"cannot reach {settings.base_url}: its host name is unknown", sent=False)
             if (
                 isinstance(error, _NOT_SENT)
                 or isinstance(cause, uex.ConnectTimeoutError)
                 or _in_handshake(error)
             ):
-                return NoReply(f"{where} ({_reason(error)})", sent=False)
+                return NoReply(not_reached(settings, _reason(error)), sent=False)
             if isinstance(error, rex.ReadTimeout):
                 return NoReply(f"no answer within {timeout:g} s", sent=True)
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)

@@ -23,8 +23,10 @@ from airflow_provider_xpander.api.errors import (
     XpanderError,
     XpanderRateLimitError,
     XpanderServiceError,
+    XpanderValidationError,
     printable,
 )
+from airflow_provider_xpander.api.network import proxy_of
 from airflow_provider_xpander.api.refusals import error_from_status, read_error
 from airflow_provider_xpander.api.retry import (
     RetryClass,
@@ -59,13 +61,15 @@ class Reply:
 
     def asked(self, call: Call[Any]) -> str:
         """
-        Name the connection and the address that was asked.
+        Name the connection, the address that was asked, and the proxy if there is one.
 
         :param call: the call that this is the answer to.
         """
         if self.settings is None:
             return "the connection"
-        return f"{self.settings.name}, {call.method} {self.settings.base_url}{call.path}"
+        proxy = proxy_of(self.settings)
+        way = f" through {proxy}" if proxy else ""
+        return f"{self.settings.name}, {call.method} {self.settings.base_url}{call.path}{way}"
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,20 @@ def ambiguous(
         thread_id=sent.thread_id,
         status_code=status_code,
         request_id=request_id,
+    )
+
+
+def not_sendable(call: Call[Any], error: Exception) -> XpanderValidationError:
+    """
+    Make the error for a request that this machine cannot even put into words: nothing was sent.
+
+    :param call: the call.
+    :param error: of the library.
+    """
+    return XpanderValidationError(
+        f"{call.what}: nothing was sent, because the request cannot be written down "
+        f"({printable(error, 200) or type(error).__name__}). Check host, organization_id and proxy of the "
+        f"connection."
     )
 
 

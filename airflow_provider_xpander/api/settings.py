@@ -16,6 +16,15 @@ CONNECT_TIMEOUT = 10.0
 """Seconds to establish a connection, TLS included; apart from the time to wait for an answer."""
 
 
+def is_header_safe(text: str) -> bool:
+    """
+    Tell whether a text can be sent as a header as it is: printable ASCII.
+
+    :param text: the text.
+    """
+    return text.isascii() and text.isprintable()
+
+
 @dataclass(frozen=True)
 class Settings:
     """

@@ -369,10 +369,11 @@ class XpanderHook(BaseHook):
                 return False, f"{url} does not accept the API key: check the connection's password."
             return False, f"{url} knows the API key, but the key has no access to the list of agents."
         except XpanderConnectionError as error:
-            hint = (
-                "check the host" if "host name is unknown" in str(error) else "check network, port and proxy"
-            )
-            return False, f"{str(error).removeprefix('list agents: ').rstrip('.')}: {hint}."
+            said = str(error).removeprefix("list agents: ").rstrip(".")
+            if "does not speak TLS" in said:
+                return False, f"{said}."
+            hint = "check the host" if "host name is unknown" in said else "check network, port and proxy"
+            return False, f"{said}: {hint}."
         except XpanderServiceError as error:
             if error.status_code is not None and error.status_code >= 500:
                 problem = f"answers with a server error (HTTP {error.status_code})"

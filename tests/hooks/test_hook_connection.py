@@ -194,6 +194,38 @@ def test_the_test_tells_that_there_is_no_network(service: Service, closed_port: 
     assert "host name is unknown" not in sentence
 
 
+def test_the_test_tells_a_host_that_does_not_speak_tls(service: Service) -> None:
+    service.connect(host=service.server.url.removeprefix("http://"))
+    fine, sentence = verdict()
+    assert not fine
+    assert sentence == (
+        f"cannot reach {service.server.url.replace('http:', 'https:')}: it does not speak TLS; if that is "
+        f"meant, write {service.server.url} as the connection's host."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "variable", "origin"),
+    [
+        ({"proxy": "{proxy}"}, None, "field 'proxy' of connection 'xpander_default'"),
+        ({}, "http_proxy", "the environment's http_proxy"),
+    ],
+    ids=["field", "environment"],
+)
+def test_the_test_names_a_proxy_that_fails_and_where_it_came_from(
+    fields: dict[str, str], variable: str | None, origin: str, service: Service, closed_port: int
+) -> None:
+    proxy = f"http://user:s3cret@127.0.0.1:{closed_port}"
+    service.connect(extra={name: value.format(proxy=proxy) for name, value in fields.items()})
+    if variable is not None:
+        service.set_env(variable, proxy)
+        service.set_env("no_proxy", "")
+    fine, sentence = verdict()
+    assert not fine
+    assert f"through the proxy http://127.0.0.1:{closed_port} ({origin})" in sentence
+    assert "s3cret" not in sentence
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -227,8 +259,10 @@ def test_the_test_tells_what_else_may_be_wrong_at_once(fault: Fault, words: str,
         ({"password": ""}, "no API key"),
         ({"extra": {"verify": "/nowhere/ca.pem"}}, "'verify' must be true, false, or the path"),
         ({"host": "ftp://example.com"}, "host must be an http or https URL"),
+        ({"extra": {"organization_id": "org\u20137"}}, "'organization_id' must be a text of printable ASCII"),
+        ({"extra": {"proxy": "socks5://127.0.0.1:1080"}}, "pip install 'requests[socks]' 'httpx[socks]'"),
     ],
-    ids=["no key", "verify", "host"],
+    ids=["no key", "verify", "host", "organization", "SOCKS without its library"],
 )
 def test_the_test_tells_a_wrong_field(changes: dict[str, Any], words: str, service: Service) -> None:
     service.connect(**changes)
