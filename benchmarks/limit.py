@@ -43,6 +43,7 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
 
     async def slot(number: int) -> None:
         async with shared_client("xpander_default") as client:
+            await client.refresh(60.0)
             governor = governor_of(client.settings)
             while clock.CLOCK.time() < end:
                 call = invoke_async(Target.agent("agent-1"), InvokeRequest.model_validate({"input": "hello"}))

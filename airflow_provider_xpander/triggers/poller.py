@@ -14,23 +14,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.aclient import AsyncClient
-from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError
+from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderConnectionError, XpanderError
 from airflow_provider_xpander.api.exchange import exchange
-from airflow_provider_xpander.api.governor import Governor, governed, governor_of, listening
+from airflow_provider_xpander.api.governor import Governor, governed, listening
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks
 from airflow_provider_xpander.runs.polling.waiters import Action, ReadTask
 from airflow_provider_xpander.runs.watch import Over, Watch
 from airflow_provider_xpander.telemetry import WaitMetrics
-from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.triggers.shared_client import FRESH, RECHECK, SharedClient, shared_client
 from airflow_provider_xpander.triggers.wait_registry import Owner, Report, WaitRegistry
 
 CONCURRENCY = 8
 """Requests under way at a time; each may need a connection."""
-LONGEST_NAP = 60.0
+LONGEST_NAP = 15.0
 """Real seconds after which the poller looks around although nothing is due."""
+READ_AGAIN = 2.0
+"""Real seconds to the next try to read a connection that cannot be read; doubled for each further one."""
 
 
 async def wait_for(
@@ -51,7 +52,6 @@ async def wait_for(
     :param created: Unix seconds at which the run was created, if known.
     :param report: is given the task whenever something new is known about it.
     :param log: where signs of life go.
-    :raises AirflowNotFoundException: there is no such connection, or not any more.
     :raises ValueError: the connection has a wrong value.
     """
     loop = asyncio.get_running_loop()
@@ -84,10 +84,12 @@ class Poller:
         self._running: asyncio.Task[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
-        self._refreshing = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._has_new_wait = False
 
     def wake(self) -> None:
-        """Send at once what is due."""
+        """Send at once what is due, a new wait above all."""
+        self._has_new_wait = True
         if self._running is None or self._running.done():
             # In no trigger's context: what is logged here belongs to none of them.
             self._running = asyncio.create_task(self._run(), context=contextvars.Context())
@@ -110,29 +112,57 @@ class Poller:
         try:
             await asyncio.to_thread(self.metrics.open)
             async with shared_client(self.conn_id) as client:
-                governor = governor_of(client.settings)
-                self.waits.open(client.settings, governor)
+                await self._open(client)
                 while True:
                     self._woken.clear()
                     self.metrics.waiters(self.waits.scheduler.waiting)
-                    pause = clock.CLOCK.real(self._send_what_is_due(client, governor))
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(min(max(pause, 0.0), LONGEST_NAP)):
-                            await self._woken.wait()
+                    self._notice_edits(client)
+                    await self._nap(clock.CLOCK.real(self._send_what_is_due(client)))
         except Exception as error:  # whatever it is, nobody may wait for ever
             self.retire()
             self.waits.fail_all(error)
         finally:
             self.waits.shut()
             self.metrics.waiters(0)
-            requests = list(self._requests)
+            requests = [*self._requests, *filter(None, [self._refreshing])]
             for request in requests:
                 request.cancel()
             await asyncio.gather(*requests, return_exceptions=True)
 
-    def _send_what_is_due(self, client: AsyncClient, governor: Governor) -> float:
+    async def _nap(self, seconds: float) -> None:
+        """Wait for so many real seconds, or until there is something to do."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(max(seconds, 0.0), LONGEST_NAP)):
+                await self._woken.wait()
+
+    async def _open(self, client: SharedClient) -> None:
+        """Open the client. That its connection cannot be read is waited out like an outage of the service."""
+        pause = READ_AGAIN
+        while not client.is_open:
+            try:
+                await client.refresh(FRESH)
+            except XpanderConnectionError as error:
+                self.waits.note_outage(error)
+                self._woken.clear()
+                rest = clock.CLOCK.real(self.waits.run_timers(self.waits.now()))
+                await self._nap(min(pause, rest))
+                pause = min(2 * pause, LONGEST_NAP)
+
+    def _notice_edits(self, client: SharedClient) -> None:
+        """Read the connection again if that was long ago, or if a new wait may rely on an edit."""
+        if client.age >= (FRESH if self._has_new_wait else RECHECK) and self._refreshing is None:
+            self._refreshing = asyncio.create_task(client.refresh())
+            self._refreshing.add_done_callback(self._refreshed)
+        self._has_new_wait = False
+
+    def _refreshed(self, _: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        self._woken.set()
+
+    def _send_what_is_due(self, client: SharedClient) -> float:
         """Send what may be sent; return the seconds after which there may be more to do."""
-        scheduler, now = self.waits.scheduler, self.waits.now()
+        scheduler, now, governor = self.waits.scheduler, self.waits.now(), client.governor
+        self.waits.use(client.settings, governor)
         rest = self.waits.run_timers(now)
         while scheduler.in_flight < CONCURRENCY:
             delay = governor.delay(Priority.POLL, clock.CLOCK.steady())
@@ -147,7 +177,7 @@ class Poller:
             request.add_done_callback(self._requests.discard)
         return rest
 
-    async def _ask(self, client: AsyncClient, governor: Governor, action: Action[Owner]) -> None:
+    async def _ask(self, client: SharedClient, governor: Governor, action: Action[Owner]) -> None:
         result: Task | RawPage | XpanderError
         try:
             try:
@@ -163,7 +193,7 @@ class Poller:
         finally:
             self._woken.set()
 
-    async def _call(self, client: AsyncClient, governor: Governor, action: Action[Owner]) -> Task | RawPage:
+    async def _call(self, client: SharedClient, governor: Governor, action: Action[Owner]) -> Task | RawPage:
         call: Call[Any]
         if isinstance(action, ReadTask):
             self.metrics.poll()
@@ -180,10 +210,8 @@ class Poller:
             if error.status_code != 401:
                 raise
         # The key may have been changed in the connection since it was read: once more, with the new one.
-        async with self._refreshing:
-            if client.settings is settings:
-                await client.refresh()
-        return await client.run(governed(exchange(call, ONCE), governor))  # type: ignore[no-any-return]
+        await client.replace(settings)
+        return await client.run(governed(exchange(call, ONCE), client.governor))  # type: ignore[no-any-return]
 
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, str], Poller] = {}

@@ -15,16 +15,15 @@ from typing import Any
 
 from airflow_provider_xpander._compat import deferred_state
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.aclient import AsyncClient
 from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError
 from airflow_provider_xpander.api.exchange import exchange, may_repeat
-from airflow_provider_xpander.api.governor import Governor, governor_of, listening
+from airflow_provider_xpander.api.governor import Governor, listening
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import Priority, stop_task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, fate_after_cancel, not_stopped
-from airflow_provider_xpander.triggers.shared_client import shared_client
+from airflow_provider_xpander.triggers.shared_client import FRESH, SharedClient, shared_client
 from airflow_provider_xpander.xcom import TASK_ID_KEY
 
 BUDGET = 3600.0
@@ -133,6 +132,7 @@ class StopQueue:
         problem: object = "the triggerer ended first"
         try:
             async with shared_client(self.conn_id) as client:
+                await client.refresh(FRESH)
                 settings = client.settings
                 task = await self._send(client, task_id)
             problem = None
@@ -144,13 +144,13 @@ class StopQueue:
             if problem is not None:
                 log.error("%s", not_stopped(task_id, settings, problem))
 
-    async def _send(self, client: AsyncClient, task_id: str) -> Task:
+    async def _send(self, client: SharedClient, task_id: str) -> Task:
         call = stop_task(task_id)
-        governor = governor_of(client.settings)
         give_up_at: float | None = None
         attempt, refreshed = 0, False
         while True:
             attempt += 1
+            governor = client.governor
             governor.pressing += 1
             try:
                 async with self._turn:
@@ -167,8 +167,7 @@ class StopQueue:
                 if _may_be_old(error) and not refreshed:
                     # The key may have been changed in the connection while the stop was queued.
                     refreshed = True
-                    if client.settings is used:
-                        await client.refresh()
+                    await client.replace(used)
                     continue
                 asked = getattr(error, "retry_after", None)
                 delay = _POLICY.delay(attempt, asked) if may_repeat(call.retry, error) else None

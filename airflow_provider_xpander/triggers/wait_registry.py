@@ -91,20 +91,34 @@ class WaitRegistry:
         """Return Unix seconds that never jump."""
         return self._offset + clock.CLOCK.steady()
 
-    def open(self, settings: Settings, governor: Governor) -> None:
+    def use(self, settings: Settings, governor: Governor) -> None:
         """
-        Begin to tell the budget what the workers of the runs send.
+        Take what the connection says now, and tell its budget what the workers of the runs send.
 
         :param settings: of the connection.
         :param governor: its budget.
         """
+        is_new = governor is not self._governor
         self._settings, self._governor = settings, governor
-        for waiter in self.scheduler.waiters:
+        for waiter in self.scheduler.waiters if is_new else ():
             self._guess_submit(waiter)
 
     def shut(self) -> None:
         """Tell the budget no more."""
         self._governor = None
+
+    def note_outage(self, error: XpanderConnectionError) -> None:
+        """
+        Take note that nothing can be asked; the waits go on, as long as an outage may last.
+
+        :param error: why.
+        """
+        now = self.now()
+        self.scheduler.outage.note_failure(0.0, now)
+        for waiter in self.scheduler.waiters:
+            if waiter.owner.trouble is None:
+                waiter.owner.context.run(waiter.owner.log.warning, "%s The wait goes on.", error)
+        self._suffer_outage(error, now)
 
     def add(
         self,
@@ -279,12 +293,16 @@ class WaitRegistry:
             outage.note_failure(action.agent.longest_interval, now)
         else:
             outage.note_failure(action.waiter.watch.poll_interval, now)
-        if not outage.is_on:
-            return
+        if outage.is_on:
+            self._suffer_outage(error, now)
+
+    def _suffer_outage(self, error: XpanderError, now: float) -> None:
+        """End the waits for which it takes too long, and let the others tell what keeps them."""
         trouble = printable(error, 200)
         for waiter in self.scheduler.waiters:
             waiter.owner.trouble = waiter.owner.trouble or trouble
-            over = waiter.watch.in_outage(error, outage.since, now)
+            since = max(self.scheduler.outage.since, waiter.began)
+            over = waiter.watch.in_outage(error, since, now)
             if over is not None:
                 self._finish(waiter, over)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL, AirflowNotFoundException
+from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
@@ -140,8 +140,8 @@ class XpanderTaskTrigger(BaseTrigger):
                 report=self._note,
                 log=self.logger(),  # that of the class: thousands of triggers need not hold one each
             )
-        except (AirflowNotFoundException, ValueError) as error:
-            # The connection was changed or removed while the task waited.
+        except ValueError as error:
+            # The connection was changed while the task waited.
             return event_of(self.xpander_task_id, self.agent_id, message=printable(error))
         return event_of(self.xpander_task_id, self.agent_id, over)
 

@@ -386,7 +386,8 @@ async def test_a_stop_that_the_end_of_the_process_cuts_off_is_named(
 async def test_a_stop_takes_the_key_that_was_entered_meanwhile(service: Service) -> None:
     service.connect(password="an-old-key")
     task_id = start(service)
-    async with shared_client("xpander_default"):  # as long as a trigger waits, the client is the old one
+    async with shared_client("xpander_default") as client:  # as long as a trigger waits, it is the same one
+        await client.refresh()
         service.connect()
         await kill(task_id)
         await drained()
