@@ -48,7 +48,8 @@ def missing_paths(document: Path, text: str) -> Iterator[str]:
     """Yield paths that are neither below the checkout nor the package, nor beside a path named before."""
     folders = {ROOT, PACKAGE, document.parent}
     for name in [*CODE.findall(without_blocks(text)), *IN_BLOCK.findall("\n".join(BLOCK.findall(text)))]:
-        file, _, test = name.partition("::")
+        file, _, test = name.partition(".py::")
+        file += ".py"
         if test and not ((ROOT / file).exists() and re.search(rf"\bdef {test}\(", (ROOT / file).read_text())):
             yield name
         if not PATH.match(name) or name.startswith(MADE):
