@@ -20,6 +20,8 @@ import math
 import re
 from typing import Any
 
+from airflow_provider_xpander.api.known_secrets import hidden
+
 LONGEST_WAIT = 3600.0
 """The longest that is waited because the service asks for it, in seconds; what asks for more is a mistake."""
 TEXT_LIMIT = 500
@@ -183,11 +185,11 @@ def printable(text: Any, limit: int = TEXT_LIMIT) -> str:
     """
     Make a foreign text harmless for one log line, and cut it.
 
-    There are no control characters in it and no markers of Airflow's log groups.
+    There are no control characters in it, no markers of Airflow's log groups, and no secrets that are known.
 
     :param text: anything; what is not a string is shown by ``str``.
     :param limit: the greatest number of characters of the text that are kept.
     """
     clean = _CONTROL.sub(" ", _ANSI.sub("", str(text))).strip()
-    clean = _LOG_GROUP.sub(lambda marker: " ".join(marker[0]), clean)
+    clean = hidden(_LOG_GROUP.sub(lambda marker: " ".join(marker[0]), clean))
     return clean if len(clean) <= limit else f"{clean[:limit]}... ({len(clean)} characters)"

@@ -250,6 +250,8 @@ class StreamEvent:
     """
     One event of an invoke stream, whatever envelope it came in (contract section 6).
 
+    ``repr`` shows no content, because the service echoes tokens and MCP keys back.
+
     :param type: the event's name in snake case, for example ``task_finished``.
     :param task_id: the task that the event is about; sub-agents' events carry ids of their own.
     :param data: what the event carries: a string, a mapping or None.
@@ -258,7 +260,7 @@ class StreamEvent:
 
     type: str
     task_id: str | None = None
-    data: Any = None
+    data: Any = field(default=None, repr=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def task(self) -> Task | None:

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
+from airflow_provider_xpander.api.known_secrets import remember, secret_texts
 from airflow_provider_xpander.api.models import (
     Agent,
     AgentPage,
@@ -19,6 +20,7 @@ from airflow_provider_xpander.api.models import (
     TaskPage,
     ThreadMessage,
 )
+from airflow_provider_xpander.api.request import SECRET_FIELDS
 from airflow_provider_xpander.api.retry import RetryClass
 from airflow_provider_xpander.api.status import TaskStatus
 
@@ -103,13 +105,16 @@ def _id(value: str) -> str:
 
 
 def _invoke(target: Target, request: InvokeRequest, flavour: str) -> Call[Task]:
+    body = request.body()
+    for name in SECRET_FIELDS:
+        remember(*secret_texts(body.get(name)))  # the service repeats them
     return Call(
         what=f"invoke {target}",
         method="POST",
         path=f"/v1/{target.kind}s/{_id(target.id)}/invoke{flavour}",
         parse=Task.model_validate,
         params={"version": target.version} if target.version else {},
-        json=request.body(),
+        json=body,
         retry=RetryClass.SUBMIT,
         submission=Submission(target.id, request.title, request.id),
         priority=Priority.SUBMIT,

@@ -6,9 +6,10 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from airflow_provider_xpander import __version__
+from airflow_provider_xpander.api.known_secrets import remember
 
 DEFAULT_BASE_URL = "https://api.xpander.ai"
 DEFAULT_CONSOLE_URL = "https://app.xpander.ai"
@@ -64,6 +65,12 @@ class Settings:
     client_task_ids: bool = False
     user_agent: str = f"airflow-provider-xpander/{__version__} Python/{platform.python_version()}"
     conn_id: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Let no message show the key, whoever repeats it."""
+        login = (self.proxy or "").partition("://")[2].rpartition("@")[0]
+        password = login.partition(":")[2]
+        remember(self.api_key, password, unquote(password))
 
     @property
     def name(self) -> str:

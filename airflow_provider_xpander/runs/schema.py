@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_xpander.api.errors import XpanderValidationError, printable
+from airflow_provider_xpander.api.known_secrets import hidden
 from airflow_provider_xpander.runs.model_form import check_readable, readable_form
 from airflow_provider_xpander.runs.xcom_safe import clean_text
 
@@ -233,7 +234,9 @@ def _got(value: Any) -> str:
         return printable(f"an object with {keys} {names}" if value else "an empty object", 200)
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    return _json(value[:80]) + "..." if isinstance(value, str) and len(value) > 80 else _json(value)
+    if isinstance(value, str) and len(value) > 80:
+        return _json(hidden(value)[:80]) + "..."
+    return _json(value)
 
 
 def _json(value: Any) -> str:

@@ -1,13 +1,20 @@
-"""What of a request's secret fields Airflow is told to mask."""
+"""Secrets of a request are masked, and those that the service repeats are nowhere shown."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
+from airflow_side import FakeTaskInstance, Service, fire
+from scripted_server import ScriptedServer, http
 
+from airflow_provider_xpander.hooks.xpander import XpanderHook
 from airflow_provider_xpander.operators import masking
 from airflow_provider_xpander.operators.masking import mask_request_secrets
+from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
+from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
 @pytest.mark.parametrize(
@@ -38,3 +45,32 @@ def test_secrets_are_masked_and_ordinary_words_are_not(
     monkeypatch.setattr(masking, "mask_secret", told.append)
     mask_request_secrets(value)
     assert told == masked
+
+
+KEY = "xp-key-0123456789"
+
+
+def test_a_key_that_the_service_repeats_is_in_no_event_exception_or_log(
+    service: Service, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = [http(401, json.dumps({"detail": f"Invalid API key {KEY}"}).encode())]
+    with ScriptedServer(*[refusal] * 8) as server, caplog.at_level("DEBUG"):
+        service.set_env(
+            "AIRFLOW_CONN_XPANDER_DEFAULT",
+            json.dumps({"conn_type": "xpander", "host": server.url, "password": KEY}),
+        )
+        event = asyncio.run(fire(XpanderTaskTrigger("t-1", "a-1", poll_interval=0.1)))
+        with pytest.raises(Exception, match=r"Invalid API key \*\*\*") as caught:
+            XpanderInvokeAgentOperator(task_id="ask", agent_id="a-1", input="hi").execute(
+                FakeTaskInstance().context()
+            )
+        _, said = XpanderHook().test_connection()
+    assert "Invalid API key ***" in event["message"]
+    chain: list[str] = []
+    error: BaseException | None = caught.value
+    while error is not None:
+        chain.append(repr(error))
+        error = error.__cause__ or error.__context__
+    logged = caplog.text + capsys.readouterr().out
+    assert "Starting agent a-1" in logged
+    assert KEY not in " ".join([json.dumps(event), said, logged, *chain])
