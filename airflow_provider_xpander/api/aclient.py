@@ -14,7 +14,17 @@ import httpx
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import printable
-from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Steps, not_sendable
+from airflow_provider_xpander.api.exchange import (
+    LARGE_BODY,
+    NoReply,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+    Steps,
+    not_sendable,
+)
+from airflow_provider_xpander.api.large_json import loads
 from airflow_provider_xpander.api.network import ca_path, not_reached, proxy_of
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
@@ -131,7 +141,26 @@ class AsyncClient:
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         finally:
             _own_request.reset(token)
-        return Reply(response.status_code, response.headers, response.content, settings=settings)
+        parsed = None
+        if response.is_success and len(response.content) >= LARGE_BODY:
+            parsed = await asyncio.to_thread(_parse, call, response.content)
+        return Reply(
+            response.status_code, response.headers, response.content, settings=settings, parsed=parsed
+        )
+
+
+def _parse(call: Call[Any], body: bytes) -> Callable[[], Any]:
+    """Parse a large body; in a thread, because it takes long."""
+    try:
+        result = call.parse(loads(body, call.keep))
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = error  # the name of the clause is gone when it is raised
+
+        def fail() -> Any:
+            raise problem
+
+        return fail
+    return lambda: result
 
 
 def tls_context(verify: bool | str) -> ssl.SSLContext:

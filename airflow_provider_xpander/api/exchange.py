@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LARGE_BODY = 256 * 1024
+"""Bytes of a body from which on it is not parsed in an event loop."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -51,6 +54,7 @@ class Reply:
     :param body: the whole body.
     :param stream: the driver's open body of a stream, instead of ``body``.
     :param settings: those that the request was sent with, for messages.
+    :param parsed: gives, or raises, what came of parsing the body, where the driver has done so already.
     """
 
     status: int
@@ -58,6 +62,7 @@ class Reply:
     body: bytes = field(default=b"", repr=False)
     stream: Any = None
     settings: Settings | None = field(default=None, repr=False)
+    parsed: Callable[[], Any] | None = field(default=None, repr=False)
 
     def asked(self, call: Call[Any]) -> str:
         """
@@ -176,6 +181,8 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
     if outcome.stream is not None:
         return outcome.stream  # type: ignore[no-any-return]
     try:
+        if outcome.parsed is not None:
+            return outcome.parsed()  # type: ignore[no-any-return]
         return call.parse(json.loads(outcome.body))
     except (ValueError, TypeError, RecursionError):
         # Not as its cause: it holds the body, and the service echoes the tokens of a request in it.
@@ -247,6 +254,8 @@ def not_sendable(call: Call[Any], error: Exception) -> XpanderValidationError:
 def _describe(body: bytes) -> str:
     if not body.strip():
         return "an empty body"
+    if len(body) >= LARGE_BODY:
+        return f"{len(body)} bytes that are not the JSON of the API"
     said = read_error(body)
     if said.text.startswith("an HTML page"):
         return f"{said.text} instead of JSON"

@@ -64,6 +64,7 @@ class Call(Generic[T]):
     :param retry: what a repetition would do.
     :param submission: set for an invoke.
     :param priority: its place where the limits do not allow all at once.
+    :param keep: returns what is needed of an item of a page; a driver may apply it before ``parse``.
     """
 
     what: str
@@ -75,12 +76,13 @@ class Call(Generic[T]):
     retry: RetryClass = RetryClass.SAFE
     submission: Submission | None = None
     priority: Priority = Priority.READ
+    keep: Callable[[Any], Any] = lambda item: item
 
 
 @dataclass(frozen=True)
 class RawPage:
     """
-    A page of a list as it came: who polls needs a few fields of a few items.
+    A page of a list as a poll needs it: a few fields of each item, as they came.
 
     :param items: those that have an id.
     :param total_pages: how many pages there are, or None if the service did not say.
@@ -226,6 +228,7 @@ def poll_tasks(
         _raw_page,
         params=listed.params,
         priority=Priority.POLL,
+        keep=_polled,
     )
 
 
@@ -320,10 +323,20 @@ MOST_PAGES = 1_000_000
 """Pages of a list beyond which what the service says is nonsense."""
 
 
+POLLED = ("id", "status", "created_at", "updated_at")
+"""What a poll needs of an item of a page: above all not the answer, which may be long."""
+
+
+def _polled(item: Any) -> Any:
+    return {name: item[name] for name in POLLED if name in item} if isinstance(item, dict) else item
+
+
 def _raw_page(body: Any) -> RawPage:
     if not isinstance(body, Mapping) or not isinstance(body.get("items"), list):
         raise ValueError("a page was expected")
-    items = [item for item in body["items"] if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    items = [
+        _polled(item) for item in body["items"] if isinstance(item, dict) and isinstance(item.get("id"), str)
+    ]
     pages = body.get("total_pages")
     return RawPage(items, pages if isinstance(pages, int) and 0 <= pages <= MOST_PAGES else None)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +17,8 @@ from scripted_server import Gate, ScriptedServer, Then, http
 
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.aclient import AsyncClient, tls_context
-from airflow_provider_xpander.api.exchange import exchange
+from airflow_provider_xpander.api.errors import XpanderServiceError
+from airflow_provider_xpander.api.exchange import LARGE_BODY, exchange
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.settings import Settings
 
@@ -38,6 +42,38 @@ async def test_calls_run_side_by_side(tls: ssl.SSLContext) -> None:
             assert not held.done()
             gate.open()
             assert (await held).id == "t-1"
+            await client.close()
+
+
+@pytest.mark.parametrize("size", [1000, LARGE_BODY], ids=["small", "large"])
+async def test_a_large_body_is_not_parsed_in_the_event_loop(size: int, tls: ssl.SSLContext) -> None:
+    """A page of 47 answers of 2 MB each held the loop, and so all triggers, for a second."""
+    page = {"items": [{"id": "t-1", "status": "completed", "result": "x" * size}], "total_pages": 3}
+    call = routes.poll_tasks("a", from_date=None, page=1)
+    threads: list[int] = []
+
+    def parse(body: Any) -> routes.RawPage:
+        threads.append(threading.get_ident())
+        return call.parse(body)
+
+    async with asyncio.timeout(10):
+        with ScriptedServer(http(200, page)) as server:
+            client = AsyncClient(Settings(base_url=server.url), tls=tls)
+            got = await client.run(exchange(replace(call, parse=parse), ONCE))
+            await client.close()
+    assert (threads == [threading.get_ident()]) is (size < LARGE_BODY)
+    assert got == routes.RawPage([{"id": "t-1", "status": "completed"}], 3)
+
+
+@pytest.mark.parametrize("body", [b'{"items": [' + b"1," * LARGE_BODY, b'["' + b"x" * LARGE_BODY + b'"]'])
+async def test_a_large_body_that_is_not_the_api_s_is_an_error_of_the_service(
+    body: bytes, tls: ssl.SSLContext
+) -> None:
+    async with asyncio.timeout(10):
+        with ScriptedServer(http(200, body)) as server:
+            client = AsyncClient(Settings(base_url=server.url), tls=tls)
+            with pytest.raises(XpanderServiceError, match=rf"HTTP 200 with {len(body)} bytes"):
+                await client.run(exchange(routes.poll_tasks("a", from_date=None, page=1), ONCE))
             await client.close()
 
 
