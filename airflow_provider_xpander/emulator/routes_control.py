@@ -66,7 +66,7 @@ async def add_fault(fault: Fault, emulator: Service) -> dict[str, Any]:
     return emulator.add_fault(fault).model_dump()
 
 
-@router.delete("/faults", status_code=204)
+@router.delete("/faults", status_code=204, response_model=None)
 async def clear_faults(emulator: Service) -> None:
     """
     Forget all faults.
@@ -90,7 +90,7 @@ async def change_settings(emulator: Service, changes: JsonObject) -> dict[str, A
         raise HTTPException(422, error.errors(include_url=False, include_context=False)) from error
 
 
-@router.post("/reset", status_code=204)
+@router.post("/reset", status_code=204, response_model=None)
 async def reset(emulator: Service) -> None:
     """
     Forget tasks, calls and faults; settings stay.

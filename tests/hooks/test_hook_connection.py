@@ -13,18 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from airflow import __version__ as airflow_version
 from airflow_side import Service
 
 from airflow_provider_xpander.connection import FIELDS
 from airflow_provider_xpander.emulator import BEARER_TOKEN, RESTRICTED_API_KEY, EmulatorServer, Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
-
-AIRFLOW_2 = airflow_version.startswith("2.")
-PROMISED_FIELDS = {
-    "auth_mode", "organization_id", "user_email", "user_id", "console_url", "task_link_template", "verify",
-    "proxy", "timeout", "requests_per_minute", "requests_per_hour", "client_task_ids",
-}  # fmt: skip
 
 
 def headers_of_a_call(service: Service, **changes: Any) -> Any:
@@ -292,37 +285,6 @@ def test_the_package_is_discovered_by_airflow() -> None:
     hook = manager.hooks["xpander"]
     assert hook is not None
     assert (hook.hook_name, hook.connection_id_attribute_name) == ("xpander.ai", "xpander_conn_id")
-
-
-@pytest.mark.skipif(AIRFLOW_2, reason="the form of Airflow 3 is drawn from the provider's metadata")
-def test_the_form_of_airflow_3_has_every_field() -> None:
-    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
-
-    form = next(meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "xpander")
-    assert form.hook_name == "xpander.ai"
-    assert set(form.extra_fields or {}) == PROMISED_FIELDS
-    standard = form.standard_fields
-    assert standard is not None
-    assert (standard.host.title, standard.password.title) == ("Base URL", "API key")
-    assert standard.login.hidden
-    assert not standard.password.hidden
-    modes = (form.extra_fields or {})["auth_mode"]
-    assert "bearer" in json.dumps(modes, default=str)
-
-
-@pytest.mark.skipif(not AIRFLOW_2, reason="the form of Airflow 2 is drawn from widgets")
-@pytest.mark.filterwarnings("ignore")  # of Flask-AppBuilder
-def test_the_form_of_airflow_2_has_every_field() -> None:
-    from airflow.providers_manager import ProvidersManager
-
-    manager = ProvidersManager()
-    widgets = manager.connection_form_widgets
-    ours = {name.removeprefix("extra__xpander__") for name in widgets if name.startswith("extra__xpander__")}
-    assert ours == PROMISED_FIELDS
-    behaviour = manager.field_behaviours["xpander"]
-    assert behaviour["relabeling"]["password"] == "API key"
-    assert "login" in behaviour["hidden_fields"]
-    assert "password" not in behaviour["hidden_fields"]
 
 
 def test_a_server_that_stopped_is_no_network(service: Service) -> None:

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_provider_xpander._compat import TaskDeferred
 from airflow_provider_xpander.api import client as client_module
 from airflow_provider_xpander.api import governor as governor_module
 from airflow_provider_xpander.api.retry import RetryPolicy

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, Context
+from airflow import DAG
 
+from airflow_provider_xpander._compat import BaseOperator, Context
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
     XpanderInvokeWorkflowOperator,
@@ -116,6 +117,18 @@ with DAG("xpander_outputs", schedule=None) as outputs:
         multiple_outputs=True,
         poll_interval=POLL,
     ).set_upstream(apart)
+
+with DAG("xpander_both_modes", schedule=None) as both_modes:
+    XpanderInvokeAgentOperator(
+        task_id="worker", agent_id="echo", input="from the worker", poll_interval=POLL, deferrable=False
+    )
+    XpanderInvokeAgentOperator(
+        task_id="deferred", agent_id="echo", input="from the trigger", poll_interval=POLL, deferrable=True
+    )
+    left = XpanderInvokeAgentOperator(
+        task_id="left", agent_id="echo", input="from the sensor", wait_for_completion=False
+    )
+    XpanderTaskSensor(task_id="waited", xpander_task_id=left.output, poke_interval=POLL, deferrable=True)
 
 with DAG("xpander_rescheduled", schedule=None) as rescheduled:
     begun = XpanderInvokeAgentOperator(
