@@ -309,12 +309,14 @@ class XpanderHook(BaseHook):
         while True:
             number += 1
             page = self.call(call_for(page=number))
-            for item in page.items:
-                key = getattr(item, "id", None)
-                if key not in seen:
-                    seen.add(key)
-                    yield item
-            if not page.items or (page.total_pages is not None and number >= page.total_pages):
+            new = {getattr(item, "id", None): item for item in page.items}
+            for key in seen & new.keys():
+                del new[key]
+            yield from new.values()
+            seen |= new.keys()
+            # A page without anything new is the last one, whatever the service says of their number: it may
+            # give the same page over and over.
+            if not new or (page.total_pages and 0 < page.total_pages <= number):
                 return
 
     def run(self, steps: Steps[T]) -> T:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow_side import POLL, Service, eventually
+from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import (
@@ -138,6 +139,41 @@ def test_a_task_that_moves_to_the_next_page_meanwhile_is_listed_once(
     service.start()  # the newest comes first, so that all others move on by one
     listed += [task.id for task in tasks]
     assert sorted(listed) == sorted(started)
+
+
+FIRST, SECOND, NONE = ([{"id": "t-1"}, {"id": "t-2"}], [{"id": "t-2"}, {"id": "t-3"}], list[Any]())
+
+
+@pytest.mark.parametrize(
+    ("pages", "ids", "requests"),
+    [
+        ([FIRST, FIRST], ["t-1", "t-2"], 2),
+        ([FIRST, SECOND, SECOND], ["t-1", "t-2", "t-3"], 3),
+        ([FIRST, SECOND, NONE], ["t-1", "t-2", "t-3"], 3),
+        ([FIRST, FIRST, SECOND], ["t-1", "t-2"], 2),
+        ([NONE], [], 1),
+    ],
+    ids=[
+        "the page is ignored",
+        "the last page comes again",
+        "an empty page",
+        "nothing new",
+        "nothing at all",
+    ],
+)
+@pytest.mark.parametrize(
+    "total_pages", [10**9, 10**400, None, 0, -1, "many"], ids=lambda told: str(told)[:12]
+)
+@pytest.mark.parametrize("listed", ["list_tasks", "list_agents", "list_workflows"])
+def test_a_list_ends_whatever_the_service_says_of_its_pages(
+    pages: list[Any], ids: list[str], requests: int, total_pages: Any, listed: str, service: Service
+) -> None:
+    answers = [http(200, {"items": items, "total_pages": total_pages}) for items in pages]
+    with ScriptedServer(*answers) as server:
+        service.connect(host=server.url)
+        with XpanderHook() as hook:
+            assert [item.id for item in getattr(hook, listed)()] == ids
+        assert len(server.requests) == requests
 
 
 def test_a_page_is_asked_for_only_when_it_is_needed(hook: XpanderHook, service: Service) -> None:
