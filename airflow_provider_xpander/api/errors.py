@@ -190,6 +190,7 @@ def printable(text: Any, limit: int = TEXT_LIMIT) -> str:
     :param text: anything; what is not a string is shown by ``str``.
     :param limit: the greatest number of characters of the text that are kept.
     """
-    clean = _CONTROL.sub(" ", _ANSI.sub("", str(text))).strip()
-    clean = hidden(_LOG_GROUP.sub(lambda marker: " ".join(marker[0]), clean))
+    clean = _CONTROL.sub(" ", _ANSI.sub("", hidden(str(text)))).strip()
+    # Once more: a secret may have been broken by what is gone now.
+    clean = _LOG_GROUP.sub(lambda marker: " ".join(marker[0]), hidden(clean))
     return clean if len(clean) <= limit else f"{clean[:limit]}... ({len(clean)} characters)"

@@ -58,7 +58,7 @@ class Reply:
     """
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     stream: Any = None
     settings: Settings | None = field(default=None, repr=False)

@@ -9,6 +9,7 @@ of a trigger, and nothing outside of Airflow.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from urllib.parse import quote
 
 SHORTEST = 8
 """Characters of a text that is hidden; shorter ones would black out ordinary words."""
+SHORTEST_CREDENTIAL = 5
+"""The same of a key or password."""
 MOST = 300
 """Secrets that are kept at the most; the latest are."""
 MASK = "***"
@@ -27,16 +30,18 @@ _NO_SECRETS = frozenset({"name", "description", "url", "type", "transport", "aut
 _known: dict[str, None] = {}
 
 
-def remember(*secrets: str | None) -> None:
+def remember(*secrets: str | None, shortest: int = SHORTEST) -> None:
     """
-    Hide these texts from now on, in the forms that JSON and URLs give them, too.
+    Hide these texts from now on, in the forms that JSON, URLs, pages and Python give them, too.
 
-    :param secrets: such as an API key; what is shorter than ``SHORTEST`` is ignored.
+    :param secrets: such as an API key.
+    :param shortest: characters of a text that is hidden; a shorter one is ignored.
     """
     for secret in secrets:
-        if secret and len(secret) >= SHORTEST:
+        if secret and len(secret) >= shortest:
             in_json = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
-            for form in dict.fromkeys([quote(secret, safe=""), *in_json, secret]):
+            others = quote(secret, safe=""), html.escape(secret), repr(secret)[1:-1]
+            for form in dict.fromkeys([*others, *in_json, secret]):
                 _known.pop(form, None)
                 _known[form] = None
     for form in list(_known)[: max(0, len(_known) - MOST)]:

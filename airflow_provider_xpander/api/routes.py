@@ -88,7 +88,7 @@ class RawPage:
     :param total_pages: how many pages there are, or None if the service did not say.
     """
 
-    items: Sequence[Mapping[str, Any]]
+    items: Sequence[Mapping[str, Any]] = field(repr=False)
     total_pages: int | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Literal
 from urllib.parse import quote, unquote
 
 from airflow_provider_xpander import __version__
-from airflow_provider_xpander.api.known_secrets import remember
+from airflow_provider_xpander.api.known_secrets import SHORTEST_CREDENTIAL, remember
 
 DEFAULT_BASE_URL = "https://api.xpander.ai"
 DEFAULT_CONSOLE_URL = "https://app.xpander.ai"
@@ -70,7 +71,8 @@ class Settings:
         """Let no message show the key, whoever repeats it."""
         login = (self.proxy or "").partition("://")[2].rpartition("@")[0]
         password = login.partition(":")[2]
-        remember(self.api_key, password, unquote(password))
+        basic = base64.b64encode(unquote(login).encode()).decode()
+        remember(self.api_key, password, unquote(password), basic, shortest=SHORTEST_CREDENTIAL)
 
     @property
     def name(self) -> str:

@@ -1,10 +1,12 @@
-"""The status of a remote task: seven official values, and every other spelling that was ever documented."""
+"""Status of a remote task: seven official values, and every other spelling that was ever documented."""
 
 from __future__ import annotations
 
 import logging
 from enum import StrEnum
 from typing import Any
+
+from airflow_provider_xpander.api.errors import printable
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ def normalize_status(raw: Any, *, finished: bool = False) -> TaskStatus:
     if name not in _warned:
         _warned.add(name)
         log.warning(
-            "xpander.ai answered an unknown task status %r; it is read as %r", name[:100], status.value
+            "xpander.ai answered an unknown task status %r; it is read as %r",
+            printable(name, 100),
+            status.value,
         )
     return status
