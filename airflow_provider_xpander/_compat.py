@@ -117,6 +117,7 @@ __all__ = [
     "is_deferral_timeout",
     "mask_secret",
     "masked",
+    "min_deferral_age",
     "object_storage_path",
     "push_past_backend",
     "run_tracer",
@@ -129,6 +130,16 @@ __all__ = [
 def default_deferrable() -> bool:
     """Return Airflow's own default for ``deferrable``, ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+def min_deferral_age() -> float:
+    """
+    Return the seconds that a deferral lasts at the least, ``[xpander] min_deferral_age``.
+
+    A worker that has deferred reports its own end seconds later. A task that is resumed before Airflow's
+    scheduler has seen that end is taken for one that has died, and failed.
+    """
+    return max(0.0, float(conf.getfloat("xpander", "min_deferral_age", fallback=10.0)))
 
 
 def deployment_name() -> str:

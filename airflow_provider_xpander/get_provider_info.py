@@ -58,7 +58,19 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "staging",
                         "default": "",
-                    }
+                    },
+                    "min_deferral_age": {
+                        "description": (
+                            "Seconds that a deferral lasts at the least. Airflow's scheduler fails a task "
+                            "that is resumed before it has seen the end of the worker that has deferred it; "
+                            "on a loaded machine that takes some seconds. The end of a run that is noticed "
+                            "earlier is told then."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "30",
+                        "default": "10",
+                    },
                 },
             }
         },

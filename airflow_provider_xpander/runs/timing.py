@@ -84,6 +84,18 @@ class Outage:
         self._failures, self.quiet_until = 0, float("-inf")
 
 
+def until_old_enough(deferred_at: float | None, least: float, now: float) -> float:
+    """
+    Return the seconds until a deferral may end.
+
+    :param deferred_at: Unix seconds of the deferral by the worker's clock; None, as of earlier versions, if
+        it is not known: then it may end at once.
+    :param least: seconds that it lasts at the least; also the most that is returned, whatever the clocks say.
+    :param now: Unix seconds.
+    """
+    return 0.0 if deferred_at is None else min(max(0.0, deferred_at + least - now), least)
+
+
 STOP_MARGIN = 10.0
 """Seconds before Airflow's ``execution_timeout`` at which the wait ends, so that the run can be stopped."""
 

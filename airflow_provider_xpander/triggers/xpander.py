@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL
+from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL, min_deferral_age
 from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
@@ -17,6 +18,7 @@ from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.deferral import event_of
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.stop_policy import OnKill
+from airflow_provider_xpander.runs.timing import until_old_enough
 from airflow_provider_xpander.runs.watch import OnPaused, Watch
 from airflow_provider_xpander.triggers.poller import wait_for
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
@@ -41,6 +43,8 @@ class XpanderTaskTrigger(BaseTrigger):
     :param created: Unix seconds at which the run was created, if known: how far back lists are read.
     :param asked: the pause that a person was asked about already; it does not make the trigger fire.
     :param told: the status that the log of the Airflow task has already; only another one is news.
+    :param deferred_at: Unix seconds of the deferral; the event is held until it is
+        ``[xpander] min_deferral_age`` old.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class XpanderTaskTrigger(BaseTrigger):
         created: float | None = None,
         asked: str | None = None,
         told: str | None = None,
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.xpander_task_id = xpander_task_id
@@ -69,6 +74,7 @@ class XpanderTaskTrigger(BaseTrigger):
         self.created = created
         self.asked = asked
         self.told = told
+        self.deferred_at = deferred_at
         self._report: StatusReport | None = None
         self._link = ""
 
@@ -88,6 +94,7 @@ class XpanderTaskTrigger(BaseTrigger):
                 "created": self.created,
                 "asked": self.asked,
                 "told": self.told,
+                "deferred_at": self.deferred_at,
             },
         )
 
@@ -95,11 +102,17 @@ class XpanderTaskTrigger(BaseTrigger):
         """Wait with all others of the process (``triggers/poller.py``), then fire once."""
         try:
             event = await self._wait()
+            await self._hold()
         except asyncio.CancelledError:
             if not HAS_TRIGGER_ON_KILL:
                 await self.on_kill()
             raise
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _hold(self) -> None:
+        """Let the deferral get old enough; where no scheduler is, as in ``dag.test()``, any age will do."""
+        if self.task_instance is not None:
+            await asyncio.sleep(until_old_enough(self.deferred_at, min_deferral_age(), time.time()))
 
     async def on_kill(self) -> None:
         """

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_xpander.runs.timing import deadline_of, jittered
+from airflow_provider_xpander.runs.timing import deadline_of, jittered, until_old_enough
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,18 @@ def test_the_deadline(
 @pytest.mark.parametrize(("random", "seconds"), [(0.0, 24.0), (0.5, 30.0), (1.0, 36.0)])
 def test_an_interval_is_spread_both_ways(random: float, seconds: float) -> None:
     assert jittered(30.0, rng=lambda: random) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("deferred_at", "now", "seconds"),
+    [
+        pytest.param(None, 1000.0, 0.0, id="not known"),
+        pytest.param(1000.0, 1000.0, 10.0, id="just deferred"),
+        pytest.param(1000.0, 1004.0, 6.0, id="young"),
+        pytest.param(1000.0, 1010.0, 0.0, id="old enough"),
+        pytest.param(1000.0, 9000.0, 0.0, id="old"),
+        pytest.param(9000.0, 1000.0, 10.0, id="a clock that is ahead"),
+    ],
+)
+def test_a_deferral_lasts_a_while(deferred_at: float | None, now: float, seconds: float) -> None:
+    assert until_old_enough(deferred_at, 10.0, now) == seconds

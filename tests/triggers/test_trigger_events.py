@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from airflow_side import POLL, Service, eventually, fire
 
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.runs import watch as watch_module
+from airflow_provider_xpander.triggers import xpander as trigger_module
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
@@ -32,6 +34,7 @@ def test_it_is_rebuilt_from_plain_json() -> None:
         "asked": "paused",
         "created": 2e8,
         "told": "executing",
+        "deferred_at": 3e8,
     }
     path, stored = XpanderTaskTrigger(**kwargs).serialize()
     assert json.loads(json.dumps(stored)) == kwargs
@@ -188,6 +191,35 @@ async def test_the_interval_between_looks_is_kept_and_jittered(service: Service)
     gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
     assert min(gaps) >= 0.2 * 0.8 - 0.01
     assert len({round(gap, 4) for gap in gaps}) > 1
+
+
+@pytest.mark.parametrize(
+    ("in_airflow", "kwargs", "held"),
+    [
+        pytest.param(True, {"deferred_at": 0.0}, True, id="young deferral"),
+        pytest.param(True, {"deferred_at": -0.5}, False, id="old deferral"),
+        pytest.param(True, {}, False, id="stored by an earlier version"),
+        pytest.param(False, {"deferred_at": 0.0}, False, id="no scheduler, as in dag.test()"),
+    ],
+)
+async def test_an_event_is_held_until_the_scheduler_has_seen_the_worker_end(
+    in_airflow: bool, kwargs: dict[str, float], held: bool, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is resumed before that is taken for one that has died, and failed."""
+    monkeypatch.setenv("AIRFLOW__XPANDER__MIN_DEFERRAL_AGE", "0.5")
+    task_id, began = service.start(), time.time()
+    service.finish(task_id)
+    made = trigger(task_id, **{name: began + value for name, value in kwargs.items()})
+    if in_airflow:
+        made.task_instance = SimpleNamespace(task_id="ask")
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(trigger_module, "asyncio", SimpleNamespace(sleep=sleep, CancelledError=Exception))
+    assert (await fire(made))["end"] == "finished"
+    assert [seconds > 0 for seconds in pauses] == ([held] if in_airflow else [])
 
 
 async def test_a_cancelled_wait_ends_at_once(service: Service) -> None:
