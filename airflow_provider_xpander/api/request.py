@@ -7,9 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from airflow_provider_xpander.api.errors import XpanderValidationError, printable
+from airflow_provider_xpander.api.ids import check_id, given
 
 OutputFormat = Literal["text", "markdown", "json", "voice"]
 ThinkMode = Literal["default", "harder"]
@@ -23,17 +32,30 @@ SECRET_FIELDS = frozenset({"user_tokens", "user_oidc_token", "mcp_servers"})
 """Fields that carry credentials; the service echoes them back (contract section 3)."""
 
 
+_ID_FIELDS = ("id", "parent_execution_id", "worker_id", "triggering_agent_id", "test_run_node_id")
+
+
 @dataclass(frozen=True)
 class Target:
-    """What is invoked: an agent or a workflow, in its latest deployed version or in a given one."""
+    """
+    What is invoked: an agent or a workflow, in its latest deployed version or in a given one.
+
+    :param kind: which of the two.
+    :param id: its id.
+    :param version: the version; None or an empty text is the latest one that is deployed.
+    :raises XpanderValidationError: the id or the version cannot be one; the character in it is named.
+    """
 
     kind: Literal["agent", "workflow"]
     id: str
     version: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or not self.id.strip():
-            raise ValueError(f"{self.kind}_id must be a non-empty string, got {self.id!r}")
+        check_id(f"{self.kind}_id", self.id)
+        version = given("version", self.version) if isinstance(self.version, str) else self.version
+        if version is not None:
+            check_id("version", version)
+        object.__setattr__(self, "version", version)
 
     @classmethod
     def agent(cls, id: str, version: str | None = None) -> Target:
@@ -112,7 +134,8 @@ class InvokeRequest(BaseModel):
 
     :param input: the text, or a mapping with ``text``, ``files`` (URLs) and ``user``. Text or a file is
         needed.
-    :param id: the thread to continue; the API answers with the same id.
+    :param id: the thread to continue; the API answers with the same id. Empty is unset, like an empty
+        ``title``; the text ``"None"`` is refused.
     :param extra_body: further fields of the JSON body, sent as they are.
     :raises pydantic.ValidationError: an unknown field, a wrong type or value, or no input at all.
     """
@@ -151,6 +174,15 @@ class InvokeRequest(BaseModel):
     @classmethod
     def _text_is_input(cls, value: Any) -> Any:
         return {"text": value} if isinstance(value, str) else value
+
+    @field_validator(
+        "id", "title", "parent_execution_id", "worker_id", "triggering_agent_id", "test_run_node_id"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: str | None, info: ValidationInfo) -> str | None:
+        name = "thread_id" if info.field_name == "id" else str(info.field_name)
+        text = given(name, value)
+        return text if text is None or name == "title" else check_id(name, text)
 
     @model_validator(mode="after")
     def _check_meaning(self) -> InvokeRequest:

@@ -1,4 +1,4 @@
-"""One function per endpoint: what to send, how safe a repetition is, and how the answer is read."""
+"""Functions, one for each endpoint: what to send, how safe a repetition is, and how the answer is read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
+from airflow_provider_xpander.api.ids import check_id
 from airflow_provider_xpander.api.known_secrets import remember, secret_texts
 from airflow_provider_xpander.api.models import (
     Agent,
@@ -102,8 +103,8 @@ def as_poll(call: Call[T], priority: Priority = Priority.POLL) -> Call[T]:
     return replace(call, priority=priority)
 
 
-def _id(value: str) -> str:
-    return quote(value, safe="")
+def _segment(name: str, value: str) -> str:
+    return quote(check_id(name, value), safe="")
 
 
 def _invoke(target: Target, request: InvokeRequest, flavour: str) -> Call[Task]:
@@ -113,7 +114,7 @@ def _invoke(target: Target, request: InvokeRequest, flavour: str) -> Call[Task]:
     return Call(
         what=f"invoke {target}",
         method="POST",
-        path=f"/v1/{target.kind}s/{_id(target.id)}/invoke{flavour}",
+        path=f"/v1/{target.kind}s/{_segment(f'{target.kind}_id', target.id)}/invoke{flavour}",
         parse=Task.model_validate,
         params={"version": target.version} if target.version else {},
         json=body,
@@ -159,7 +160,9 @@ def get_task(task_id: str) -> Call[Task]:
 
     :param task_id: id of the task.
     """
-    return Call(f"get task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}", Task.model_validate)
+    return Call(
+        f"get task {task_id}", "GET", f"/v1/tasks/{_segment('task_id', task_id)}", Task.model_validate
+    )
 
 
 def list_tasks(
@@ -241,7 +244,7 @@ def stop_task(task_id: str) -> Call[Task]:
     return Call(
         f"stop task {task_id}",
         "POST",
-        f"/v1/tasks/{_id(task_id)}/stop",
+        f"/v1/tasks/{_segment('task_id', task_id)}/stop",
         Task.model_validate,
         priority=Priority.STOP,
     )
@@ -253,7 +256,9 @@ def get_thread(task_id: str) -> Call[list[ThreadMessage]]:
 
     :param task_id: id of the task.
     """
-    return Call(f"get thread of task {task_id}", "GET", f"/v1/tasks/{_id(task_id)}/thread", _thread)
+    return Call(
+        f"get thread of task {task_id}", "GET", f"/v1/tasks/{_segment('task_id', task_id)}/thread", _thread
+    )
 
 
 def list_agents(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]]:
@@ -278,7 +283,9 @@ def get_agent(agent_id: str) -> Call[Agent]:
 
     :param agent_id: id of the agent.
     """
-    return Call(f"get agent {agent_id}", "GET", f"/v1/agents/{_id(agent_id)}", Agent.model_validate)
+    return Call(
+        f"get agent {agent_id}", "GET", f"/v1/agents/{_segment('agent_id', agent_id)}", Agent.model_validate
+    )
 
 
 def list_workflows(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]]:
@@ -304,7 +311,10 @@ def get_workflow(workflow_id: str) -> Call[Agent]:
     :param workflow_id: id of the workflow.
     """
     return Call(
-        f"get workflow {workflow_id}", "GET", f"/v1/workflows/{_id(workflow_id)}", Agent.model_validate
+        f"get workflow {workflow_id}",
+        "GET",
+        f"/v1/workflows/{_segment('workflow_id', workflow_id)}",
+        Agent.model_validate,
     )
 
 

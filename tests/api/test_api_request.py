@@ -31,7 +31,7 @@ OF_TYPE: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", [name for name in REQUEST_FIELDS if name != "input"])
 def test_every_field_of_the_api_is_sent_as_given(name: str) -> None:
-    value = OF_TYPE.get(name, "some text")
+    value = OF_TYPE.get(name, "x-1" if name.endswith("id") else "some text")
     body = InvokeRequest.model_validate({"input": "hi", name: value}).body()
     assert body[name] == value
 
@@ -181,8 +181,70 @@ def test_targets(target: Target, fields: tuple[str, str, str | None], text: str)
     assert str(target) == text
 
 
-@pytest.mark.parametrize("id", ["", "  ", None, 7])
+@pytest.mark.parametrize("id", ["", "  ", "None", " None ", None, 7])
 @pytest.mark.parametrize(("make", "name"), [(Target.agent, "agent_id"), (Target.workflow, "workflow_id")])
 def test_a_target_needs_an_id(make: Any, name: str, id: Any) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(XpanderValidationError, match=f"{name} must be a non-empty string"):
         make(id)
+
+
+STRANGE = {
+    "a-1 ": "U+0020 (SPACE) as its character 4",
+    "a\t1": "U+0009 (a control character) as its character 2",
+    "a-1\n": "U+000A (a control character) as its character 4",
+    "a\u00a01": "U+00A0 (NO-BREAK SPACE) as its character 2",
+    "\u200ba-1": "U+200B (ZERO WIDTH SPACE) as its character 1",
+    "a-\u200d1": "U+200D (ZERO WIDTH JOINER)",
+    "\ufeffa-1": "U+FEFF (ZERO WIDTH NO-BREAK SPACE)",
+    "a\u202e1": "U+202E (RIGHT-TO-LEFT OVERRIDE)",
+    "a\u00ad1": "U+00AD (SOFT HYPHEN)",
+    "a\u20281": "U+2028 (LINE SEPARATOR)",
+    "a\ud8001": "U+D800",
+}
+
+
+@pytest.mark.parametrize(("id", "named"), STRANGE.items(), ids=map(ascii, STRANGE))
+def test_an_id_with_a_character_that_nobody_sees_is_refused_by_its_name(id: str, named: str) -> None:
+    for make, name in (
+        (Target.agent, "agent_id"),
+        (Target.workflow, "workflow_id"),
+        (lambda version: Target.agent("a-1", version), "version"),
+        (lambda thread: parse_request({"input": "hi", "id": thread}), "thread_id"),
+        (lambda worker: parse_request({"input": "hi", "worker_id": worker}), "worker_id"),
+    ):
+        with pytest.raises(XpanderValidationError) as caught:
+            make(id)
+        assert f"{name} has {named}" in str(caught.value)
+        assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize("id", ["a-1", "ä", "conversation-123", "a/b:c@d", "\U0001f916"])
+def test_an_id_may_be_any_text_that_one_sees(id: str) -> None:
+    assert Target.agent(id).id == id
+    assert parse_request({"input": "hi", "id": id}).body()["id"] == id
+
+
+@pytest.mark.parametrize("unset", ["", " ", "\n", None])
+@pytest.mark.parametrize("name", ["id", "title", "parent_execution_id", "worker_id", "triggering_agent_id"])
+def test_an_optional_text_that_is_empty_is_not_sent(name: str, unset: Any) -> None:
+    assert parse_request({"input": "hi", name: unset}).body() == {"input": {"text": "hi"}}
+
+
+@pytest.mark.parametrize("unset", ["", " ", None])
+def test_an_empty_version_is_the_latest(unset: Any) -> None:
+    assert Target.agent("a-1", unset) == Target.agent("a-1")
+
+
+@pytest.mark.parametrize("null", ["None", " None\n"])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda null: Target.agent("a-1", null), "version"),
+        (lambda null: parse_request({"input": "hi", "id": null}), "thread_id"),
+        (lambda null: parse_request({"input": "hi", "title": null}), "title"),
+    ],
+    ids=["version", "thread_id", "title"],
+)
+def test_what_a_template_makes_of_null_is_refused(make: Any, name: str, null: str) -> None:
+    with pytest.raises(XpanderValidationError, match=f"{name} is the text .*None.* makes of null.* or ''"):
+        make(null)

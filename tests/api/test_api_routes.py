@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api import routes
+from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.retry import RetryClass
 from airflow_provider_xpander.api.routes import Call, RawPage, Submission, poll_tasks
@@ -64,7 +65,7 @@ def test_the_invoke_routes(make: Any, suffix: str, target: Target, path: str, pa
     assert call.submission == Submission(target.id, "report", "thread-1")
 
 
-@pytest.mark.parametrize("wild", ["../../admin", "a/b", "a?x=1", "a#b", "a b", "ä", "%2e%2e"])
+@pytest.mark.parametrize("wild", ["../../admin", "a/b", "a?x=1", "a#b", "a&b", "ä", "%2e%2e"])
 def test_an_id_stays_one_segment_of_the_path(wild: str) -> None:
     calls = [
         routes.get_task(wild),
@@ -79,6 +80,22 @@ def test_an_id_stays_one_segment_of_the_path(wild: str) -> None:
             "/" + call.path.rpartition("/")[2], 3
         )
         assert not set(call.path) & set("?# ä")
+
+
+@pytest.mark.parametrize("id", ["", " ", "None", "t 1", "t-1\n", "t-1\u200b"], ids=ascii)
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (routes.get_task, "task_id"),
+        (routes.stop_task, "task_id"),
+        (routes.get_thread, "task_id"),
+        (routes.get_agent, "agent_id"),
+        (routes.get_workflow, "workflow_id"),
+    ],
+)
+def test_an_id_that_is_none_is_not_asked_for(make: Any, name: str, id: str) -> None:
+    with pytest.raises(XpanderValidationError, match=name):
+        make(id)
 
 
 def test_every_filter_of_the_list() -> None:
