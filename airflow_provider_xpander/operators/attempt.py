@@ -75,8 +75,7 @@ class Attempt:
         """
         Read the connection, for a kill, links and what is told of the run.
 
-        :raises AirflowNotFoundException: there is no such connection.
-        :raises ValueError: the connection has a wrong value.
+        :raises ValueError: the connection has a wrong value; ``AirflowNotFoundException`` if there is none.
         """
         self.state.connected(self.hook.settings)
         self.report = StatusReport(self.log, self.state.settings)
@@ -183,6 +182,7 @@ class Attempt:
     def _ended(self, wait: Wait, over: Over) -> Task:
         """Return the run if it has ended; see to one that is late or paused."""
         self.seen = over.task or self.seen
+        self.guard.check_turn(over.task, wait.newer_than)
         if over.end is End.TIMEOUT:
             return self._end_late(wait, over.task)
         if over.task is None or over.end is End.ERROR:
@@ -251,6 +251,7 @@ class Attempt:
         :raises XpanderTaskError: it did not complete.
         :raises XpanderAnswerError: its answer is not what was asked for, or is too large.
         """
+        self.guard.check_turn(task)
         self.state.handle()
         self.log.info(account(task))
         self._observe(task)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
@@ -29,12 +29,15 @@ from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.deferral import Wait, read_event
 from airflow_provider_xpander.runs.question import choice_of
+from airflow_provider_xpander.runs.thread import ThreadBusy
 from airflow_provider_xpander.runs.timing import deadline_of
 from airflow_provider_xpander.runs.watch import End, Over
 from airflow_provider_xpander.task_instance import (
+    check_own_task,
     failing_at_once,
     identity_of,
     note_run,
+    note_turn,
     noted_run,
     retries_left,
 )
@@ -59,10 +62,26 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
         :param context: that of the task instance.
         """
+        return self._execute(context, None)
+
+    def execute_on_thread(
+        self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
+    ) -> Any:
+        """
+        Take up the task again when the turn before its own has ended, and start that.
+
+        :param context: that of the task instance.
+        :param event: that of the trigger; the thread is read again in any case.
+        :param newer_than: not used.
+        :param deadline: Unix seconds up to which a busy thread is waited for.
+        """
+        return self._execute(context, deadline)
+
+    def _execute(self, context: Context, busy_until: float | None) -> Any:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
-            run_deadline = self._run_deadline(context)
+            check_own_task(context["ti"], self.task_id)
             target = self.target()
             if self.wait_for_completion:
                 check_rendered_result_path(self.result_path)
@@ -70,21 +89,26 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             attempt.connect()
             if self.deferrable:
                 # What cannot be stored would lose the run when deferring.
-                unknown = Wait("none yet", target.id, run_deadline)
+                unknown = Wait("none yet", target.id)
                 json.dumps(attempt.trigger_arguments(unknown, Task(id=unknown.task_id)))
-            starter = self._starter(context, attempt, target, run_deadline)
+            starter = self._starter(context, attempt, target, busy_until)
             attempt.state.starting(str(starter.mark), partial(starter.going_on, lag=KILL_LAG))
             self.log.info("Starting %s", target)
             stream = Streaming(attempt, masked) if self.mode == "stream" else None
-            task = attempt.start(starter, stream.submit if stream else self._submit(hook, run_deadline))
+            try:
+                task = attempt.start(starter, stream.submit if stream else self._submit(hook, starter))
+            except ThreadBusy as busy:
+                self._defer_on_thread(attempt, busy)
             with attempt.guard.while_going_on():
                 context["ti"].xcom_push(TASK_ID_KEY, task.id)
                 note_run(context, starter.identity, task.id)
                 push_link(context["ti"], hook.settings.task_link(task_id=task.id, agent_id=target.id))
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
+                    if self.thread_id is not None:
+                        note_turn(context["ti"], starter.turn(task))
                     return task.id
-                wait = Wait(task.id, target.id, run_deadline, starter.newer_than)
+                wait = Wait(task.id, target.id, starter.run_deadline, starter.newer_than)
                 return attempt.finish(wait, attempt.wait(wait, task, stream))
 
     def execute_complete(
@@ -196,6 +220,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
         guard = RunGuard(
             hook=hook,
+            digests=None if self.thread_id is None else identity.digests,
             state=KillState(agent_id, task_id),
             log=self.log,
             on_kill_action=self.on_kill_action,
@@ -226,8 +251,18 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             )
         return Attempt(ti, hook, self.log, options, guard, repairs)
 
+    def _defer_on_thread(self, attempt: Attempt, busy: ThreadBusy) -> NoReturn:
+        """Wait in the triggerer for the end of somebody else's turn, which is not ours to stop."""
+        from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+        self.log.info("%s The triggerer waits for the end of its turn.", busy)
+        wait = Wait(busy.task.id, busy.task.agent_id, busy.until)
+        other = {"on_kill_action": "leave", "on_paused": "fail" if self.on_paused == "fail" else "wait"}
+        trigger = XpanderTaskTrigger(**attempt.trigger_arguments(wait, busy.task) | other)
+        attempt.defer_on(trigger, "execute_on_thread", wait)
+
     def _starter(
-        self, context: Context, attempt: Attempt, target: Target, deadline: float | None
+        self, context: Context, attempt: Attempt, target: Target, busy_until: float | None
     ) -> RunStarter:
         ti = context["ti"]
         identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
@@ -238,28 +273,32 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             request=attempt.hook.prepare(self._request(context)),
             identity=identity,
             try_number=ti.try_number,
-            since=getattr(context.get("dag_run"), "start_date", None),
             reattach=self.reattach,
             drop=attempt.guard.stop_unwanted,
             noted=noted_run(context, identity),
-            deadline=deadline,
+            deadline=self._attempt_deadline(context),
+            timeout=self.timeout,
+            on_paused=self.on_paused,
+            deferrable=self.deferrable,
+            busy_until=busy_until,
         )
 
-    def _submit(self, hook: XpanderHook, deadline: float | None) -> Callable[[Target, InvokeRequest], Task]:
+    def _submit(self, hook: XpanderHook, starter: RunStarter) -> Callable[[Target, InvokeRequest], Task]:
         if self.mode != "sync":
             return hook.invoke_async
 
         def invoke(target: Target, request: InvokeRequest) -> Task:
+            deadline = starter.run_deadline
             left = hook.settings.timeout if deadline is None else max(1.0, deadline - time.time())
             return hook.invoke_sync(target, request, timeout=min(hook.settings.timeout, left))
 
         return invoke
 
-    def _run_deadline(self, context: Context) -> float | None:
+    def _attempt_deadline(self, context: Context) -> float | None:
         started = getattr(context["ti"], "start_date", None)
         return deadline_of(
             time.time(),
-            timeout=self.timeout,
+            timeout=None,
             execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
             started=started.timestamp() if started else None,
         )

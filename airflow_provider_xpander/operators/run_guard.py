@@ -15,7 +15,7 @@ that neither a kill nor a failure has anything to do any more.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from airflow_provider_xpander.operators.stopping import stop_quickly, stop_runs
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
+from airflow_provider_xpander.runs.thread import foreign_turn, is_foreign_turn
 from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class RunGuard:
     :param on_timeout: what the author wants for a run that is late.
     :param reattach: whether the next attempt would take the run over.
     :param retries_left: whether Airflow tries the task again when this attempt fails.
+    :param digests: marks that the run may carry, where its thread may be continued by somebody else; None
+        where its id is its own.
     """
 
     hook: XpanderHook
@@ -125,6 +128,7 @@ class RunGuard:
     on_timeout: OnTimeout = "leave"
     reattach: Reattach = True
     retries_left: bool = False
+    digests: Collection[str] | None = None
 
     @contextmanager
     def while_starting(self, starter: RunStarter) -> Iterator[None]:
@@ -174,6 +178,20 @@ class RunGuard:
                 self.stop_or_keep(final=isinstance(error, (*FINAL, AirflowFailException)))
                 self.state.handle()
             raise
+
+    def check_turn(self, task: Task | None, newer_than: float | None = None) -> None:
+        """
+        See that a thread still shows the turn of this attempt; another's is neither returned nor stopped.
+
+        :param task: the run as it was read, if it was.
+        :param newer_than: Unix seconds at which the turn before ended, if it is known.
+        :raises XpanderError: somebody else has continued the thread.
+        """
+        if task is None or self.digests is None:
+            return
+        if is_foreign_turn(task, self.digests, newer_than):
+            self.state.handle()
+            raise foreign_turn(task)
 
     def stop_or_keep(self, *, final: bool = False) -> list[Task]:
         """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander.api.errors import (
@@ -20,7 +19,13 @@ from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Reattach, Start
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
 from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known, wanted_of
-from airflow_provider_xpander.runs.thread import THREAD_POLL, ThreadBusy, thread_deadline, thread_error
+from airflow_provider_xpander.runs.thread import (
+    THREAD_POLL,
+    ThreadBusy,
+    Turn,
+    thread_deadline,
+    thread_error,
+)
 from airflow_provider_xpander.runs.watch import Again, End, OnPaused, Watch, end_of
 
 if TYPE_CHECKING:
@@ -38,8 +43,6 @@ class RunStarter:
     :param request: what to ask; its title and source get the mark.
     :param identity: whose run it is.
     :param try_number: Airflow's number of this attempt.
-    :param since: the earliest time at which an earlier attempt can have started a run; by default the start
-        of the DAG run.
     :param reattach: whether a run of an earlier attempt is taken over.
     :param drop: what to do with runs that go on although nobody waits for them any more.
     :param noted: id of the run that an earlier attempt has noted down, if there is such a note.
@@ -57,7 +60,6 @@ class RunStarter:
     request: InvokeRequest
     identity: Identity
     try_number: int
-    since: datetime | None
     reattach: Reattach
     drop: Callable[[Sequence[str]], object]
     noted: str | None = None
@@ -80,7 +82,7 @@ class RunStarter:
         self._wanted = replace(self._wanted_of([self.identity]), input=asked)
 
     def _wanted_of(self, identities: Iterable[Identity]) -> Wanted:
-        return wanted_of(identities, self.target.id, self.since or self.identity.began)
+        return wanted_of(identities, self.target.id, self.identity.began)
 
     def obtain(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
         """
@@ -119,6 +121,14 @@ class RunStarter:
         listed = yield from find_runs(sure, lag=lag, alive=True)
         found = {task.id: task for task in [*self._known_ours(known), *listed]}
         return [task.id for task in found.values() if goes_on(task)]
+
+    def turn(self, task: Task) -> Turn:
+        """
+        Return what a sensor needs to wait for the end of this turn of a thread, and of no other.
+
+        :param task: the thread.
+        """
+        return Turn(task.id, tuple(sorted(self.identity.digests)), self.newer_than)
 
     def _look_back(self) -> Start | Adopt:
         if self.reattach is False:

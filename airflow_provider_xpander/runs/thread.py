@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.identity import mark_of
-from airflow_provider_xpander.runs.watch import End, Over
+from airflow_provider_xpander.runs.watch import End, Over, Watch
 
 THREAD_POLL = 10.0
 """Seconds between two looks at a thread that is busy."""
@@ -36,12 +36,12 @@ class Turn:
     A turn of a thread, as it goes through XCom to the sensor that waits for its end.
 
     :param xpander_task_id: the id, which all turns of the thread share.
-    :param digest: of the identity that the turn was started for.
+    :param digests: marks that the turn can carry (``Identity.digests``).
     :param newer_than: Unix seconds at which the turn before it ended, or None.
     """
 
     xpander_task_id: str
-    digest: str
+    digests: tuple[str, ...]
     newer_than: float | None = None
 
     def data(self) -> dict[str, Any]:
@@ -58,21 +58,26 @@ def read_turn(value: Any) -> Turn | None:
     """
     if not isinstance(value, Mapping):
         return None
-    task_id, digest, newer_than = (value.get(name) for name in ("xpander_task_id", "digest", "newer_than"))
-    if not isinstance(task_id, str) or not isinstance(digest, str):
+    task_id, digests, newer_than = (value.get(name) for name in ("xpander_task_id", "digests", "newer_than"))
+    if not isinstance(task_id, str) or not isinstance(digests, list | tuple):
         return None
-    return Turn(task_id, digest, float(newer_than) if isinstance(newer_than, int | float) else None)
+    moment = float(newer_than) if isinstance(newer_than, int | float) else None
+    return Turn(task_id, tuple(map(str, digests)), moment)
 
 
-def is_foreign_turn(task: Task, digests: Collection[str]) -> bool:
+def is_foreign_turn(task: Task, digests: Collection[str], newer_than: float | None = None) -> bool:
     """
-    Whether the turn that a record shows is known to have been started for somebody else.
+    Whether somebody else has continued a thread after the turn that is meant.
 
     :param task: the record; one that has lost its mark is not known to be anybody's.
-    :param digests: those of the identity that the turn is expected to be of (``Identity.digests``).
+    :param digests: marks of the turn that is meant (``Identity.digests``).
+    :param newer_than: Unix seconds at which the turn before that one ended: a record that still shows it is
+        only out of date.
     """
     mark = mark_of(task)
-    return mark is not None and mark.digest not in digests
+    if mark is None or mark.digest in digests:
+        return False
+    return not task.status.is_terminal or Watch(task.id, newer_than=newer_than).has_ended(task)
 
 
 def foreign_turn(task: Task) -> XpanderError:

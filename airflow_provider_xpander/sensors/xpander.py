@@ -43,8 +43,8 @@ from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSIN
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.task_errors import paused
 from airflow_provider_xpander.runs.timing import jittered, look_interval
-from airflow_provider_xpander.runs.watch import End
-from airflow_provider_xpander.task_instance import failing_at_once
+from airflow_provider_xpander.runs.watch import End, Watch
+from airflow_provider_xpander.task_instance import failing_at_once, noted_turn
 from airflow_provider_xpander.telemetry import Invocation
 
 if TYPE_CHECKING:
@@ -132,8 +132,10 @@ class XpanderTaskSensor(BaseSensorOperator):
             if isinstance(found, PokeReturnValue):
                 return found.xcom_value
             seen = self._looked or Task(id=self.xpander_task_id)
-            wait = Wait(self.xpander_task_id, seen.agent_id, time.time() + self.timeout)
-            return self._attempt_at(context, hook).defer(wait, seen)
+            attempt = self._attempt_at(context, hook)
+            newer_than = self._expect_turn(context, attempt)
+            wait = Wait(self.xpander_task_id, seen.agent_id, time.time() + self.timeout, newer_than)
+            return attempt.defer(wait, seen)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """
@@ -152,6 +154,10 @@ class XpanderTaskSensor(BaseSensorOperator):
                 task = self._looked = hook.get_task_patiently(self.xpander_task_id, poll=looked)
             except PASSING as error:
                 self.log.warning("%s The sensor looks again.", error)
+                return False
+            newer_than = self._expect_turn(context, attempt) if task.status.is_terminal else None
+            if task.status.is_terminal and not Watch(task.id, newer_than=newer_than).has_ended(task):
+                self.log.info("The service still shows the turn before. The sensor looks again.")
                 return False
             report(task)
             self._link(attempt, task)
@@ -199,6 +205,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                 )
             with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
                 attempt = self._attempt_at(context, hook)
+                self._expect_turn(context, attempt)
                 over = attempt.resume(wait, found)
                 self._link(attempt, over.task)
                 return attempt.finish(wait, over)
@@ -232,6 +239,14 @@ class XpanderTaskSensor(BaseSensorOperator):
         attempt = Attempt(context["ti"], hook, self.log, options, RunGuard(hook, KillState(), self.log))
         attempt.connect()
         return attempt
+
+    def _expect_turn(self, context: Context, attempt: Attempt) -> float | None:
+        """Expect the turn of a thread that a task right before has started; return when that before ended."""
+        turn = noted_turn(context["ti"], self.upstream_task_ids, self.xpander_task_id)
+        if turn is None:
+            return None
+        attempt.guard.digests = turn.digests
+        return turn.newer_than
 
     def _rules_for(self, task: Task) -> AnswerRules:
         rules = answer_rules(self, on_invalid=self.on_invalid)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from airflow_side import Service
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, resume, run_through
 from attempts import (
     BEGAN,
     LONG,
@@ -30,8 +33,10 @@ from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 from airflow_provider_xpander.operators.starter import RunStarter
+from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import Identity, Mark
 from airflow_provider_xpander.runs.thread import ThreadBusy, Turn
+from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
 from airflow_provider_xpander.task_instance import identity_of, note_turn, noted_turn
 
 __all__ = ["lines", "slept"]
@@ -177,7 +182,7 @@ def test_a_clear_stops_a_run_of_an_older_release(service: Service) -> None:
 
 @pytest.mark.parametrize("other", [{"map_index": 1}, {"began": LATER}, {"task_id": "tell"}])
 def test_a_clear_stops_nobody_elses_run(other: dict[str, Any], service: Service) -> None:
-    theirs = submit(attempt(1, **other))
+    theirs = submit(attempt(1, **other), slow_operator(deferrable=True, task_id=other.get("task_id", "ask")))
     submit(attempt(2, cleared_at=2))
     assert not service.stops(theirs)
 
@@ -223,7 +228,7 @@ def starter(service: Service, hook: XpanderHook, **more: Any) -> RunStarter:
     ti = attempt(1)
     fields: dict[str, Any] = {
         "hook": hook, "log": Lines(), "target": Target.agent("slow"), "identity": identity_of(ti, retries=2),
-        "request": InvokeRequest(input="take 0.2"), "try_number": 1, "since": BEGAN, "reattach": True,
+        "request": InvokeRequest(input="take 0.2"), "try_number": 1, "reattach": True,
         "drop": lambda ids: None,
     }  # fmt: skip
     return RunStarter(**fields | more)
@@ -304,7 +309,130 @@ def test_nothing_is_started_that_cannot_be_waited_for(service: Service) -> None:
     assert not service.posts
 
 
+@pytest.mark.parametrize("busy", ["accept", "cancel"])
+def test_two_tasks_that_continue_a_thread_at_once(busy: str, service: Service) -> None:
+    """Both find it free, both post. Neither may return the answer to the other's question."""
+    service.configure({"busy_thread": busy})
+    thread = service.start(text="first")
+    service.finish(thread)
+    tries = [(asking(thread, index), attempt(1, map_index=index).context()) for index in range(2)]
+    deferrals = []
+    for task, context in tries:
+        # What each reads before it posts is from before the other's post.
+        free = {"id": thread, "status": "completed", "finished_at": datetime.now(UTC).isoformat()}
+        service.add_fault(Fault(method="GET", path=f"/v1/tasks/{thread}$", status=200, body=free, times=1))
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(context)
+        deferrals.append(deferred.value)
+    assert len(service.posts) == 2
+    with pytest.raises(XpanderError, match="was continued by somebody else"):
+        resume(tries[0][0], deferrals[0], tries[0][1])
+    assert resume(tries[1][0], deferrals[1], tries[1][1]) == "question 1"
+    assert not service.stops(thread)
+    # The retry asks again, and has the answer to its own question.
+    assert go(asking(thread, 0), attempt(2, map_index=0)) == "question 0"
+
+
+def asking(thread: str, index: int) -> XpanderInvokeAgentOperator:
+    return operator(input=f"question {index}", thread_id=thread, deferrable=True)
+
+
+def test_a_late_task_does_not_stop_the_turn_of_another(service: Service) -> None:
+    thread = service.start(text="first")
+    service.finish(thread)
+    task = slow_operator(thread_id=thread, deferrable=True, timeout=LIMIT)
+    context = attempt(1).context()
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    service.start("slow", LONG, id=thread, title=f"t {Mark('f' * 20)}")
+    event = {"xpander_task_id": thread, "agent_id": "slow", "end": "paused", "status": "paused"}
+    kwargs = {**(deferred.value.kwargs or {}), "event": event}
+    with pytest.raises(XpanderError, match="was continued by somebody else"):
+        task.resume_execution(deferred.value.method_name, kwargs, context)
+    assert not service.stops(thread)
+
+
+def test_a_deferrable_task_waits_for_a_busy_thread_in_the_triggerer(service: Service) -> None:
+    thread = service.start("slow", "take 0.5")
+    task = operator(input="second", thread_id=thread, deferrable=True)
+    context = attempt(1).context()
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    assert deferred.value.method_name == "execute_on_thread"
+    assert deferred.value.trigger.serialize()[1]["on_kill_action"] == "leave"
+    assert not service.posts
+    assert resume(task, deferred.value, context) == "second"
+    assert len(service.task(thread).turns) == 2
+    assert service.task(thread).turns[1].started >= service.task(thread).turns[0].plan[-1].at
+
+
+def test_an_operator_inside_another_task_starts_nothing(service: Service) -> None:
+    with pytest.raises(AirflowFailException, match="'inner' is called inside the task 'ask'"):
+        go(operator(task_id="inner"), attempt(1))
+    assert not service.requests()
+
+
+def test_what_comes_before_the_submit_is_not_taken_from_the_time_out(service: Service) -> None:
+    thread = service.start("slow", "take 0.6")
+    task = operator(agent_id="slow", input="take 0.6", thread_id=thread, timeout=1.0, deferrable=False)
+    assert go(task, attempt(1)) == "Done after 0.6 seconds."
+
+
 # The turn that a sensor waits for.
+
+
+def sensor(thread: str, **kwargs: Any) -> XpanderTaskSensor:
+    made = XpanderTaskSensor(
+        task_id="wait", xpander_task_id=thread, poke_interval=POLL, timeout=LIMIT, **kwargs
+    )
+    made.upstream_task_ids = {"ask"}
+    return made
+
+
+@dataclass
+class SensorInstance(FakeTaskInstance):
+    """The task instance of a sensor that reads what the one before it has pushed."""
+
+    before: FakeTaskInstance | None = None
+
+    def xcom_pull(self, task_ids: str, key: str) -> Any:
+        assert self.before is not None
+        assert task_ids == self.before.task_id
+        return json.loads(json.dumps(self.before.xcom.get(key)))
+
+
+def start_and_leave(thread: str, **kwargs: Any) -> SensorInstance:
+    ti = attempt(1)
+    task = operator(input="second", thread_id=thread, wait_for_completion=False, **kwargs)
+    assert go(task, ti) == thread
+    return SensorInstance(task_id="wait", before=ti)
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
+def test_a_sensor_never_returns_the_answer_of_the_turn_before(deferrable: bool, service: Service) -> None:
+    thread = service.start(text="first")
+    service.finish(thread)
+    service.configure({"stale_turn_seconds": 0.5, "run_seconds": 0.05})
+    ti = start_and_leave(thread)
+    assert run_through(sensor(thread, deferrable=deferrable), ti.context()) == "second"
+    assert ti.xcom["xpander_task"]["id"] == thread
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
+def test_a_sensor_never_returns_the_answer_of_the_turn_after(deferrable: bool, service: Service) -> None:
+    thread = service.start(text="first")
+    service.finish(thread)
+    ti = start_and_leave(thread)
+    service.finish(thread)
+    service.start(text="third", id=thread, title=f"t {Mark('f' * 20)}")
+    with pytest.raises(XpanderError, match="was continued by somebody else"):
+        run_through(sensor(thread, deferrable=deferrable), ti.context())
+
+
+def test_only_a_turn_of_a_thread_is_noted_for_a_sensor(service: Service) -> None:
+    ti = attempt(1)
+    go(operator(wait_for_completion=False), ti)
+    assert "xpander_thread_turn" not in ti.xcom
 
 
 class XCom:
@@ -325,7 +453,7 @@ class XCom:
 
 def test_a_sensor_knows_which_turn_was_started_before_it() -> None:
     xcom = XCom()
-    one, two, other = Turn("t1", "d1", 5.0), Turn("t1", "d2", 7.0), Turn("t2", "d3")
+    one, two, other = Turn("t1", ("d1",), 5.0), Turn("t1", ("d2",), 7.0), Turn("t2", ("d3",))
     note_turn(xcom.of("start"), one)
     for turn in (other, two):
         note_turn(xcom.of("mapped"), turn)

@@ -128,7 +128,7 @@ def test_mapped_tasks_do_not_take_each_others_runs(service: Service) -> None:
     "other", [{"dag_id": "hourly"}, {"run_id": "manual__2026-11-02"}, {"task_id": "tell"}]
 )
 def test_nobody_elses_run_is_taken_over(other: dict[str, str], service: Service) -> None:
-    submit(attempt(1, **other))
+    submit(attempt(1, **other), slow_operator(deferrable=True, task_id=other.get("task_id", "ask")))
     submit(attempt(2))
     assert len(service.runs()) == 2
 

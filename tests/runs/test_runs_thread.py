@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from airflow_provider_xpander.api.errors import XpanderServiceError
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.identity import Identity, Mark
 from airflow_provider_xpander.runs.thread import (
     THREAD_PATIENCE,
@@ -27,7 +29,7 @@ OLD = str(OURS.old_digest)
 
 
 def record(title: str | None = None, source: str | None = None) -> Task:
-    return Task(id="thread-1", title=title, source=source)
+    return Task(id="thread-1", title=title, source=source, status=TaskStatus.COMPLETED)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,24 @@ def test_whose_turn_a_record_shows(task: Task, foreign: bool) -> None:
     assert is_foreign_turn(task, OURS.digests) is foreign
 
 
+@pytest.mark.parametrize(
+    ("status", "finished_at", "foreign"),
+    [
+        pytest.param("completed", "2026-11-01T00:00:10Z", False, id="the turn before, still shown"),
+        pytest.param("completed", "2026-11-01T00:00:11Z", True, id="a turn after it"),
+        pytest.param("completed", None, True, id="nobody knows when it ended"),
+        pytest.param("executing", None, True, id="a turn that goes on"),
+    ],
+)
+def test_a_read_that_is_out_of_date_shows_nobodys_turn(
+    status: str, finished_at: str | None, foreign: bool
+) -> None:
+    title = f"t {Mark(MAPPED.digest)}"
+    fields = {"id": "thread-1", "title": title, "status": status, "finished_at": finished_at}
+    ended = datetime(2026, 11, 1, 0, 0, 10, tzinfo=UTC).timestamp()
+    assert is_foreign_turn(Task.model_validate(fields), OURS.digests, ended) is foreign
+
+
 def test_the_error_for_a_foreign_answer_says_what_to_do() -> None:
     assert "thread-1" in str(foreign_turn(record()))
     assert "must not run at the same time" in str(foreign_turn(record()))
@@ -56,20 +76,30 @@ def test_the_error_for_a_foreign_answer_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("newer_than", [None, 0.0, 1_793_500_000.25])
 def test_a_turn_goes_through_xcom(newer_than: float | None) -> None:
-    turn = Turn("thread-1", OURS.digest, newer_than)
+    turn = Turn("thread-1", tuple(OURS.digests), newer_than)
     assert read_turn(json.loads(json.dumps(turn.data()))) == turn
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, "thread-1", 5, [], {}, {"xpander_task_id": "x"}, {"xpander_task_id": 1, "digest": "x"}],
+    [
+        None,
+        "thread-1",
+        5,
+        [],
+        {},
+        {"xpander_task_id": "x"},
+        {"xpander_task_id": "x", "digests": "d"},
+        {"xpander_task_id": 1, "digests": ["x"]},
+    ],
 )
 def test_what_is_no_turn(value: Any) -> None:
     assert read_turn(value) is None
 
 
 def test_a_turn_without_a_usable_time() -> None:
-    assert read_turn({"xpander_task_id": "x", "digest": "y", "newer_than": "soon"}) == Turn("x", "y")
+    told = {"xpander_task_id": "x", "digests": ["y"], "newer_than": "soon"}
+    assert read_turn(told) == Turn("x", ("y",))
 
 
 @pytest.mark.parametrize(
