@@ -21,10 +21,19 @@ from airflow_provider_xpander.api.status import TaskStatus
 
 ENDED = "xpander.run.ended"
 """Counter of runs that have ended, by ``agent_id`` (the workflow's, for a workflow) and ``status``."""
+ENDED_AS = {
+    TaskStatus.COMPLETED: "xpander.run.completed",
+    TaskStatus.FAILED: "xpander.run.failed",
+    TaskStatus.ERROR: "xpander.run.error",
+    TaskStatus.STOPPED: "xpander.run.stopped",
+}
+"""The same by name, because plain StatsD drops the tags."""
 DURATION = "xpander.run.duration"
 """Timer of their duration, in the unit of all of Airflow's timers, with the same tags."""
 TOKENS = "xpander.run.tokens"
 """Counter of the tokens that they have used, with the same tags and ``type``: ``input`` or ``output``."""
+INPUT_TOKENS, OUTPUT_TOKENS = "xpander.run.input_tokens", "xpander.run.output_tokens"
+"""The same by name."""
 PROVIDER = "xpander.ai"
 """``gen_ai.provider.name``: who was asked, which is not who made the model."""
 
@@ -74,11 +83,17 @@ def count(task: Task) -> None:
     metrics, tokens = worker_stats(), task.tokens or Tokens()
     tags = {"agent_id": task.agent_id or "unknown", "status": task.status.value}
     metrics.incr(ENDED, 1, tags=tags)
+    if task.status in ENDED_AS:
+        metrics.incr(ENDED_AS[task.status], 1, tags=tags)
     if task.duration is not None:
         metrics.timing(DURATION, timedelta(seconds=task.duration), tags=tags)
-    for kind, number in (("input", tokens.prompt_tokens), ("output", tokens.completion_tokens)):
+    for kind, name, number in (
+        ("input", INPUT_TOKENS, tokens.prompt_tokens),
+        ("output", OUTPUT_TOKENS, tokens.completion_tokens),
+    ):
         if number:
             metrics.incr(TOKENS, number, tags={**tags, "type": kind})
+            metrics.incr(name, number, tags=tags)
 
 
 def span_attributes(task: Task, invocation: Invocation, settings: Settings | None) -> dict[str, str | int]:

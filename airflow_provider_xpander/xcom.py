@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow_provider_xpander.api.errors import XpanderError, printable
+from airflow_provider_xpander._compat import masked
+from airflow_provider_xpander.api.errors import XpanderError, printable, sentence
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.answer import (
     AnswerRules,
@@ -18,6 +19,7 @@ from airflow_provider_xpander.runs.answer import (
     summarize,
     summarize_turn,
 )
+from airflow_provider_xpander.runs.log import redaction
 from airflow_provider_xpander.runs.task_errors import failure
 from airflow_provider_xpander.runs.xcom_safe import xcom_restore, xcom_safe
 
@@ -95,7 +97,7 @@ def _answer(task: Task, rules: AnswerRules, log: Any) -> Any:
     except XpanderAnswerInvalid as invalid:
         if rules.on_invalid != "raw":
             raise
-        log.warning('%s It is returned as it is (on_invalid="raw").', invalid)
+        log.warning('%s It is returned as it is (on_invalid="raw").', sentence(str(invalid)))
         answer = task.result
     into_xcom = rules.result_path is None or rules.max_xcom_bytes is not None
     if rules.multiple_outputs and into_xcom:
@@ -108,11 +110,10 @@ def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
     safe = _shallow(answer)
     limit, place = rules.max_xcom_bytes, rules.result_path
     size = 0 if limit is None else len(json.dumps(safe))
-    if limit is not None and size <= limit:
+    if place is None if limit is None else size <= limit:
+        log.info("The answer of xpander task %s goes into XCom: %s", task.id, _beginning(answer))
         return safe
     if place is None:
-        if limit is None:
-            return safe
         raise XpanderAnswerTooLarge(
             f"The answer of xpander task {task.id} has {size} bytes as JSON, more than "
             f"max_xcom_bytes={limit}. {_still_there(task)}; with a result_path, it would be written there.",
@@ -126,12 +127,24 @@ def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
         reference = write_answer(place, content, media_type, task.id)
     except Exception as error:  # of whatever library reaches the place; the answer is paid for
         raise XpanderError(
-            f"The answer of xpander task {task.id} ({len(content)} bytes) could not be written to {place}: "
-            f"{type(error).__name__}: {printable(error, 300)}. {_still_there(task)}; a retry takes the run "
-            f"over and writes again, unless reattach=False."
+            sentence(
+                f"The answer of xpander task {task.id} ({len(content)} bytes) could not be written to "
+                f"{place}: {type(error).__name__}: {printable(error, 300)}"
+            )
+            + f" {_still_there(task)}; a retry takes the run over and writes again, unless reattach=False."
         ) from error
-    log.info("The answer of xpander task %s (%d bytes) is in %s", task.id, len(content), reference["url"])
+    log.info(
+        "The answer of xpander task %s (%d bytes) is in %s: %s",
+        task.id, len(content), reference["url"], _beginning(answer),
+    )  # fmt: skip
     return reference
+
+
+def _beginning(answer: Any) -> str:
+    """Return the first line of an answer as a log shows it."""
+    lines = redaction.values(answer, masked)
+    more = " ..." if len(lines) > 1 else ""
+    return f"{lines[0]}{more}" if lines else "(empty)"
 
 
 def _still_there(task: Task) -> str:

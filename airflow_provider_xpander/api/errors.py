@@ -181,6 +181,15 @@ class XpanderTaskPaused(XpanderTaskError):
     """The run waits for a person, and ``on_paused="fail"`` was asked for."""
 
 
+def sentence(text: str) -> str:
+    """
+    Return a text with a full stop at its end, unless it has a mark of its own there.
+
+    :param text: one line.
+    """
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def printable(text: Any, limit: int = TEXT_LIMIT) -> str:
     """
     Make a foreign text harmless for one log line, and cut it.

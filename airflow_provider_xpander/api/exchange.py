@@ -25,6 +25,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
     XpanderValidationError,
     printable,
+    sentence,
 )
 from airflow_provider_xpander.api.network import proxy_of
 from airflow_provider_xpander.api.refusals import error_from_status, read_error
@@ -160,7 +161,7 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
     if isinstance(outcome, NoReply):
         if outcome.sent and call.submission:
             raise ambiguous(call, f"{call.what}: {outcome.reason}")
-        raise XpanderConnectionError(f"{call.what}: {outcome.reason}.")
+        raise XpanderConnectionError(sentence(f"{call.what}: {outcome.reason}"))
     request_id = {name.lower(): value for name, value in outcome.headers.items()}.get("x-request-id")
     if not 200 <= outcome.status < 300:
         asked = asked_seconds(outcome.headers, now)
@@ -264,7 +265,7 @@ def _describe(body: bytes) -> str:
     except (ValueError, RecursionError):
         if body.lstrip()[:1] in (b"{", b"["):
             return f"a JSON body that is cut off or broken ({len(body)} bytes)"
-        return f"a body that is not JSON: {printable(said.text, 200)}"
+        return f"a body that is not JSON: {printable(said.text, 200).rstrip('.')}"
     # Of JSON only the shape is told: the service echoes the tokens of a request (contract section 4).
     shape = f"an object with the keys {', '.join(content)}" if isinstance(content, dict) else "no object"
     return f"JSON of another shape than the API's: {printable(shape, 200)}"

@@ -143,7 +143,8 @@ def error_from_status(
     :param at: the connection, and the address that was asked, in words.
     """
     said = read_error(body)
-    answer = f"{what}: HTTP {status_code}" + (f", {said.text}" if said.text else ", empty answer")
+    # Each sentence gets its full stop below.
+    answer = f"{what}: HTTP {status_code}, {said.text.rstrip('. ') or 'empty answer'}"
     if request_id:
         answer += f" (request {printable(request_id, 100)})"
     known: dict[str, Any] = {"status_code": status_code, "request_id": request_id}

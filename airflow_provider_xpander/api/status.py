@@ -27,8 +27,20 @@ class TaskStatus(StrEnum):
         """Whether the run is over: ``completed``, ``failed``, ``error`` and ``stopped`` are."""
         return self in TERMINAL_STATUSES
 
+    @property
+    def in_words(self) -> str:
+        """The end of a sentence about a run, such as "is executing" or "failed"."""
+        return _IN_WORDS.get(self, f"is {self.value}")
+
 
 TERMINAL_STATUSES = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.ERROR, TaskStatus.STOPPED})
+
+_IN_WORDS = {
+    TaskStatus.COMPLETED: "completed",
+    TaskStatus.FAILED: "failed",
+    TaskStatus.ERROR: "ended with an error",
+    TaskStatus.STOPPED: "was stopped",
+}
 
 # Spellings of old pages, of the console and of the SDK (contract section 5, "Normalisation").
 _SYNONYMS = {

@@ -13,6 +13,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderError,
     XpanderValidationError,
     printable,
+    sentence,
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.json_text import parse_json
@@ -62,7 +63,7 @@ class XpanderAnswerInvalid(XpanderAnswerError):
         :param more: the sentence.
         """
         return XpanderAnswerInvalid(
-            f"{str(self).rstrip('.')}. {more}",
+            f"{sentence(str(self))} {more}",
             task_id=self.task_id,
             answer=self.answer,
             problems=self.problems,

@@ -7,18 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.api.errors import printable, sentence
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.task_errors import ADDRESS_LIMIT, pause_reason
 
 KEEP_WAITING = "Keep waiting"
 STOP = "Stop the run"
 OPTIONS = (KEEP_WAITING, STOP)
-SUBJECT = "The xpander.ai run is paused: keep waiting for it?"
-"""
-The same for every pause, because Airflow keeps the subject of a task's first question; and short, because the
-list of required actions cuts a long one.
-"""
 WENT_ON = "The run went on by itself"
 """The text with which a question is closed that nobody has to answer any more."""
 
@@ -38,7 +33,7 @@ class Question:
     """
     A question as Airflow shows it.
 
-    :param subject: one line.
+    :param subject: one line. Airflow keeps that of a task's first question, and its list cuts a long one.
     :param body: the details, in Markdown.
     """
 
@@ -57,10 +52,12 @@ def question_about(task: Task, link: str) -> Question:
     :param link: where a person finds it.
     """
     login = task.pending_eca_request.auth_url if task.pending_eca_request else None
-    # Without the address, which has a line of its own.
-    reason = pause_reason(task).partition(f" at {printable(login, ADDRESS_LIMIT)}")[0] if login else None
+    reason = pause_reason(task)
+    if login:  # which has a line of its own
+        reason = reason.partition(f" at {printable(login, ADDRESS_LIMIT)}")[0]
+    who = f"Agent {printable(task.agent_id, 100)}" if task.agent_id else "The run"
     lines = [
-        f"The run is paused: {as_text(reason or pause_reason(task))}.",
+        sentence(f"The run is paused: {as_text(reason)}"),
         "",
         f"- Run: {as_text(task.id)}",
         f"- Console: {as_link(link)}",
@@ -68,7 +65,7 @@ def question_about(task: Task, link: str) -> Question:
     if login:
         lines.append(f"- Log-in: {as_link(login)}")
     lines += ["", _CHOICE, "", _LATER]
-    return Question(SUBJECT, "\n".join(lines))
+    return Question(sentence(f"{who} is paused: {reason}") + " Keep waiting?", "\n".join(lines))
 
 
 def as_text(value: object) -> str:

@@ -11,6 +11,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderTaskStopped,
     XpanderTaskTimeout,
     printable,
+    sentence,
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
@@ -34,10 +35,11 @@ def failure(task: Task) -> XpanderTaskError | None:
     known: dict[str, Any] = {"task_id": task.id, "status": task.status.value, "reason": reason}
     said = f": {reason}" if reason else ", and the service gave no reason"
     mutated = " It has used tools that change things." if task.used_mutating_tools else ""
+    what = f"xpander task {task.id} {task.status.in_words}"
     if task.status is TaskStatus.STOPPED:
         by = "by somebody" if task.is_manually_stopped else "by the system, which includes its time-outs"
-        return XpanderTaskStopped(f"xpander task {task.id} was stopped {by}.{mutated}", **known)
-    return XpanderTaskFailed(f"xpander task {task.id} ended {task.status.value}{said}.{mutated}", **known)
+        return XpanderTaskStopped(f"{what} {by}.{mutated}", **known)
+    return XpanderTaskFailed(sentence(f"{what}{said}") + mutated, **known)
 
 
 def account(task: Task) -> str:
@@ -46,7 +48,7 @@ def account(task: Task) -> str:
 
     :param task: a task in a terminal status.
     """
-    parts = [f"xpander task {task.id} ended {task.status.value}"]
+    parts = [f"xpander task {task.id} {task.status.in_words}"]
     if task.duration is not None:
         parts.append(f"after {task.duration:.1f} s")
     if task.tokens is not None and task.tokens.total_tokens is not None:
@@ -64,7 +66,8 @@ def paused(task: Task) -> XpanderTaskPaused:
     """
     reason = pause_reason(task)
     return XpanderTaskPaused(
-        f'xpander task {task.id} is paused: {reason}. The run is left as it is (on_paused="fail").',
+        sentence(f"xpander task {task.id} is paused: {reason}")
+        + ' The run is left as it is (on_paused="fail").',
         task_id=task.id,
         status=task.status.value,
         reason=reason,

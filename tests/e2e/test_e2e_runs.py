@@ -89,7 +89,7 @@ def test_log_follows_the_run(runs: Run) -> None:
     task_id = runs.xcom("waiting", "xpander_task_id")
     log = runs.log("waiting")
     assert f"agent classifier runs as xpander task {task_id}" in log
-    assert f"xpander task {task_id} is completed" in log
+    assert f"xpander task {task_id} completed" in log
     assert log.count(f"xpander task {task_id} is executing") <= 1
 
 
@@ -114,8 +114,8 @@ def test_id_of_the_run_is_visible_while_the_task_is_deferred(client: AirflowClie
 @pytest.mark.parametrize(
     ("task_id", "state", "said"),
     [
-        ("failed", "failed", "ended failed"),
-        ("error", "failed", "ended error"),
+        ("failed", "failed", "failed"),
+        ("error", "failed", "ended with an error"),
         ("stopped", "failed", "was stopped"),
         ("skipped", "skipped", "was stopped"),
         ("late", "failed", "did not end within 4 s"),

@@ -179,6 +179,6 @@ def test_keys_and_numbers_that_airflow_reads_as_something_else_are_made_harmless
 def test_control_characters_of_a_run_do_not_reach_the_message(service: Service) -> None:
     body = {"id": "task-7", "status": "failed", "result": "bad\x1b[31m\r\nINFO - all is well"}
     service.add_fault(Fault(status=200, body=body))
-    with pytest.raises(Exception, match="ended failed: bad INFO - all is well") as caught:
+    with pytest.raises(Exception, match="task-7 failed: bad INFO - all is well") as caught:
         agent(mode="sync").execute(FakeTaskInstance().context())
     assert str(caught.value).isprintable()

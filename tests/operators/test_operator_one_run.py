@@ -24,6 +24,7 @@ from attempts import (
 )
 
 from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError, XpanderTaskTimeout
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.runs.lookup import LAG
 
@@ -143,7 +144,7 @@ def test_a_run_that_ended_otherwise_is_started_anew_and_the_log_says_why(
     second = submit(attempt(2))
     assert second != first
     assert len(service.runs()) == 2
-    assert f"xpander task {first}, ended {status}" in lines.at("warning")
+    assert f"xpander task {first}, {TaskStatus(status).in_words}" in lines.at("warning")
     assert "used_mutating_tools=True" in lines.at("warning")
     # The retry after that finds the second, although the first is of the same task.
     assert submit(attempt(3)) == second

@@ -377,7 +377,7 @@ def test_a_repair_turn_that_fails_is_a_run_that_failed(service: Service, lines: 
     service.configure({"run_seconds": 0.1})
     assert go(sloppy(), retry) == RIGHT
     assert retry.xcom["xpander_task_id"] != ti.xcom["xpander_task_id"]
-    assert "ended failed" in lines.at("warning")
+    assert ", failed (used_mutating_tools" in lines.at("warning")
 
 
 def test_where_airflow_has_ended_the_wait_the_retry_repairs(service: Service) -> None:

@@ -45,6 +45,10 @@ def test_a_completed_run_is_in_the_summary_and_counted_once(
         (3, {**tags, "type": "output"}),
     ]
     assert metrics.of("xpander.run.duration") == [(summary["duration"], tags)]
+    # Plain StatsD has names alone.
+    assert metrics.of("xpander.run.completed") == [(1, tags)]
+    assert metrics.of("xpander.run.input_tokens") == [(183, tags)]
+    assert metrics.of("xpander.run.output_tokens") == [(3, tags)]
 
 
 @WAYS
@@ -59,6 +63,8 @@ def test_a_run_that_failed_too(deferrable: bool, status: str, service: Service, 
     assert summary["duration"] > 0
     assert metrics.of("xpander.run.ended") == [(1, {"agent_id": "failing", "status": status})]
     assert sum(count for count, _ in metrics.of("xpander.run.tokens")) == summary["tokens"]["total_tokens"]
+    assert metrics.of(f"xpander.run.{status}") == [(1, {"agent_id": "failing", "status": status})]
+    assert not metrics.of("xpander.run.completed")
 
 
 def test_a_late_run_that_was_stopped_too(service: Service, metrics: Metrics) -> None:

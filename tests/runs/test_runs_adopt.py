@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.adopt import Adopt, Reattach, Start, decide
 from airflow_provider_xpander.runs.identity import Mark
 
@@ -63,7 +64,7 @@ def test_a_run_that_ended_otherwise_is_started_anew_and_the_log_says_why(
     assert isinstance(decision, Start)
     assert not decision.spare
     assert decision.why is not None
-    assert f"xpander task {status}-0, ended {status}" in decision.why
+    assert f"xpander task {status}-0, {TaskStatus(status).in_words}" in decision.why
     assert f"used_mutating_tools={mutating}" in decision.why
     assert ("tools that change things" in decision.why) is bool(mutating)
 

@@ -8,7 +8,6 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.question import (
     KEEP_WAITING,
     STOP,
-    SUBJECT,
     WENT_ON,
     Choice,
     as_link,
@@ -26,9 +25,9 @@ def task(status: str = "paused", **fields: Any) -> Task:
 
 def test_a_question_has_the_reason_and_the_links() -> None:
     login = "https://login.example.com/connect?state=a_b*c&scope=" + "x" * 1000
-    run = task(pending_eca_request={"connector_name": "Sales_force", "auth_url": login})
+    run = task(agent_id="a-1", pending_eca_request={"connector_name": "Sales_force", "auth_url": login})
     asked = question_about(run, LINK)
-    assert asked.subject == SUBJECT
+    assert asked.subject == "Agent a-1 is paused: somebody has to log in to Sales_force. Keep waiting?"
     assert asked.body.splitlines()[:5] == [
         "The run is paused: somebody has to log in to Sales\\_force.",
         "",

@@ -25,9 +25,10 @@ def test_a_completed_run_is_no_failure() -> None:
 @pytest.mark.parametrize(
     ("ended", "error", "reason", "words"),
     [
-        (task("failed", result="no tool"), XpanderTaskFailed, "no tool", ["ended failed: no tool"]),
-        (task("error", result="Boom\n\x1b[1mat x"), XpanderTaskFailed, "Boom at x", ["error: Boom at x"]),
-        (task("failed"), XpanderTaskFailed, None, ["gave no reason"]),
+        (task("failed", result="no tool"), XpanderTaskFailed, "no tool", ["t-1 failed: no tool."]),
+        (task("error", result="Boom\n\x1b[1mat x"), XpanderTaskFailed, "Boom at x", ["an error: Boom at x."]),
+        (task("failed", result="No tool."), XpanderTaskFailed, "No tool.", ["t-1 failed: No tool."]),
+        (task("failed"), XpanderTaskFailed, None, ["gave no reason."]),
         (task("error", result=""), XpanderTaskFailed, None, ["gave no reason"]),
         (task("error", result={"message": "Boom"}), XpanderTaskFailed, "{'message': 'Boom'}", ["Boom"]),
         (task("stopped", is_manually_stopped=True), XpanderTaskStopped, None, ["by somebody"]),
@@ -37,7 +38,8 @@ def test_a_completed_run_is_no_failure() -> None:
         (task("stopped", used_mutating_tools=True), XpanderTaskStopped, None, ["tools that change things"]),
     ],
     ids=[
-        "failed", "error with its message", "failed in silence", "error in silence", "message as an object",
+        "failed", "error with its message", "a reason with a full stop", "failed in silence",
+        "error in silence", "message as an object",
         "stopped by hand", "stopped by the system", "stopped by whom", "with side effects",
         "stopped with side effects",
     ],
@@ -49,6 +51,7 @@ def test_how_a_run_failed(ended: Task, error: type, reason: str | None, words: l
     assert (made.task_id, made.status, made.reason) == ("t-1", ended.status.value, reason)
     for word in ["t-1", *words]:
         assert word in str(made)
+    assert ".." not in str(made)
 
 
 def test_a_long_reason_is_cut() -> None:

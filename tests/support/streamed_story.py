@@ -50,7 +50,7 @@ asks: Which loads failed last night?
 ::endgroup::
     analyst says:
     | The table is missing: somebody has dropped it.
-::group::> analyst: xpander task <sub> ended completed
+::group::> analyst: xpander task <sub> completed
     The table loads is missing.
 ::endgroup::
 ::group::Reasoning 2: The cause is known
@@ -63,8 +63,9 @@ Plan: 3 of 3 steps done: Ask the warehouse, Write the report
 Answer:
 | The loads failed because the table `loads` was dropped.
 | Restore it, then run them again.
-xpander task <id> is completed
-xpander task <id> ended completed after <t> s with <n> tokens of emulated-1
+xpander task <id> completed
+xpander task <id> completed after <t> s with <n> tokens of emulated-1
+The answer of xpander task <id> goes into XCom: Two tickets look alike. ...
 """
 
 

@@ -32,6 +32,14 @@ class Log(Protocol):
         :param args: what goes there.
         """
 
+    def warning(self, message: str, /, *args: object) -> object:
+        """
+        Write a line for what a person should not miss.
+
+        :param message: with ``%`` places.
+        :param args: what goes there.
+        """
+
 
 class StatusReport:
     """
@@ -79,14 +87,15 @@ class StatusReport:
             return
         self._last, self._pause = task.status, pause
         if pause is not None:
-            self._log.info("xpander task %s is paused: %s", task.id, pause_reason(task))
+            # A warning, because a person may have to do something.
+            self._log.warning("xpander task %s is paused: %s", task.id, pause_reason(task))
             if self._settings is not None:
                 # A line of its own that ends with the link: Airflow's log viewer cuts long lines, and takes a
                 # bracket behind a link for a part of it.
                 link = self._settings.task_link(task_id=task.id, agent_id=task.agent_id)
                 self._log.info("The paused run in the console: %s", link)
         else:
-            self._log.info("xpander task %s is %s", task.id, task.status.value)
+            self._log.info("xpander task %s %s", task.id, task.status.in_words)
 
     def waiting(self, seconds: float) -> None:
         """

@@ -175,11 +175,9 @@ class Narrator:
             return []
         self._statuses[sub] = status.value
         text = redaction.values(task.get("result"), self.mask) if status.is_terminal else []
-        said = "ended" if status.is_terminal else "is"
         # Whatever the envelope names, the id makes the title one of a kind.
-        return self._group(
-            sub, f"xpander task {redaction.title(sub, self.mask, 60)} {said} {status.value}", text
-        )
+        name = redaction.title(sub, self.mask, 60)
+        return self._group(sub, f"xpander task {name} {status.in_words}", text)
 
     def _plan_updated(self, who: str, data: Any) -> list[Line]:
         plan = data if isinstance(data, Mapping) else {}

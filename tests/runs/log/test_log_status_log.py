@@ -34,7 +34,7 @@ def test_a_line_for_each_change(caplog: pytest.LogCaptureFixture) -> None:
         "xpander task t-1 is pending",
         "xpander task t-1 is executing",
         "xpander task t-1 is pending",
-        "xpander task t-1 is completed",
+        "xpander task t-1 completed",
     ]
 
 

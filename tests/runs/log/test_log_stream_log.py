@@ -196,7 +196,7 @@ def test_each_event(type_: str, data: Any, told: list[str]) -> None:
         (
             "task_finished",
             {"id": SUB, "status": "failed", "result": "no"},
-            grouped(f"> helper: xpander task {SUB} ended failed", "    no"),
+            grouped(f"> helper: xpander task {SUB} failed", "    no"),
         ),
         ("chunk", "part", ["    helper says:", "    | part"]),
         ("think", "Hm", grouped("> helper: Reasoning 1: Hm", "    Hm")),
