@@ -8,7 +8,9 @@ import pytest
 
 from airflow_provider_xpander.api import errors
 from airflow_provider_xpander.api.errors import XpanderError, printable
+from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.answer import XpanderAnswerError, XpanderAnswerInvalid
+from airflow_provider_xpander.runs.thread import ThreadBusy
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,8 @@ def _every_error() -> list[XpanderError]:
             fields = {"task_id": "t-1", "status": "failed", "reason": "why"}
         elif issubclass(kind, XpanderAnswerError) and kind is not XpanderAnswerInvalid:
             fields = {"task_id": "t-1", "answer": "x"}
-        every.append(kind("went wrong", **fields))
+        busy = kind is ThreadBusy
+        every.append(ThreadBusy(Task(id="t-1"), 60.0) if busy else kind("went wrong", **fields))
     return every
 
 
