@@ -1,8 +1,7 @@
 """
-Connection of type ``xpander``: its form and its meaning, from one table.
+Connection of type ``xpander``: its fields in one table, and the settings that are made of it.
 
-Airflow 3.2 and later draw the form from the provider info, earlier versions from widgets; both come from
-:data:`FIELDS`, and so does the check of what was entered.
+The form (``connection_form.py``) comes from the table too.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
+from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.network import check_network, check_proxy, split_url
 from airflow_provider_xpander.api.settings import (
     DEFAULT_BASE_URL,
@@ -195,27 +196,6 @@ FIELDS: Mapping[str, Field] = {
     ),
 }
 
-UI_FIELD_BEHAVIOUR: Mapping[str, Any] = {
-    "hidden_fields": ["schema", "login", "extra"],
-    "relabeling": {"host": "Base URL", "password": "API key", "port": "Port (if not in the URL)"},
-    "placeholders": {
-        "host": DEFAULT_BASE_URL,
-        "password": "API key of the organization, from the console: Settings > API keys",
-    },
-}
-
-
-def form_fields() -> dict[str, dict[str, Any]]:
-    """Return the fields as the provider info of Airflow 3.2 and later states them (``conn-fields``)."""
-    return {
-        name: {
-            "label": field.label,
-            "description": field.description,
-            "schema": {**field.schema, "type": [field.schema["type"], "null"]},
-        }
-        for name, field in FIELDS.items()
-    }
-
 
 def parse_connection(
     conn_id: str,
@@ -231,7 +211,7 @@ def parse_connection(
     Make settings out of the parts of an Airflow connection.
 
     Empty strings and nulls of the extra mean "unset": Airflow's form stores every field that way. Fields
-    that are none of ours are left alone.
+    that are none of ours are ignored; :func:`unknown_fields` names them.
 
     :param conn_id: its id, for messages.
     :param conn_type: its type; none is taken for ours.
@@ -272,6 +252,25 @@ def parse_connection(
     return settings
 
 
+def unknown_fields(conn_id: str, extra: str | None) -> str | None:
+    """
+    Name the fields of an extra that mean nothing here, which are likely typing errors, in a sentence.
+
+    :param conn_id: id of the connection.
+    :param extra: its extra.
+    :return: None if there are none.
+    """
+    names = [name.removeprefix(f"extra__{CONN_TYPE}__") for name in _extra("", extra)]
+    unknown = []
+    for name in names:
+        if name not in FIELDS and not name.startswith("__"):  # those are Airflow's own
+            like = get_close_matches(name, FIELDS, 1, cutoff=0.7)
+            unknown.append(printable(name, 50) + (f" (is {like[0]} meant?)" if like else ""))
+    if not unknown:
+        return None
+    return f"Connection {conn_id!r}: unknown fields in extra are ignored: {', '.join(sorted(unknown))}."
+
+
 def parse_base_url(where: str, host: str | None, port: int | None, schema: str | None = None) -> str:
     """
     Make the base URL: the scheme is optional, a trailing slash or a pasted ``/v1`` is dropped (contract 1.1).
@@ -296,6 +295,8 @@ def parse_base_url(where: str, host: str | None, port: int | None, schema: str |
     hostname = parts.hostname or ""
     name = f"[{hostname}]" if ":" in hostname else hostname
     chosen_port = parts.port or port
+    if chosen_port == {"https": 443, "http": 80}[parts.scheme]:
+        chosen_port = None  # said or not, it is the same address
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{name}{f':{chosen_port}' if chosen_port else ''}{path}"
 

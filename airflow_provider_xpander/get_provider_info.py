@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_xpander.connection import CONN_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR, form_fields
+from airflow_provider_xpander.connection import CONN_TYPE, HOOK_NAME
+from airflow_provider_xpander.connection_form import UI_FIELD_BEHAVIOUR, form_fields
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.connection import FIELDS, form_fields, parse_base_url, parse_connection
+from airflow_provider_xpander.connection import (
+    FIELDS,
+    parse_base_url,
+    parse_connection,
+    unknown_fields,
+)
+from airflow_provider_xpander.connection_form import form_fields
 
 KEY = "k-0123456789"
 
@@ -56,6 +62,12 @@ def test_only_the_key_is_needed() -> None:
         ("http://localhost", None, "https", "http://localhost"),
         ("localhost", None, "main", "https://localhost"),
         ("http://[::1]:8090", None, None, "http://[::1]:8090"),
+        ("https://api.xpander.ai:443", None, None, "https://api.xpander.ai"),
+        ("api.xpander.ai", 443, None, "https://api.xpander.ai"),
+        ("", 443, None, "https://api.xpander.ai"),
+        ("http://localhost", 80, None, "http://localhost"),
+        ("http://localhost", 443, None, "http://localhost:443"),
+        ("https://localhost", 80, None, "https://localhost:80"),
         ("https://proxy.corp/xpander/v1/", None, None, "https://proxy.corp/xpander"),
         ("https://proxy.corp/v1/xpander", None, None, "https://proxy.corp/v1/xpander"),
         ("https://proxy.corp/xv1", None, None, "https://proxy.corp/xv1"),
@@ -294,6 +306,29 @@ def test_an_extra_that_is_no_object_is_named(extra: str, words: str) -> None:
 @pytest.mark.parametrize("extra", [None, "", " ", "{}", '{"of_somebody_else": 1}'])
 def test_an_extra_without_our_fields_changes_nothing(extra: str | None) -> None:
     assert connection(extra) == connection()
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"requests_per_min": 10}, "requests_per_min (is requests_per_minute meant?)"),
+        ({"organisation_id": "o-1", "timeout": 5}, "organisation_id (is organization_id meant?)"),
+        ({"extra__xpander__time_out": 5}, "time_out (is timeout meant?)"),
+        ({"zzz": "s3cret"}, "zzz"),
+        ({"zzz": 1, "aaa": None, "a\nb": 2}, "a b, aaa, zzz"),
+    ],
+)
+def test_fields_that_mean_nothing_are_named(extra: Any, named: str) -> None:
+    said = unknown_fields("my_conn", json.dumps(extra))
+    assert said == f"Connection 'my_conn': unknown fields in extra are ignored: {named}."
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [None, "", " ", "{}", json.dumps(dict.fromkeys(FIELDS)), '{"__extra__": 1, "extra__xpander__proxy": ""}'],
+)
+def test_known_fields_are_not(extra: str | None) -> None:
+    assert unknown_fields("my_conn", extra) is None
 
 
 def test_every_field_of_the_form_is_a_setting() -> None:

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from airflow_provider_xpander._compat import (
-    AIRFLOW_VERSION,
     AirflowNotFoundException,
     BaseHook,
-    connection_in_event_loop,
     mask_secret,
 )
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.client import Client, Events
-from airflow_provider_xpander.api.errors import (
-    XpanderAuthError,
-    XpanderConnectionError,
-    XpanderError,
-    XpanderNotFoundError,
-    XpanderServiceError,
-    XpanderValidationError,
-)
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.governor import governor_of
 from airflow_provider_xpander.api.models import (
@@ -39,17 +28,17 @@ from airflow_provider_xpander.api.models import (
     User,
     parse_request,
 )
-from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
-    FIELDS,
     HOOK_NAME,
-    UI_FIELD_BEHAVIOUR,
-    parse_connection,
+    unknown_fields,
 )
+from airflow_provider_xpander.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
+from airflow_provider_xpander.hooks.connection_check import ask
+from airflow_provider_xpander.hooks.settings import settings_of
 from airflow_provider_xpander.runs.task_errors import timed_out
 from airflow_provider_xpander.runs.watch import End, Over, Watch, get_task_patiently, poll_until_done
 
@@ -82,21 +71,7 @@ class XpanderHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's fields for Airflow before 3.2; later versions read the provider info."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from flask_babel import lazy_gettext
-        from wtforms import StringField
-        from wtforms.validators import Optional
-
-        return {
-            name: StringField(
-                lazy_gettext(field.label),
-                widget=BS3TextFieldWidget(),
-                validators=[Optional()],
-                description=field.description,
-                default=str(field.schema["default"]) if "default" in field.schema else None,
-            )
-            for name, field in FIELDS.items()
-        }
+        return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -358,67 +333,9 @@ class XpanderHook(BaseHook):
         """Ask the service for one agent, and say in a sentence what came of it."""
         try:
             with self:
-                return self._ask()
+                fine, said = ask(self._client)
+                extra = self.get_connection(self.xpander_conn_id).extra
         except (ValueError, AirflowNotFoundException) as error:
             return False, str(error)
-
-    def _ask(self) -> tuple[bool, str]:
-        url = self.settings.base_url
-        try:
-            page = self._client.call(routes.list_agents(per_page=1), policy=ONCE)
-        except XpanderAuthError as error:
-            if error.status_code == 401:
-                return False, f"{url} does not accept the API key: check the connection's password."
-            return False, f"{url} knows the API key, but the key has no access to the list of agents."
-        except XpanderConnectionError as error:
-            said = str(error).removeprefix("list agents: ").rstrip(".")
-            if "does not speak TLS" in said:
-                return False, f"{said}."
-            hint = "check the host" if "host name is unknown" in said else "check network, port and proxy"
-            return False, f"{said}: {hint}."
-        except XpanderServiceError as error:
-            if error.status_code is not None and error.status_code >= 500:
-                problem = f"answers with a server error (HTTP {error.status_code})"
-                return False, f"{url} {problem}: try again later."
-            return False, self._not_xpander(error)
-        except (XpanderNotFoundError, XpanderValidationError) as error:
-            return False, self._not_xpander(error) if error.status_code in (404, 405, 410) else str(error)
-        except XpanderError as error:
-            return False, str(error)
-        found = page.items[0].organization_id if page.items else None
-        organization = f", organization {found}" if found else ""
-        return True, f"Connected to {url}{organization}: {page.total or len(page.items)} agents are visible."
-
-    def _not_xpander(self, error: XpanderError) -> str:
-        url = self.settings.base_url
-        return f"{url} answers, but not as the xpander.ai API does: check the host. {error}"
-
-
-def settings_of(conn_id: str, connection: Any) -> Settings:
-    """
-    Make settings out of an Airflow connection.
-
-    :param conn_id: its id, for messages.
-    :param connection: the connection.
-    :raises ValueError: names the connection, the field and what is allowed.
-    """
-    settings = parse_connection(
-        conn_id,
-        conn_type=connection.conn_type,
-        host=connection.host,
-        port=connection.port,
-        schema=connection.schema,
-        password=connection.password,
-        extra=connection.extra,
-    )
-    return replace(settings, user_agent=f"{settings.user_agent} Airflow/{AIRFLOW_VERSION}")
-
-
-async def read_settings(conn_id: str) -> Settings:
-    """
-    Read a connection in an event loop without blocking it, for triggers.
-
-    :param conn_id: id of the Airflow connection.
-    :raises ValueError: names the connection, the field and what is allowed.
-    """
-    return settings_of(conn_id, await connection_in_event_loop(conn_id))
+        unknown = unknown_fields(self.xpander_conn_id, extra)
+        return fine, f"{said} {unknown}" if unknown else said

@@ -14,7 +14,7 @@ from airflow_provider_xpander.api.errors import XpanderConnectionError, printabl
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.governor import Governor, governor_of
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.hooks.xpander import read_settings
+from airflow_provider_xpander.hooks.settings import read_settings
 
 log = logging.getLogger(__name__)
 

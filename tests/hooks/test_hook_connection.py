@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import re
 import socket
 import threading
@@ -262,6 +263,25 @@ def test_the_test_tells_a_wrong_field(changes: dict[str, Any], words: str, servi
     fine, sentence = verdict()
     assert not fine
     assert words in sentence
+
+
+def test_unknown_fields_are_in_the_log_once_and_in_the_test(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.connect("typo", extra={"requests_per_min": 10})
+    with caplog.at_level(logging.WARNING, logger="airflow_provider_xpander.hooks.settings"):
+        for _ in range(2):
+            with XpanderHook("typo") as hook:
+                list(hook.list_agents())
+    told = (
+        "Connection 'typo': unknown fields in extra are ignored: requests_per_min (is requests_per_minute "
+        "meant?)."
+    )
+    assert [record.getMessage() for record in caplog.records] == [told]
+    fine, sentence = verdict("typo")
+    assert fine
+    assert sentence.startswith("Connected to ")
+    assert sentence.endswith(told)
 
 
 def test_the_test_tells_a_missing_connection(service: Service) -> None:
