@@ -27,7 +27,7 @@ from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.operators.streaming import Streaming
-from airflow_provider_xpander.runs.deferral import Wait, read_event
+from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
 from airflow_provider_xpander.runs.question import choice_of
 from airflow_provider_xpander.runs.thread import ThreadBusy
 from airflow_provider_xpander.runs.timing import deadline_of
@@ -123,7 +123,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         :param deadline: Unix seconds at which the run has to have ended.
         """
         found = read_event(event)
-        wait = Wait(found.xpander_task_id, found.agent_id, deadline, newer_than)
+        wait = wait_of(event, newer_than=newer_than, deadline=deadline)
         with self._resumed(context, wait) as attempt:
             return attempt.finish(wait, attempt.resume(wait, found))
 
@@ -131,7 +131,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         self,
         context: Context,
         event: Any,
-        xpander_task_id: str,
+        xpander_task_id: str | None = None,
         agent_id: str | None = None,
         asked: str | None = None,
         newer_than: float | None = None,
@@ -153,7 +153,14 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             return self.execute_complete(context, event, newer_than, deadline)
         from airflow_provider_xpander.operators.question import obey
 
-        wait = Wait(xpander_task_id, agent_id, deadline, newer_than, asked)
+        wait = wait_of(
+            event,
+            xpander_task_id=xpander_task_id or self._id_in_xcom(context),
+            agent_id=agent_id,
+            deadline=deadline,
+            newer_than=newer_than,
+            asked=asked,
+        )
         with self._resumed(context, wait) as attempt:
             return attempt.finish(wait, obey(choice, attempt, wait))
 
@@ -200,8 +207,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         """See to the run of a task whose deferral Airflow has ended; return it if it has completed."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        ti = context["ti"]
-        task_id = ti.xcom_pull(task_ids=ti.task_id, key=TASK_ID_KEY, map_indexes=ti.map_index)
+        task_id = self._id_in_xcom(context)
         if not task_id:
             self.log.error("Airflow has ended the wait, and the id of the run is not in XCom")
             return None
@@ -212,6 +218,11 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         if not last or last[0].status is not TaskStatus.COMPLETED:
             return None
         return attempt, last[0]
+
+    def _id_in_xcom(self, context: Context) -> str | None:
+        ti = context["ti"]
+        found = ti.xcom_pull(task_ids=ti.task_id, key=TASK_ID_KEY, map_indexes=ti.map_index)
+        return str(found) if found else None
 
     def _attempt_at(
         self, context: Context, hook: XpanderHook, agent_id: str | None, task_id: str | None = None

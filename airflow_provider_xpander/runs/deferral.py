@@ -83,26 +83,56 @@ class WaitEvent:
     message: str | None = None
 
 
-def event_of(
-    xpander_task_id: str, agent_id: str | None, over: Over | None = None, *, message: str | None = None
-) -> dict[str, Any]:
+def event_of(wait: Wait, over: Over | None = None, *, message: str | None = None) -> dict[str, Any]:
     """
-    Make the event's payload: ids, status and a short text. Airflow logs it and stores it in clear.
+    Make the event's payload: ids, status, times and a short text. Airflow logs it and stores it in clear.
 
-    :param xpander_task_id: the remote task.
-    :param agent_id: the agent or workflow.
+    :param wait: what was waited for.
     :param over: how the wait ended; None for an error that ``message`` tells.
     :param message: what went wrong.
     """
     if over is not None and over.error is not None:
         message = printable(over.error)
     return {
-        "xpander_task_id": xpander_task_id,
-        "agent_id": agent_id,
+        **carry(wait),
         "end": (over.end if over else End.ERROR).value,
         "status": over.status.value if over and over.status else None,
         "message": message,
     }
+
+
+def carry(wait: Wait) -> dict[str, Any]:
+    """
+    Return what an event tells of a wait: ``dag.test()`` keeps nothing else of a deferral.
+
+    :param wait: what was waited for.
+    """
+    return {
+        "xpander_task_id": wait.task_id,
+        "agent_id": wait.agent_id,
+        "deadline": wait.run_deadline,
+        "newer_than": wait.newer_than,
+        "asked": wait.asked,
+    }
+
+
+def wait_of(payload: Any, **kept: Any) -> Wait:
+    """
+    Return what was waited for.
+
+    :param payload: the event's payload; one of an earlier version may tell less.
+    :param kept: what Airflow has kept of the deferral, under the names of :func:`carry`; it goes first.
+    :raises ValueError: neither names the run.
+    """
+    told = {
+        name: payload.get(name) for name in ("xpander_task_id", "agent_id", "deadline", "newer_than", "asked")
+    }
+    told |= {name: value for name, value in kept.items() if value is not None}
+    if not told["xpander_task_id"]:
+        raise ValueError(f"The event names no run: {printable(payload, 200)}")
+    return Wait(
+        str(told["xpander_task_id"]), told["agent_id"], told["deadline"], told["newer_than"], told["asked"]
+    )
 
 
 def read_event(payload: Any) -> WaitEvent:

@@ -38,7 +38,7 @@ from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.links import XpanderRunLink, push_link
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
-from airflow_provider_xpander.runs.deferral import Wait, read_event
+from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.task_errors import paused
@@ -192,7 +192,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         found = read_event(event)
-        wait = Wait(found.xpander_task_id, found.agent_id, deadline, newer_than)
+        wait = wait_of(event, deadline=deadline, newer_than=newer_than)
         with self._forgiving():
             if found.end is End.TIMEOUT:
                 raise AirflowSensorTimeout(

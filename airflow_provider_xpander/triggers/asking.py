@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.required_actions import close_question, persons_choice
+from airflow_provider_xpander.runs.deferral import carry
 from airflow_provider_xpander.runs.question import WENT_ON, choice_of
 from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
@@ -63,7 +64,7 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
                     self.log.warning("Whether somebody has made a choice could not be read: %s", error)
                 told, found = True, None
             if found is not None and choice_of(found) is not None:
-                return found
+                return found | carry(self._awaited())
             await asyncio.sleep(CHOICE_INTERVAL)
 
     def _note(self, task: Task, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.runs.deferral import event_of
+from airflow_provider_xpander.runs.deferral import Wait, event_of
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.timing import until_old_enough
@@ -155,8 +155,11 @@ class XpanderTaskTrigger(BaseTrigger):
             )
         except ValueError as error:
             # The connection was changed while the task waited.
-            return event_of(self.xpander_task_id, self.agent_id, message=printable(error))
-        return event_of(self.xpander_task_id, self.agent_id, over)
+            return event_of(self._awaited(), message=printable(error))
+        return event_of(self._awaited(), over)
+
+    def _awaited(self) -> Wait:
+        return Wait(self.xpander_task_id, self.agent_id, self.deadline, self.newer_than, self.asked)
 
     def _note(self, task: Task, settings: Settings) -> None:
         """Write into the log what is new about the run."""

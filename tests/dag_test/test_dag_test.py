@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 from airflow.utils.session import create_session
-from airflow_side import Service
+from airflow_side import LIMIT, Service, eventually
 from dag_runs import Result
 
+from airflow_provider_xpander._compat import HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.emulator import Fault
 
+needs_people = pytest.mark.skipif(not HAS_HUMAN_IN_THE_LOOP, reason="this Airflow cannot ask anybody")
 # At DEBUG, Airflow 3.0 logs what it is asked to mask.
 AIRFLOW_SAYS_ITSELF = re.compile(r"Sending request .*MaskSecret\(")
 HUSH = ("hush-tokens-4711", "hush-oidc-4712", "hush-mcp-4713")
@@ -51,6 +55,46 @@ def test_a_sensor_may_give_its_worker_back_between_two_looks(dags: ModuleType, s
     assert result.xcom("rescheduled") == "Done after 1.5 seconds."
     assert len(service.requests("GET")) > 1
     assert len(service.runs()) == 1
+
+
+def _later(service: Service, act: Callable[[str], None]) -> threading.Thread:
+    """Do something with the run as soon as it is paused."""
+
+    def wait() -> None:
+        eventually(lambda: [service.status(run.task_id) for run in service.runs()] == ["paused"], "a pause")
+        act(service.runs()[0].task_id)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@needs_people
+def test_a_task_that_asked_goes_on_with_its_run(dags: ModuleType, service: Service) -> None:
+    """``dag.test()`` keeps nothing of a deferral but the event (3.3.2)."""
+    thread = _later(service, lambda task_id: service.resume(task_id))
+    result = Result(dags.asking.test())
+    thread.join(LIMIT)
+    assert result.state("asking") == "success"
+    assert result.xcom("asking", "xpander_task")["status"] == "completed"
+    assert result.xcoms("asking")
+    assert len(service.runs()) == 1
+
+
+@needs_people
+def test_a_person_may_stop_the_run(
+    dags: ModuleType, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"chosen_options": ["Stop the run"], "responded_by_user": {"id": "1", "name": "Ada"}}
+
+    async def choice(ti_id: str) -> dict[str, Any]:
+        return chosen
+
+    monkeypatch.setattr("airflow_provider_xpander.triggers.asking.persons_choice", choice)
+    result = Result(dags.asking.test())
+    assert result.state("asking") == "failed"
+    assert service.status(service.runs()[0].task_id) == "stopped"
+    assert result.xcom("asking", "xpander_task")["status"] == "stopped"
 
 
 def test_a_run_that_failed_fails_the_dag_run(dags: ModuleType, service: Service) -> None:

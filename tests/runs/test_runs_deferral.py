@@ -8,9 +8,10 @@ import pytest
 from airflow_provider_xpander.api.errors import XpanderAuthError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.deferral import WaitEvent, event_of, read_event
+from airflow_provider_xpander.runs.deferral import Wait, WaitEvent, carry, event_of, read_event, wait_of
 from airflow_provider_xpander.runs.watch import End, Over
 
+WAIT = Wait("t-1", "a-1", run_deadline=20.0, newer_than=10.0, asked="now")
 SECRETIVE = Task.model_validate(
     {"id": "t-1", "status": "completed", "result": "s3cret", "user_oidc_token": "s3cret"}
 )
@@ -42,16 +43,16 @@ SECRETIVE = Task.model_validate(
     ],
 )
 def test_what_is_written_is_read(over: Over | None, message: str | None, event: WaitEvent) -> None:
-    payload = json.loads(json.dumps(event_of("t-1", "a-1", over, message=message)))
+    payload = json.loads(json.dumps(event_of(WAIT, over, message=message)))
     assert read_event(payload) == event
 
 
 def test_the_event_holds_no_content_of_the_run() -> None:
-    assert "s3cret" not in json.dumps(event_of("t-1", "a-1", Over(End.FINISHED, SECRETIVE)))
+    assert "s3cret" not in json.dumps(event_of(WAIT, Over(End.FINISHED, SECRETIVE)))
 
 
 def test_a_long_message_is_cut() -> None:
-    payload = event_of("t-1", None, Over(End.ERROR, None, XpanderAuthError("x" * 100_000)))
+    payload = event_of(WAIT, Over(End.ERROR, None, XpanderAuthError("x" * 100_000)))
     assert len(payload["message"]) < 1000
 
 
@@ -66,3 +67,34 @@ def test_a_long_message_is_cut() -> None:
 def test_what_is_no_event_of_ours_is_refused(payload: Any) -> None:
     with pytest.raises(ValueError):
         read_event(payload)
+
+
+KEPT = {"xpander_task_id": "t-2", "agent_id": "a-2", "deadline": 21.0, "newer_than": 11.0, "asked": "then"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "kept", "wait"),
+    [
+        (event_of(WAIT), {}, WAIT),
+        (carry(WAIT) | {"chosen_options": ["Keep waiting"]}, dict.fromkeys(KEPT), WAIT),
+        (event_of(WAIT), KEPT, Wait("t-2", "a-2", 21.0, 11.0, "then")),
+        ({"xpander_task_id": "t-1"}, {}, Wait("t-1")),
+        ({"chosen_options": ["Keep waiting"]}, {"xpander_task_id": "t-1"}, Wait("t-1")),
+    ],
+    ids=[
+        "event alone",
+        "choice alone",
+        "kept goes first",
+        "event of an earlier version",
+        "Airflow's own event",
+    ],
+)
+def test_what_was_waited_for_is_in_what_was_kept_or_in_the_event(
+    payload: dict[str, Any], kept: dict[str, Any], wait: Wait
+) -> None:
+    assert wait_of(json.loads(json.dumps(payload)), **kept) == wait
+
+
+def test_an_event_that_names_no_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="names no run"):
+        wait_of({"chosen_options": ["Keep waiting"]}, xpander_task_id=None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow import DAG
 
-from airflow_provider_xpander._compat import BaseOperator, Context
+from airflow_provider_xpander._compat import HAS_HUMAN_IN_THE_LOOP, BaseOperator, Context
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
     XpanderInvokeWorkflowOperator,
@@ -135,6 +135,13 @@ with DAG("xpander_rescheduled", schedule=None) as rescheduled:
         task_id="begun", agent_id="slow", input="take 1.5", wait_for_completion=False
     )
     XpanderTaskSensor(task_id="rescheduled", xpander_task_id=begun.output, poke_interval=1, mode="reschedule")
+
+asking = None
+if HAS_HUMAN_IN_THE_LOOP:
+    with DAG("xpander_asking", schedule=None) as asking:
+        XpanderInvokeAgentOperator(
+            task_id="asking", agent_id="paused", input="approve", on_paused="ask", poll_interval=POLL
+        )
 
 with DAG("xpander_failing", schedule=None) as failing:
     XpanderInvokeAgentOperator(
