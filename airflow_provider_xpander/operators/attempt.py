@@ -320,6 +320,7 @@ class Attempt:
             poll_interval=self.options.poll_interval,
             on_paused=self.options.on_paused,
             on_kill_action=self.options.on_kill_action,
+            now=time.time(),
         )
 
     def watch(self, wait: Wait) -> Watch:

@@ -39,6 +39,7 @@ class Wait:
         poll_interval: float,
         on_paused: OnPaused,
         on_kill_action: OnKill,
+        now: float,
     ) -> dict[str, Any]:
         """
         Return the arguments of the trigger: plain JSON, and nothing secret, for Airflow stores them in clear.
@@ -48,6 +49,7 @@ class Wait:
         :param poll_interval: seconds between two looks at the run.
         :param on_paused: whether a paused run is waited for.
         :param on_kill_action: what becomes of the run when the Airflow task is gone.
+        :param now: Unix seconds of the deferral.
         """
         return {
             "xpander_task_id": self.task_id,
@@ -61,6 +63,7 @@ class Wait:
             "created": task.created_at.timestamp() if task.created_at else None,
             "asked": self.asked,
             "told": told_of(task),
+            "deferred_at": now,
         }
 
 

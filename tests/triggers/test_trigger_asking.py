@@ -79,7 +79,9 @@ async def test_an_answer_ends_the_wait(option: str, service: Service, person: Pe
     await asyncio.sleep(0.2)
     assert not wait.done()
     person.answer = {"chosen_options": [option], "responded_by_user": {"id": "1", "name": "Ada"}}
-    assert await wait == person.answer
+    event = await wait
+    assert event | person.answer == event
+    assert event["xpander_task_id"] == trigger.xpander_task_id
     assert not person.closed
 
 

@@ -58,6 +58,9 @@ async def test_each_status_that_is_final_ends_the_wait(
     assert await fire(trigger(task_id, agent_id=agent_id)) == {
         "xpander_task_id": task_id,
         "agent_id": agent_id,
+        "deadline": None,
+        "newer_than": None,
+        "asked": None,
         "end": "finished",
         "status": status,
         "message": None,
