@@ -230,6 +230,8 @@ def _events(call: Call[Any], response: requests.Response) -> Events:
             yield parsed
             if parsed.type == FINISHED and parsed.task_id in (None, own):
                 break
+            if parsed.type == "error" and own is None:
+                break  # no run was named: this is the reason, not what becomes of the connection later
     except (rex.RequestException, uex.HTTPError, UnicodeDecodeError) as error:
         problem = f"the stream broke ({_reason(error)})"
         if begun:

@@ -171,7 +171,7 @@ def error_from_status(
     if status_code == 404:
         hint = f"Check the id, and whether the key of {at} may see it."
         if said.text == "Not Found":  # of the framework, not of the API: there is no such route
-            hint += " Or is the base URL not that of the API?"
+            hint += " Any server that is not the xpander.ai API says so too: check the base URL."
         return XpanderNotFoundError(f"{answer}. {hint}", **known)
     if status_code in (400, 422):
         hint = ""
@@ -195,7 +195,7 @@ def _when(retry_after: float | None) -> str:
 
 def _not_taken(status_code: int, at: str) -> str:
     if status_code in _UNKNOWN_ROUTE:
-        return f"There is no such route: is the base URL of {at} that of the xpander.ai API?"
+        return f"There is no such route: this is probably not the xpander.ai API. Check the base URL of {at}."
     return "The request is too large, or of a kind that is not taken; a retry does not help."
 
 

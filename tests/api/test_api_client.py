@@ -153,9 +153,10 @@ def test_a_stream_ends_with_its_run_though_the_server_keeps_it_open(body: bytes,
         ({"detail": [{"loc": ["body", "input"], "msg": "Field required"}]}, "input: Field required"),
     ],
 )
-def test_an_error_without_a_type_keeps_its_reason(frames: Any, reason: str) -> None:
+@pytest.mark.parametrize("end", [Then.CLOSE, Then.RESET, Then.STALL], ids=["closed", "reset", "silence"])
+def test_an_error_without_a_type_keeps_its_reason(frames: Any, reason: str, end: Then) -> None:
     body = b"data: " + json.dumps(frames).encode() + b"\n\n"
-    (event,) = stream([UNTIL_CLOSED, body, Then.CLOSE])
+    (event,) = stream([UNTIL_CLOSED, body, end])
     assert (event.type, event.task_id, event.data) == ("error", None, reason)
 
 

@@ -195,8 +195,12 @@ def test_a_page_with_429_is_throttling(page: bytes) -> None:
             {"detail": "Task not found"},
             "whether the key of connection 'c', GET https://host/v1/tasks/t-1",
         ),
-        (404, {"detail": "Not Found"}, "is the base URL not that of the API?"),
-        (405, {"detail": "Method Not Allowed"}, "is the base URL of connection 'c', GET https://host/v1"),
+        (404, {"detail": "Not Found"}, "not the xpander.ai API says so too: check the base URL"),
+        (
+            405,
+            {"detail": "Method Not Allowed"},
+            "Check the base URL of connection 'c', GET",
+        ),
     ],
     ids=["401", "403", "404", "404 of a framework", "405"],
 )
