@@ -79,7 +79,7 @@ def test_a_run_that_is_waited_for_elsewhere_is_counted_there(service: Service, m
     started = XpanderInvokeWorkflowOperator(
         task_id="start", workflow_id="triage", input="hello", wait_for_completion=False
     )
-    task_id = started.execute(FakeTaskInstance().context())
+    task_id = started.execute(FakeTaskInstance(task_id="start").context())
     assert not metrics.of("xpander.run.ended")
     sensor = XpanderTaskSensor(task_id="wait", xpander_task_id=task_id, poke_interval=POLL, deferrable=True)
     ti = FakeTaskInstance()
