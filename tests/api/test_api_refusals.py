@@ -118,6 +118,9 @@ def test_the_error_of_a_status(status: int, error: str, hint: str) -> None:
     assert (made.status_code, made.request_id) == (status, "r-9")
     assert str(made).startswith(f"get task t-1: HTTP {status}, said so (request r-9)")
     assert hint in str(made)
+    stopped = error_from_status("get task t-1", status, b'{"detail": "Said so."}')
+    assert "Said so. " in f"{stopped} "
+    assert ".." not in str(stopped)
 
 
 @pytest.mark.parametrize("body", BILLING_BODIES.values(), ids=BILLING_BODIES.keys())

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_side import POLL, FakeTaskInstance, Service, run_through
+from attempts import Lines, lines
 
+from airflow_provider_xpander import xcom as xcom_module
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
+
+__all__ = ["lines"]
 
 SCHEMA = {
     "type": "object",
@@ -182,3 +186,31 @@ def test_control_characters_of_a_run_do_not_reach_the_message(service: Service) 
     with pytest.raises(Exception, match="task-7 failed: bad INFO - all is well") as caught:
         agent(mode="sync").execute(FakeTaskInstance().context())
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("result", "asked", "line"),
+    [
+        ("It is fine.", {}, "It is fine."),
+        ("It is fine.\nAll of it.", {}, "It is fine. ..."),
+        ('{"category": "billing"}', {"output_format": "json"}, '{"category": "billing"}'),
+        ('{"password": "hunter2"}', {"output_format": "json"}, '{"password": "***"}'),
+        ("the key is known-to-airflow", {}, "the key is ***"),
+        ("\x1b[31mred\x1b[0m ::group::x", {}, "red : :group::x"),
+        ("x" * 5_000_000, {}, "x" * 160 + " ..."),
+        ("", {}, "(empty)"),
+        ("null", {"output_format": "json"}, "(empty)"),
+    ],
+    ids=["text", "lines", "data", "a password", "a secret", "control", "long", "empty", "null"],
+)
+def test_the_log_ends_with_the_first_line_of_the_answer_and_where_it_went(
+    result: str, asked: dict[str, Any], line: str, service: Service, lines: Lines, told_to_airflow: None
+) -> None:
+    answered(result, FakeTaskInstance(), service, **asked)
+    assert lines[-1] == ("info", f"The answer of xpander task task-7 goes into XCom: {line}")
+
+
+@pytest.fixture
+def told_to_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's masker, as if it had been told a secret: in tests it masks nothing."""
+    monkeypatch.setattr(xcom_module, "masked", lambda text: text.replace("known-to-airflow", "***"))

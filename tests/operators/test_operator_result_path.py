@@ -49,7 +49,10 @@ def test_the_answer_is_in_the_file_and_its_place_in_xcom(
     }
     assert json.loads(written) == HOSTILE
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["2026-11-01.json"]
-    assert reference["url"] in lines.at("info")
+    assert lines[-1][1].startswith(
+        f"The answer of xpander task {reference['xpander_task_id']} ({len(written)} bytes) is in "
+        f'{reference["url"]}: __type: "datetime" ...'
+    )
 
 
 def test_a_folder_gets_a_file_for_each_run(service: Service, tmp_path: Path) -> None:

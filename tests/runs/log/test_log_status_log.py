@@ -116,6 +116,7 @@ def test_a_pause_is_told_with_its_link_and_the_next_one_too(caplog: pytest.LogCa
         "xpander task t-1 is paused: nobody is asked; it may go on by its own schedule",
         where,
     ]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
 
 
 STEPS = [{"id": "a", "title": "Look", "completed": True}, {"id": "b", "title": "Write", "completed": False}]
