@@ -25,8 +25,10 @@ AS_OF_3.2.2 := 2026-07-01
 PYTHON ?= python3
 # Airflow 2.11 and 3.0 run on Python up to 3.12: $(PYTHON) when it is fit, or else another one on PATH.
 FIT := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
-OLDEST_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.12 python3.11, \
+ifndef OLDEST_PYTHON
+export OLDEST_PYTHON := $(firstword $(foreach python,$(PYTHON) python3.12 python3.11, \
 	$(shell $(python) -c '$(FIT)' 2>/dev/null && echo $(python))))
+endif
 PYTHON_$(NEWEST) = $(PYTHON)
 $(foreach version,$(OLDEST) $(BETWEEN),$(eval PYTHON_$(version) = $(OLDEST_PYTHON)))
 AIRFLOW ?= $(if $(OLDEST_PYTHON),$(OLDEST)) $(NEWEST)
@@ -56,7 +58,7 @@ test-in-process-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: unit tests"
 	$(call pytest,$(UNIT))
 	@echo "== Airflow $*: DAGs in one process"
-	$(call pytest,tests/dag_test)
+	$(call pytest,tests/dag_test tests/docs)
 
 test-on-processes-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: DAGs in real processes"
@@ -77,7 +79,7 @@ unit: .venv/airflow-$(lastword $(AIRFLOW))/.ready
 
 # A part of which PYTEST_ARGS select nothing (5) has not failed.
 pytest = .venv/airflow-$*/bin/python -m pytest $(1) $(PYTEST_ARGS) $(if $(PYTEST_ARGS),|| test $$? = 5)
-UNIT := tests --ignore=tests/dag_test --ignore=tests/e2e
+UNIT := tests --ignore=tests/dag_test --ignore=tests/docs --ignore=tests/e2e
 
 soak: .venv/airflow-$(lastword $(AIRFLOW))/.ready
 	@$(<D)/bin/python -m dev.soak $(SOAK_ARGS)

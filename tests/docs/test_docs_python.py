@@ -1,0 +1,86 @@
+"""The Python in the documents: each block is a DAG file, or part of one, that ``dag.test()`` runs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+from airflow import __version__ as airflow_version
+from airflow_side import Service
+from docs_blocks import Block, blocks
+
+BLOCKS = blocks("python")
+# What a block leaves out, because a reader has it or sees it from the text around.
+FRAME = """
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from airflow import DAG
+from pydantic import BaseModel
+
+try:
+    from airflow.sdk import task
+except ImportError:
+    from airflow.decorators import task
+
+from airflow_provider_xpander.operators.xpander import (
+    XpanderInvokeAgentOperator,
+    XpanderInvokeWorkflowOperator,
+)
+from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
+
+RESULTS = f"file://{{Path(__file__).parent}}/results/"
+
+with DAG("{name}", schedule=None) as dag:
+"""
+ANY_AGENT = re.compile(r'(agent_id=|Target\.agent\()"(?:\.\.\.|[0-9a-f-]{36})"')
+OTHERWISE_ON_2_11 = re.compile(r"^( *).*  # on Airflow 2\.11: (.*)$", re.MULTILINE)
+
+
+def dag_file(name: str, block: Block) -> str:
+    """Return what a reader makes of a block: a DAG file, with an agent that there is."""
+    code = "\n".join([block.comments.get("before", ""), block.code, block.comments.get("after", "")])
+    if "with DAG(" in code:
+        code = re.sub(r"^(with DAG\(.*?\)):$", r"\1 as dag:", code, flags=re.MULTILINE | re.DOTALL)
+    else:
+        code = FRAME.format(name=name) + textwrap.indent(code, "    ")
+    agent = "classifier" if "output_schema" in code else "echo"
+    code = ANY_AGENT.sub(rf'\1"{agent}"', code)
+    if airflow_version.startswith("2."):
+        code = OTHERWISE_ON_2_11.sub(r"\1\2", code)
+    return code
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
+def test_it_runs(block: Block, dags_folder: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := block.reason_not_to_run(airflow_version):
+        pytest.skip(reason)
+    name = re.sub(r"\W", "_", block.place)
+    # What the text says that there is: connections, prompts in files, models in modules.
+    for conn_id in re.findall(r"conn\.(\w+)\.", block.code):
+        connection = {"conn_type": "http", "password": "hush-4711"}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    for file in re.findall(r"{% include '([\w.]+)' %}", block.code):
+        (dags_folder / file).write_text("Say hello to {{ ds }}.")
+    for module, model in re.findall(r'"([\w.]+)\.(\w+)"', block.code):
+        path = dags_folder / f"{module.replace('.', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"from pydantic import BaseModel\n\nclass {model}(BaseModel):\n    summary: str\n")
+    (dags_folder / f"{name}.py").write_text(dag_file(name, block))
+    importlib.invalidate_caches()
+
+    module = importlib.import_module(name)
+
+    dag = module.dag
+    if dag.tasks:
+        run = dag.test()
+        assert run.state == "success", {one.task_id: one.state for one in run.get_task_instances()}
+    else:
+        assert not re.search(r"\w+(Operator|Sensor)\(", block.code)
