@@ -41,7 +41,7 @@ RESULTS = f"file://{{Path(__file__).parent}}/results/"
 with DAG("{name}", schedule=None) as dag:
 """
 ANY_AGENT = re.compile(r'(agent_id=|Target\.agent\()"(?:\.\.\.|[0-9a-f-]{36})"')
-OTHERWISE_ON_2_11 = re.compile(r"^( *).*  # on Airflow 2\.11: (.*)$", re.MULTILINE)
+OTHERWISE_ON_2_11 = re.compile(r"from \S+ import (.*)  # on Airflow 2\.11: from ([\w.]+).*")
 
 
 def dag_file(name: str, block: Block) -> str:
@@ -54,7 +54,7 @@ def dag_file(name: str, block: Block) -> str:
     agent = "classifier" if "output_schema" in code else "echo"
     code = ANY_AGENT.sub(rf'\1"{agent}"', code)
     if airflow_version.startswith("2."):
-        code = OTHERWISE_ON_2_11.sub(r"\1\2", code)
+        code = OTHERWISE_ON_2_11.sub(r"from \2 import \1", code)
     return code
 
 
