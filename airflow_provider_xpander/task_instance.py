@@ -110,6 +110,8 @@ def noted_run(context: Context, identity: Identity) -> str | None:
     """
     Return the id of the run that an earlier attempt of the same identity has noted, or None.
 
+    At the first try after a clear, there is none yet; then it is that of an attempt before the clear.
+
     :param context: that of the task instance.
     :param identity: whose run it is.
     """
@@ -121,7 +123,9 @@ def noted_run(context: Context, identity: Identity) -> str | None:
     except Exception:  # as above: the look-up finds the run
         log.warning("The task state store could not be read", exc_info=True)
         return None
-    if isinstance(note, dict) and note.get("digest") == identity.digest and note.get("task_id"):
+    first = context["ti"].try_number <= identity.first_try
+    digests = {known.digest for known in (identity.earlier if first else [identity])}
+    if isinstance(note, dict) and note.get("digest") in digests and note.get("task_id"):
         return str(note["task_id"])
     return None
 

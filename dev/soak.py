@@ -40,7 +40,7 @@ class Outcome:
     :param on_all: what hit its whole wave besides, if anything did.
     :param run: its DAG and run id.
     :param ids: of the remote runs.
-    :param stops: how often each was stopped.
+    :param stops: 1 for each that was stopped: after a clear, trigger and next attempt may both do so.
     :param alive: remote runs that go on.
     :param answer: whether the Airflow task has the answer of the last remote run that is right.
     :param tries: of the Airflow task.
@@ -164,7 +164,7 @@ def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseExc
         on_all=on_all,
         run=f"{scenario.dag_id} {scenario.run_id}",
         ids=ids,
-        stops=tuple(map(scenario.stops, ids)),
+        stops=tuple(min(1, scenario.stops(one)) for one in ids),
         alive=_alive(scenario),
         answer=bool(scenario.xcom()) and (scenario.xcom("xpander_task_id"),) == right,
         tries=scenario.tries,

@@ -29,7 +29,7 @@ class Kind:
     :param act: what happens to the run, once it is under way.
     :param fault: a fault for the run's first submit.
     :param seconds: how long the remote run takes, from and to.
-    :param stops: how often each remote run is to be stopped; as many runs are right.
+    :param stops: 1 for each remote run that is to be stopped, else 0; as many runs are right.
     :param answer: whether the last run's answer has to arrive.
     :param tries: of the Airflow task; None where a clear counts some, too.
     """

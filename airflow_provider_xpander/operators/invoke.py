@@ -105,7 +105,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 push_link(context["ti"], hook.settings.task_link(task_id=task.id, agent_id=target.id))
                 self.log.info("%s runs as xpander task %s (%s)", target, task.id, task.status.value)
                 if not self.wait_for_completion:
-                    if self.thread_id is not None:
+                    if self.thread_id:
                         note_turn(context["ti"], starter.turn(task))
                     return task.id
                 wait = Wait(task.id, target.id, starter.run_deadline, starter.newer_than)
@@ -231,7 +231,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
         guard = RunGuard(
             hook=hook,
-            digests=None if self.thread_id is None else identity.digests,
+            digests=identity.digests if self.thread_id else None,
             state=KillState(agent_id, task_id),
             log=self.log,
             on_kill_action=self.on_kill_action,

@@ -18,7 +18,14 @@ from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Reattach, Start, decide, goes_on
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
-from airflow_provider_xpander.runs.lookup import Wanted, find_by_id, find_runs, get_known, wanted_of
+from airflow_provider_xpander.runs.lookup import (
+    Wanted,
+    find_by_id,
+    find_left_over,
+    find_runs,
+    get_known,
+    wanted_of,
+)
 from airflow_provider_xpander.runs.thread import (
     THREAD_POLL,
     ThreadBusy,
@@ -45,7 +52,8 @@ class RunStarter:
     :param try_number: Airflow's number of this attempt.
     :param reattach: whether a run of an earlier attempt is taken over.
     :param drop: what to do with runs that go on although nobody waits for them any more.
-    :param noted: id of the run that an earlier attempt has noted down, if there is such a note.
+    :param noted: id of the run that an earlier attempt has noted down, if there is such a note; at the first
+        try after a clear, of an attempt before it.
     :param deadline: Unix seconds at which the attempt has to be over, or None: nothing is started after that.
     :param timeout: seconds from the submit within which the run has to end, or None.
     :param on_paused: whether a paused turn of a thread that is to be continued is waited for.
@@ -157,9 +165,10 @@ class RunStarter:
         if not self.identity.earlier:
             return []
         wanted = self._wanted_of(self.identity.earlier)
+        thread = self.request.id
         try:
-            known = self.hook.run(get_known([self.request.id] if self.request.id is not None else []))
-            listed = self.hook.run(find_runs(wanted, lag=(0.0,), alive=True))
+            known = self.hook.run(get_known([one for one in (thread, self.noted) if one]))
+            listed = [] if self.noted else self.hook.run(find_left_over(wanted))
         except XpanderError as error:
             self.log.warning(
                 "%s A run from before the task was cleared could not be looked for and may go on. "
@@ -167,7 +176,8 @@ class RunStarter:
                 error,
             )
             return []
-        found = {task.id: task for task in [*known, *listed] if goes_on(task) and wanted.is_marked(task)}
+        sure = [task for task in known if task.id != thread or wanted.is_marked(task)]
+        found = {task.id: task for task in [*sure, *listed] if goes_on(task)}
         for task_id in found:
             self.log.warning("xpander task %s goes on from before the task was cleared", task_id)
         return list(found.values())

@@ -24,6 +24,8 @@ CLOCK_MARGIN = timedelta(seconds=10)
 """How long before the start of the DAG run a run may have been created whose mark does not tell it."""
 MAX_PAGES = 40
 """Pages of 50 tasks that a look-up reads at the most."""
+LEFT_OVER_PAGES = 2
+"""Pages that are read for what was left over before a clear: each of a thousand tasks may read them."""
 MAX_RECORDS = 100
 """Full records that a look-up reads at the most, where titles were rewritten."""
 LOOKUP_ATTEMPTS = 20
@@ -158,6 +160,23 @@ def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG, alive: bool = False
     return _only_look_alike(wanted, others.values())
 
 
+def find_left_over(wanted: Wanted) -> Steps[list[Task]]:
+    """
+    Find runs that carry one of the marks and go on, among the tasks that the list shows first.
+
+    One that has ended ends the search too: a later one would most likely stand before it.
+
+    :param wanted: runs from before a clear.
+    :return: the runs, as listed or read.
+    :raises XpanderError: the service does not answer, so nothing is known.
+    """
+    listed = yield from _listed(wanted, lambda task: True, LEFT_OVER_PAGES)
+    alive = list(filter(goes_on, listed))
+    if any(read_mark(task.title) for task in listed):
+        return [task for task in alive if wanted.is_in(task.title, task)]
+    return (yield from _by_source(wanted, filter(wanted.may_be, alive), goes_on, {}))
+
+
 def _only_look_alike(wanted: Wanted, records: Collection[Task]) -> list[Task]:
     if any(read_mark(record.source) for record in records):
         return []  # the service keeps marks, so a task without one is somebody else's
@@ -205,11 +224,11 @@ def _by_source(
     return found
 
 
-def _listed(wanted: Wanted, enough: Callable[[Task], bool]) -> Steps[list[Task]]:
+def _listed(wanted: Wanted, enough: Callable[[Task], bool], pages: int = MAX_PAGES) -> Steps[list[Task]]:
     """List the target's tasks, as far back as the run can be; filters may be ignored, any order."""
     since = None if wanted.since is None else wanted.since - MARGIN
     tasks: dict[str, Task] = {}
-    for number in range(1, MAX_PAGES + 1):
+    for number in range(1, pages + 1):
         page = yield from exchange(
             list_tasks(agent_id=wanted.target_id, from_date=since, page=number), _POLICY
         )
@@ -222,7 +241,7 @@ def _listed(wanted: Wanted, enough: Callable[[Task], bool]) -> Steps[list[Task]]
             break
     else:
         log.warning(
-            "The look-up has read %d pages of the tasks of %s and ends there", MAX_PAGES, wanted.target_id
+            "The look-up has read %d pages of the tasks of %s and ends there", pages, wanted.target_id
         )
     return list(tasks.values())
 

@@ -35,6 +35,7 @@ from airflow_provider_xpander.hooks.xpander import XpanderHook
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import Identity, Mark
+from airflow_provider_xpander.runs.lookup import LEFT_OVER_PAGES
 from airflow_provider_xpander.runs.thread import ThreadBusy, Turn
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
 from airflow_provider_xpander.task_instance import identity_of, note_turn, noted_turn
@@ -46,6 +47,13 @@ pytestmark = pytest.mark.usefixtures("slept")
 INVOKE = {"method": "POST", "path": "/invoke"}
 LATER = BEGAN + timedelta(seconds=20)
 """The start of another DAG run of the same name: of another installation, or made again after a deletion."""
+
+
+class Store(dict[str, Any]):
+    """Airflow's task state store, as far as it is used; it outlives a clear."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
 
 
 def old_mark(**changes: Any) -> Mark:
@@ -178,6 +186,36 @@ def test_a_clear_stops_a_run_of_an_older_release(service: Service) -> None:
     kept = start_marked(service, old_mark())
     submit(attempt(2, cleared_at=2))
     assert service.stops(kept) == 1
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_airflows_note_saves_the_list_after_a_clear(ended: bool, service: Service) -> None:
+    store = Store()
+    kept = submit(attempt(1, store=store))
+    if ended:
+        service.finish(kept)
+    new = submit(attempt(2, cleared_at=2, store=store))
+    assert lists(service) == 0
+    assert service.stops(kept) == (not ended)
+    # The note of the new run is in its place, and the retry takes that one over.
+    assert submit(attempt(3, cleared_at=2, store=store)) == new
+    assert len(service.runs()) == 2
+
+
+def test_a_note_from_before_the_clear_is_never_taken_over(service: Service) -> None:
+    """The first try after the clear has died before its submit."""
+    store = Store()
+    kept = submit(attempt(1, store=store))
+    assert submit(attempt(3, cleared_at=2, store=store)) != kept
+
+
+def test_a_clear_of_many_tasks_does_not_read_the_whole_list(service: Service) -> None:
+    for _ in range(50 * LEFT_OVER_PAGES + 30):
+        service.start("slow", LONG, title="A chat")
+    start_marked(service, Mark("f" * 20))
+    before = len(service.requests())
+    submit(attempt(2, cleared_at=2))
+    assert len(service.requests()) - before == LEFT_OVER_PAGES + 1
 
 
 @pytest.mark.parametrize("other", [{"map_index": 1}, {"began": LATER}, {"task_id": "tell"}])

@@ -31,6 +31,7 @@ from airflow_provider_xpander.runs.lookup import (
     MAX_RECORDS,
     Wanted,
     find_by_id,
+    find_left_over,
     find_runs,
     get_known,
     wanted_of,
@@ -210,6 +211,17 @@ def test_only_runs_that_go_on_are_found_where_no_others_are_wanted(service: Serv
         assert service.reads - before == 1
 
 
+@pytest.mark.parametrize("title", [None, "A chat"], ids=["kept", "rewritten"])
+def test_what_is_left_over_goes_on(title: str | None, service: Service) -> None:
+    assert service.run(find_left_over(Wanted("slow", DIGESTS, NOW))) == []
+    alive = service.start(title=title)
+    found = service.run(find_left_over(Wanted("slow", DIGESTS, NOW)))
+    assert [task.id for task in found] == [alive]
+    service.emulator.finish(alive)
+    assert service.run(find_left_over(Wanted("slow", DIGESTS, NOW))) == []
+    assert service.slept == []
+
+
 def test_runs_that_are_known_are_left_out(service: Service) -> None:
     old, new = service.start(), service.start()
     assert service.find(Wanted("slow", DIGESTS, NOW, known=frozenset({old}))) == [new]
@@ -380,6 +392,16 @@ def test_a_match_ends_the_search() -> None:
     service = Listing(items)
     service.drive(find_runs(wanted()))
     assert (service.pages, service.reads) == ([1], ["t-1"])
+
+
+def test_of_what_is_left_over_few_pages_are_read() -> None:
+    strangers = [item(2000 + number) for number in range(500)]
+    service = Listing(strangers)
+    assert service.drive(find_left_over(wanted())) == []
+    assert (service.pages, service.reads) == ([1, 2], [])
+    ended = Listing([item(1, OURS, status="completed"), *strangers])
+    assert ended.drive(find_left_over(wanted())) == []
+    assert ended.pages == [1]
 
 
 def test_a_match_that_failed_does_not_end_the_search_where_the_order_is_unknown() -> None:
