@@ -47,6 +47,18 @@ def test_each_make_target_exists() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_each_version_of_airflow_has_its_jobs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    listed = re.findall(r"^(NEWEST|OLDEST|BETWEEN) := (.+)$", makefile, re.MULTILINE)
+    of = {name: set(versions.split()) for name, versions in listed}
+    ci = jobs(ROOT / ".github" / "workflows" / "ci.yml")
+    in_process = {entry["airflow"] for entry in ci["in-process"]["strategy"]["matrix"]["include"]}
+    assert in_process == of["NEWEST"] | of["OLDEST"]
+    assert set(ci["on-processes"]["strategy"]["matrix"]["airflow"]) == of["NEWEST"] | of["OLDEST"]
+    assert set(ci["between"]["strategy"]["matrix"]["airflow"]) == of["BETWEEN"]
+    assert set(ci["passed"]["needs"]) == ci.keys() - {"passed"}
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_actions_are_pinned_and_may_do_little(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["permissions"] == {}
