@@ -301,13 +301,16 @@ def listening(steps: Steps[T], governor: Governor) -> Steps[T]:
             governor.heard(outcome, clock.CLOCK.steady(), date)
 
 
-def governed(steps: Steps[T], governor: Governor, *, patience: float = PATIENCE) -> Steps[T]:
+def governed(
+    steps: Steps[T], governor: Governor, *, patience: float = PATIENCE, counted: int = 0
+) -> Steps[T]:
     """
     Carry out a conversation within the budget: each request waits for its turn, and each answer is heard.
 
     :param steps: the conversation.
     :param governor: the budget.
     :param patience: seconds that one request waits at the most; then the service may decide.
+    :param counted: how many of its first requests have waited and were counted already.
     """
     heard = listening(steps, governor)
     outcome: Outcome = None
@@ -316,7 +319,9 @@ def governed(steps: Steps[T], governor: Governor, *, patience: float = PATIENCE)
             step = heard.send(outcome)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        if isinstance(step, Send):
+        if isinstance(step, Send) and counted:
+            counted -= 1
+        elif isinstance(step, Send):
             left = patience
             while left > 0 and (delay := governor.delay(step.call.priority, clock.CLOCK.steady())) > 0:
                 yield Sleep(min(delay, left))

@@ -39,6 +39,7 @@ from airflow_provider_xpander.connection import (
 from airflow_provider_xpander.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
 from airflow_provider_xpander.hooks.connection_check import ask
 from airflow_provider_xpander.hooks.settings import settings_of
+from airflow_provider_xpander.runs.stopping import stop_run
 from airflow_provider_xpander.runs.task_errors import timed_out
 from airflow_provider_xpander.runs.watch import End, Over, Watch, get_task_patiently, poll_until_done
 
@@ -242,7 +243,7 @@ class XpanderHook(BaseHook):
 
         :param task_id: the task.
         """
-        return self.call(routes.stop_task(task_id))
+        return self.run(stop_run(task_id, self._client.policy)).task
 
     def get_thread(self, task_id: str) -> list[ThreadMessage]:
         """

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from airflow_provider_xpander.api.aclient import AsyncClient, tls_context
@@ -118,6 +118,12 @@ class SharedClient:
             raise RuntimeError("refresh() comes first")
         return self._client
 
+    async def _settings_anew(self) -> Settings:
+        """Return what the connection says after those in use were refused; the same if it cannot be read."""
+        with suppress(XpanderConnectionError):
+            await self.replace(self.settings)
+        return self.settings
+
     async def _read(self) -> None:
         self._read_at = asyncio.get_running_loop().time()
         try:
@@ -126,7 +132,7 @@ class SharedClient:
                 tls = await asyncio.to_thread(_load, settings.verify)
                 # Requests may be under way in the one that is replaced; connections are rarely edited so.
                 self._replaced += filter(None, [self._client])
-                self._client = AsyncClient(settings, tls=tls)
+                self._client = AsyncClient(settings, tls=tls, refresh=self._settings_anew)
             self._client.settings = settings
         except ValueError:
             raise

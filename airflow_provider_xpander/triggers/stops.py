@@ -9,20 +9,20 @@ tasks of their own that outlive the triggers, which Airflow gives a second or th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from airflow_provider_xpander._compat import deferred_state
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError
-from airflow_provider_xpander.api.exchange import exchange, may_repeat
-from airflow_provider_xpander.api.governor import Governor, listening
-from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
-from airflow_provider_xpander.api.routes import Priority, stop_task
+from airflow_provider_xpander.api.errors import XpanderConnectionError
+from airflow_provider_xpander.api.governor import Governor, governed
+from airflow_provider_xpander.api.retry import RetryPolicy
+from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, fate_after_cancel, not_stopped
+from airflow_provider_xpander.runs.stopping import stop_run
 from airflow_provider_xpander.triggers.shared_client import FRESH, SharedClient, shared_client
 from airflow_provider_xpander.xcom import TASK_ID_KEY
 
@@ -30,6 +30,8 @@ BUDGET = 3600.0
 """Seconds from the first try of a stop to the last: a run that goes on costs money, so be patient."""
 PATIENCE = 60.0
 """Seconds that a trigger waits for its stop; behind that, and behind its end, the stop goes on."""
+LATE = 10.0
+"""Seconds in the queue after which a run is read first: it may be over, and its thread continued."""
 
 _ON_ITS_WAY = ("scheduled", "queued", "running")
 """States of a task instance between its deferral and the next, or its end."""
@@ -48,6 +50,8 @@ async def stop_unless_wanted(
     log: Any,
     link: str = "",
     taken_up: Callable[[], Awaitable[bool]] | None = None,
+    digests: Collection[str] | None = None,
+    newer_than: float | None = None,
 ) -> None:
     """
     Stop a run whose trigger is cancelled, unless its task instance is still deferred on this very run.
@@ -62,6 +66,8 @@ async def stop_unless_wanted(
     :param link: where a person finds the run, if it is left.
     :param taken_up: tells of a task instance that waits for a worker, or has one, whether it goes on with the
         run, rather than that it was cleared; without it, none does.
+    :param digests: marks that the turn to stop may carry; None if they are not known.
+    :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
     """
     if task_instance is None:
         return
@@ -72,8 +78,9 @@ async def stop_unless_wanted(
             f": {link}" if link else "",
         )
         return
+    stop = partial(_queue(conn_id).stop, xpander_task_id, log, digests=digests, newer_than=newer_than)
     task = asyncio.create_task(
-        _stop_unless_wanted(task_instance, xpander_task_id, conn_id, action, log, taken_up)
+        _stop_unless_wanted(task_instance, xpander_task_id, action, log, taken_up, stop)
     )
     _background.add(task)
     task.add_done_callback(_background.discard)
@@ -83,10 +90,10 @@ async def stop_unless_wanted(
 async def _stop_unless_wanted(
     task_instance: Any,
     xpander_task_id: str,
-    conn_id: str,
     action: OnKill,
     log: Any,
     taken_up: Callable[[], Awaitable[bool]] | None,
+    stop: Callable[[], Awaitable[None]],
 ) -> None:
     wanted: bool | None = None
     try:
@@ -101,7 +108,7 @@ async def _stop_unless_wanted(
             error,
         )
     if fate_after_cancel(deferred_on_this=wanted, action=action) is Fate.STOP:
-        await _queue(conn_id).stop(xpander_task_id, log)
+        await stop()
     elif wanted:
         log.info("xpander task %s is left running: its Airflow task still waits for it", xpander_task_id)
 
@@ -118,25 +125,46 @@ class StopQueue:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiting: int = 0
 
-    async def stop(self, task_id: str, log: Any) -> None:
+    async def stop(
+        self,
+        task_id: str,
+        log: Any,
+        *,
+        digests: Collection[str] | None = None,
+        newer_than: float | None = None,
+    ) -> None:
         """
         Stop a run when its turn comes, and say what came of it; nothing is raised.
 
         :param task_id: the run.
         :param log: where to say it.
+        :param digests: marks that the turn to stop may carry; None if they are not known.
+        :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
         """
         if self._waiting:
             log.info("The stop of xpander task %s is queued behind %d others", task_id, self._waiting)
         self._waiting += 1
         settings: Settings | None = None
         problem: object = "the triggerer ended first"
+        decided_at = clock.CLOCK.steady()
         try:
             async with shared_client(self.conn_id) as client:
-                await client.refresh(FRESH)
-                settings = client.settings
-                task = await self._send(client, task_id)
+                await self._open(client, task_id, log)
+                settings, governor = client.settings, client.governor
+                counted = await self._take_turn(governor, decided_at)
+                # From here the request is on its way; others need not wait for its answer.
+                steps = stop_run(
+                    task_id,
+                    _POLICY,
+                    digests=digests,
+                    newer_than=newer_than,
+                    look_first=counted > 1,
+                    budget=BUDGET,
+                    clock=clock.CLOCK.steady,
+                )
+                stopped = await client.run(governed(steps, governor, patience=BUDGET, counted=counted))
             problem = None
-            log.info("Stopped xpander task %s (%s)", task_id, task.status.value)
+            log.info("%s", stopped)
         except Exception as error:  # of the service or of the connection: a person has to see to it
             problem = error
         finally:
@@ -144,48 +172,43 @@ class StopQueue:
             if problem is not None:
                 log.error("%s", not_stopped(task_id, settings, problem))
 
-    async def _send(self, client: SharedClient, task_id: str) -> Task:
-        call = stop_task(task_id)
-        give_up_at: float | None = None
-        attempt, refreshed = 0, False
+    async def _open(self, client: SharedClient, task_id: str, log: Any) -> None:
+        """Read the connection; where it never could be read, as often as a stop is sent."""
+        attempt, give_up_at = 0, clock.CLOCK.steady() + BUDGET
         while True:
             attempt += 1
-            governor = client.governor
-            governor.pressing += 1
             try:
-                async with self._turn:
-                    await self._wait_for_turn(governor)
-            finally:
-                governor.pressing -= 1
-            if give_up_at is None:
-                give_up_at = clock.CLOCK.steady() + BUDGET
-            # From here the request is on its way; others need not wait for its answer.
-            used = client.settings
-            try:
-                return await client.run(listening(exchange(call, ONCE), governor))
-            except XpanderError as error:
-                if _may_be_old(error) and not refreshed:
-                    # The key may have been changed in the connection while the stop was queued.
-                    refreshed = True
-                    await client.replace(used)
-                    continue
-                asked = getattr(error, "retry_after", None)
-                delay = _POLICY.delay(attempt, asked) if may_repeat(call.retry, error) else None
+                return await client.refresh(FRESH)
+            except XpanderConnectionError as error:
+                delay = _POLICY.delay(attempt, None)
                 if delay is None or clock.CLOCK.steady() + delay > give_up_at:
                     raise
+                if attempt == 1:
+                    log.warning("The stop of xpander task %s has to wait. %s", task_id, error)
             await asyncio.sleep(clock.CLOCK.real(delay))
 
-    async def _wait_for_turn(self, governor: Governor) -> None:
-        while True:
-            delay = governor.delay(Priority.STOP, clock.CLOCK.steady())
-            if delay <= 0:
-                break
-            await asyncio.sleep(clock.CLOCK.real(delay))
-        governor.sent(Priority.STOP, clock.CLOCK.steady())
+    async def _take_turn(self, governor: Governor, decided_at: float) -> int:
+        """Wait until a stop may be sent; return for how many requests there is room, two if it is late."""
+        governor.pressing += 1
+        try:
+            async with self._turn:
+                await _wait_for_room(governor)
+                if clock.CLOCK.steady() - decided_at <= LATE:
+                    return 1
+                # The run is read first, and the stop has to follow that at once.
+                await _wait_for_room(governor)
+                return 2
+        finally:
+            governor.pressing -= 1
 
 
-def _may_be_old(error: XpanderError) -> bool:
-    return isinstance(error, XpanderAuthError) and error.status_code == 401
+async def _wait_for_room(governor: Governor) -> None:
+    while True:
+        delay = governor.delay(Priority.STOP, clock.CLOCK.steady())
+        if delay <= 0:
+            break
+        await asyncio.sleep(clock.CLOCK.real(delay))
+    governor.sent(Priority.STOP, clock.CLOCK.steady())
 
 
 _queues: dict[tuple[asyncio.AbstractEventLoop, str], StopQueue] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -45,6 +45,8 @@ class XpanderTaskTrigger(BaseTrigger):
     :param told: the status that the log of the Airflow task has already; only another one is news.
     :param deferred_at: Unix seconds of the deferral; the event is held until it is
         ``[xpander] min_deferral_age`` old.
+    :param digests: marks that the turn may carry (``Identity.digests``), so that a stop that comes late does
+        not stop the turn of somebody else who has continued the thread; None if they are not known.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class XpanderTaskTrigger(BaseTrigger):
         asked: str | None = None,
         told: str | None = None,
         deferred_at: float | None = None,
+        digests: Collection[str] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.xpander_task_id = xpander_task_id
@@ -75,6 +78,7 @@ class XpanderTaskTrigger(BaseTrigger):
         self.asked = asked
         self.told = told
         self.deferred_at = deferred_at
+        self.digests = None if digests is None else sorted(digests)
         self._report: StatusReport | None = None
         self._link = ""
 
@@ -95,6 +99,7 @@ class XpanderTaskTrigger(BaseTrigger):
                 "asked": self.asked,
                 "told": self.told,
                 "deferred_at": self.deferred_at,
+                "digests": self.digests,
             },
         )
 
@@ -130,6 +135,8 @@ class XpanderTaskTrigger(BaseTrigger):
             log=self.log,
             link=self._link,
             taken_up=self._taken_up,
+            digests=self.digests,
+            newer_than=self.newer_than,
         )
 
     async def _wait(self) -> dict[str, Any]:

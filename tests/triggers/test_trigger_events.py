@@ -35,6 +35,7 @@ def test_it_is_rebuilt_from_plain_json() -> None:
         "created": 2e8,
         "told": "executing",
         "deferred_at": 3e8,
+        "digests": ["0a", "1b"],
     }
     path, stored = XpanderTaskTrigger(**kwargs).serialize()
     assert json.loads(json.dumps(stored)) == kwargs

@@ -394,6 +394,73 @@ async def test_a_stop_takes_the_key_that_was_entered_meanwhile(service: Service)
     assert service.stops(task_id) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "own_end"),
+    [
+        pytest.param(409, {"detail": "Task is already completed"}, True, id="409"),
+        pytest.param(400, {"detail": "Task is not running"}, True, id="400"),
+        pytest.param(204, "", False, id="204"),
+        pytest.param(200, "", False, id="empty body"),
+        pytest.param(200, "ok", False, id="a word"),
+    ],
+)
+@pytest.mark.usefixtures("deferred")
+async def test_a_reply_that_leaves_it_open_has_the_run_read(
+    status: int, body: Any, own_end: bool, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is over is not reported as not stopped, and what was accepted is not sent for an hour."""
+    task_id = start(service)
+    service.add_fault(Fault(status=status, body=body, path="/stop$", times=None))
+    if own_end:
+        service.finish(task_id)
+    else:
+        service.stop(task_id)
+    with caplog.at_level(logging.INFO):
+        await stop_unless_wanted(
+            TASK_INSTANCE, xpander_task_id=task_id, conn_id="xpander_default", action="stop", log=LOG
+        )
+    said = "had ended (completed) before" if own_end else f"Stopped xpander task {task_id} (stopped)"
+    assert said in caplog.text
+    assert "could not be stopped" not in caplog.text
+    assert len(stop_calls(service)) == 1
+
+
+OWN, OTHER = "0" * 19 + "1", "0" * 19 + "2"
+
+
+@pytest.mark.parametrize(
+    ("late", "digests", "stopped"),
+    [
+        pytest.param(True, [OWN], False, id="late, another's turn"),
+        pytest.param(True, [OWN, OTHER], True, id="late, its own turn"),
+        pytest.param(True, None, True, id="late, marks not known"),
+        pytest.param(False, [OWN], True, id="at once"),
+    ],
+)
+@pytest.mark.usefixtures("deferred")
+async def test_a_stop_that_was_queued_does_not_stop_the_next_turn_of_the_thread(
+    late: bool, digests: list[str] | None, stopped: bool, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stops_module, "LATE", -1.0 if late else 600.0)
+    task_id = service.start("slow", LONG, title=f"report [airflow {OTHER}]")
+    await kill(task_id, digests=digests)
+    assert service.stops(task_id) == stopped
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_stop_outlasts_a_connection_that_cannot_be_read_for_the_moment(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    task_id = start(service)
+    killing = asyncio.create_task(kill(task_id, xpander_conn_id="hiccup"))
+    await asyncio.sleep(0.1)
+    assert not killing.done()
+    service.connect("hiccup")
+    await killing
+    assert service.stops(task_id) == 1
+
+
 # Many stops at once.
 
 
@@ -478,7 +545,22 @@ async def test_a_mass_kill_keeps_the_limits(
     task_ids = [start(service) for _ in range(45)]
     await kill_all(task_ids)
     assert is_over(service, task_ids)
-    assert len(stop_calls(service)) == len(sent) == 45 + throttled
+    assert len(stop_calls(service)) == 45 + throttled
+    assert len(sent) == 45 + 2 * throttled, "a run is read before its stop is repeated"
+    assert most_at_once(sent, short_minutes - 1e-6) <= 10
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_late_stops_keep_the_limits_with_the_reads_before_them(
+    service: Service, short_minutes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stops_module, "LATE", short_minutes / 2)
+    service.connect(extra={"requests_per_minute": 10, "requests_per_hour": 0})
+    task_ids = [start(service) for _ in range(30)]
+    await kill_all(task_ids)
+    assert is_over(service, task_ids)
+    assert len(stop_calls(service)) == 30
+    assert 0 < len(service.requests("GET")) < 30, "those that were in time were not read"
     assert most_at_once(sent, short_minutes - 1e-6) <= 10
 
 
