@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -179,10 +180,10 @@ async def test_a_change_of_the_status_is_logged_once(
         await asyncio.to_thread(eventually, lambda: len(service.requests()) >= 4, "some looks")
         service.finish(task_id)
         await waiting
-    lines = [
-        line for line in (caplog.text + capsys.readouterr().out).splitlines() if f"{task_id} is " in line
-    ]
-    statuses = [line.split(f"{task_id} is ")[1].split()[0] for line in lines]
+    told = re.findall(
+        rf"xpander task {task_id} (is executing|completed)", caplog.text + capsys.readouterr().out
+    )
+    statuses = [words.split()[-1] for words in told]
     # In two places at the most: Airflow 3 logs to stdout, Airflow 2 to the standard logging.
     assert statuses in (["executing", "completed"], ["executing", "completed"] * 2)
 
