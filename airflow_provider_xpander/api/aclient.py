@@ -41,7 +41,7 @@ _NOT_SENT = (
     httpx.PoolTimeout,
     httpx.ProxyError,
 )
-_NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
+_NOT_SENDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
 
 # httpx writes a line for each request, which would end up in task logs poll by poll.
 _own_request: ContextVar[bool] = ContextVar("own_request", default=False)
@@ -128,15 +128,13 @@ class AsyncClient:
                     extensions={"trace": begin},
                 )
         except _NOT_SENDABLE as error:
-            raise not_sendable(call, error) from None
+            if limit.when() is None:  # it was not sent
+                raise not_sendable(call, error) from None
+            return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         except _NOT_SENT as error:
             return NoReply(not_reached(settings, _reason(error)), sent=False)
         except (httpx.TimeoutException, TimeoutError):
             return NoReply(f"no whole answer within {settings.timeout:g} s", sent=True)
-        except httpx.LocalProtocolError as error:
-            if "header" in str(error).casefold():
-                raise not_sendable(call, error) from None
-            return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         except (httpx.HTTPError, ssl.SSLError) as error:  # httpx lets those of a broken TLS session through
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
         finally:

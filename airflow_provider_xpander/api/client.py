@@ -28,7 +28,7 @@ from airflow_provider_xpander.api.exchange import (
 )
 from airflow_provider_xpander.api.governor import Governor, governed
 from airflow_provider_xpander.api.models import StreamEvent
-from airflow_provider_xpander.api.network import ca_path, not_reached, proxy_of
+from airflow_provider_xpander.api.network import not_reached, proxy_of, verify_of
 from airflow_provider_xpander.api.refusals import read_error
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
@@ -173,22 +173,28 @@ class Client:
     def _request(
         self, call: Call[Any], limit: Limit, accept: str | None = None
     ) -> requests.Response | NoReply:
-        settings, timeout = self.settings, limit.seconds
+        settings = self.settings
+        timeout = limit.seconds or settings.timeout
         headers = dict(settings.headers())
         if accept:
             headers |= {"Accept": accept, "Cache-Control": "no-cache"}
         proxy = proxy_of(settings)
         token = current_limit.set(limit)
         try:
-            return self._session.request(
-                call.method,
-                settings.base_url + call.path,
-                params=dict(call.params),
-                json=call.json,
-                headers=headers,
+            request = self._session.prepare_request(
+                requests.Request(
+                    call.method,
+                    settings.base_url + call.path,
+                    params=dict(call.params),
+                    json=call.json,
+                    headers=headers,
+                )
+            )
+            # Not by the session: it takes the address of a redirect apart, and fails where that is none.
+            return self._session.get_adapter(settings.base_url).send(
+                request,
                 timeout=(CONNECT_TIMEOUT, timeout),
-                allow_redirects=False,
-                verify=settings.verify and ca_path(settings.verify),
+                verify=verify_of(settings),
                 proxies={"http": proxy.url, "https": proxy.url} if proxy else None,
                 stream=True,
             )

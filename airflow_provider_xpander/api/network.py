@@ -197,6 +197,18 @@ def ca_path(verify: bool | str) -> str:
     return certifi.where()
 
 
+def verify_of(settings: Settings) -> bool | str:
+    """
+    Tell by what certificates are checked: False for not at all, or a path.
+
+    :param settings: those of the connection.
+    :raises XpanderValidationError: the environment names a path that does not exist.
+    """
+    if not settings.verify or settings.base_url.startswith("http:"):
+        return bool(settings.verify)
+    return ca_path(settings.verify)
+
+
 def check_network(settings: Settings) -> None:
     """
     Check what the environment adds to a connection before anything is submitted over it.
@@ -205,5 +217,4 @@ def check_network(settings: Settings) -> None:
     :raises XpanderValidationError: its proxy or its certificates cannot be used.
     """
     proxy_of(settings)
-    if settings.verify and settings.base_url.startswith("https:"):
-        ca_path(settings.verify)
+    verify_of(settings)

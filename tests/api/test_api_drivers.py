@@ -234,6 +234,17 @@ def test_the_key_does_not_follow_a_redirect(driver: Driver, status: int, call: A
 
 
 @pytest.mark.parametrize(
+    "location", [b"http://[", b"http://\xff/\xfe", b"ftp://x:port/", b"//", b"", b"http://a b"]
+)
+def test_a_redirect_to_nowhere_is_an_answer_like_another(driver: Driver, location: bytes) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n"
+    with ScriptedServer(answer) as server:
+        with pytest.raises((XpanderServiceError, XpanderConnectionError, XpanderAmbiguousSubmitError)):
+            driver(to(server), INVOKE, policy=EAGER)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
     "headers",
     [
         {"Retry-After": "0"},
