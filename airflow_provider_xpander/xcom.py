@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow_provider_xpander._compat import masked
+from airflow_provider_xpander._compat import masked, push_past_backend
 from airflow_provider_xpander.api.errors import XpanderError, printable, sentence
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.answer import (
@@ -24,12 +24,15 @@ from airflow_provider_xpander.runs.task_errors import failure
 from airflow_provider_xpander.runs.xcom_safe import xcom_restore, xcom_safe
 
 TASK_ID_KEY = "xpander_task_id"
+LINK_KEY = "xpander_link"
+"""It is pushed as soon as the run is known, and nothing else is needed to show it."""
 SUMMARY_KEY = "xpander_task"
 RAW_RESULT_KEY = "xpander_raw_result"
 TURNS_KEY = "xpander_turns"
 """The turns that repair turns followed, for the sum of what a run has used."""
 
 __all__ = [
+    "LINK_KEY",
     "RAW_RESULT_KEY",
     "SUMMARY_KEY",
     "TASK_ID_KEY",
@@ -37,9 +40,20 @@ __all__ = [
     "earlier_turns",
     "publish",
     "publish_summary",
+    "push_link",
     "xcom_restore",
     "xcom_safe",
 ]
+
+
+def push_link(ti: Any, link: str) -> None:
+    """
+    Push the link of a run, where Airflow's UI finds it from then on.
+
+    :param ti: the task instance.
+    :param link: address of the run.
+    """
+    push_past_backend(ti, LINK_KEY, link)
 
 
 def publish_summary(ti: Any, task: Task, *, repaired: bool = False) -> None:

@@ -71,6 +71,9 @@ class TaskInstance:
     def xcom_pull(self, task_ids: Any = None, key: str = "return_value", map_indexes: Any = None) -> Any:
         return self.xcom.get(key)
 
+    def get_template_context(self) -> dict[str, Any]:
+        return {}
+
 
 async def _fire(trigger: Any) -> Any:
     async for event in trigger.run():

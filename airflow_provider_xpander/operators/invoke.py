@@ -21,7 +21,6 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import Options, check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
-from airflow_provider_xpander.operators.links import push_link
 from airflow_provider_xpander.operators.repair import Repairs
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
@@ -42,7 +41,7 @@ from airflow_provider_xpander.task_instance import (
     retries_left,
 )
 from airflow_provider_xpander.telemetry import Invocation
-from airflow_provider_xpander.xcom import TASK_ID_KEY
+from airflow_provider_xpander.xcom import TASK_ID_KEY, push_link
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_xpander._compat import BaseOperatorLink, push_past_backend, xcom_of
-
-LINK_KEY = "xpander_link"
-"""XCom key of the link. It is pushed as soon as the run is known, and nothing else is needed to show it."""
-
-
-def push_link(ti: Any, link: str) -> None:
-    """
-    Push the link of a run to XCom, where Airflow's UI finds it from then on.
-
-    :param ti: the task instance.
-    :param link: address of the run.
-    """
-    push_past_backend(ti, LINK_KEY, link)
+from airflow_provider_xpander._compat import BaseOperatorLink, xcom_of
+from airflow_provider_xpander.xcom import LINK_KEY
 
 
 class XpanderRunLink(BaseOperatorLink):

@@ -15,12 +15,10 @@ from typing import Any
 MAX_DEPTH = 100
 """Lists and objects inside each other that are carried: Airflow's serialisation gives up at some 400."""
 
-# Keys that Airflow refuses or that turn the value which holds them into an object; and the names of this
-# provider's own XComs, because multiple_outputs=True makes an XCom of each key of an answer. By one of them a
-# reader also tells a stored answer (storage.py) from one that only looks like it.
-_RESERVED = re.compile(
-    r"~*(?:__(?:type|var|classname|version|data|id|cause)(?:__)?|xpander_(?:task_id|task|link|raw_result|turns))"
-)
+# Keys that Airflow refuses or that turn the value which holds them into an object; and those that begin like
+# the names of this provider's own XComs, as multiple_outputs=True makes an XCom of each key of an answer.
+# By one of them a reader also tells a stored answer (storage.py) from one that only looks like it.
+_RESERVED = re.compile(r"~*(?:__(?:type|var|classname|version|data|id|cause)(?:__)?|(?s:xpander_.*))")
 # Texts that could be taken for a number that was made safe.
 _NUMBER = re.compile(r"~*~(-?(?:[1-9]\d{18,4299}|inf)|nan)")
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1

@@ -35,7 +35,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_result_path,
 )
 from airflow_provider_xpander.operators.attempt import Attempt
-from airflow_provider_xpander.operators.links import XpanderRunLink, push_link
+from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
@@ -49,6 +49,7 @@ from airflow_provider_xpander.telemetry import Invocation
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.xcom import push_link
 
 
 class XpanderTaskSensor(BaseSensorOperator):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_xpander import task_instance, xcom
 from airflow_provider_xpander.runs.xcom_safe import MAX_DEPTH, xcom_restore, xcom_safe
 
 try:  # Airflow 3.2 and later
@@ -51,6 +52,8 @@ def test_hostile_data_comes_back_as_data(data: Any) -> None:
         ("\ud800x", "\ufffdx"),
         (float("inf"), "~inf"),
         ({"xpander_task_id": 1, "url": 2}, {"~xpander_task_id": 1, "url": 2}),
+        ({"xpander_link": 1, "xpander_\n": 2}, {"~xpander_link": 1, "~xpander_\n": 2}),
+        ({"~xpander_link": 1, "my_xpander_link": 2}, {"~~xpander_link": 1, "my_xpander_link": 2}),
         ("~100", "~100"),
         ("12345678901234567890123", "12345678901234567890123"),
         ("~12345678901234567890123", "~~12345678901234567890123"),
@@ -92,3 +95,14 @@ def test_nesting_is_let_pass_as_far_as_airflow_follows() -> None:
     for levels in (MAX_DEPTH + 1, 900):
         with pytest.raises(ValueError, match=f"deeper than {MAX_DEPTH} levels"):
             xcom_safe(nested(levels))
+
+
+def test_no_answer_has_a_key_that_is_the_name_of_an_xcom_of_ours() -> None:
+    names = {
+        value
+        for module in (xcom, task_instance)
+        for name, value in vars(module).items()
+        if name.endswith("_KEY") and value != task_instance.STORE_KEY
+    }
+    assert len(names) > 5
+    assert set(xcom_safe(dict.fromkeys(names, 1))) == {f"~{name}" for name in names}
