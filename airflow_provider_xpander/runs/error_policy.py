@@ -72,7 +72,7 @@ TABLE: tuple[Consequence, ...] = (
     Consequence(
         "an invoke was sent, and its run is not found", XpanderAmbiguousSubmitError, RETRY, NEVER, NEVER
     ),
-    Consequence("the run ended failed or error", XpanderTaskFailed, RETRY, NEVER, FAIL),
+    Consequence("the run failed, or ended with an error", XpanderTaskFailed, RETRY, NEVER, FAIL),
     Consequence("the run was stopped", XpanderTaskStopped, RETRY, NEVER, FAIL),
     Consequence("the run is late", XpanderTaskTimeout, RETRY, NEVER, FAIL),
     Consequence('the run is paused, with on_paused="fail"', XpanderTaskPaused, RETRY, NEVER, FAIL),

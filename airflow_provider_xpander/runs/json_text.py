@@ -2,8 +2,8 @@
 JSON in the text of an answer, found in what models put around it (contract 4.1).
 
 Reasoning before the answer is left out. The rest is JSON as it stands, or holds one JSON value: in a code
-fence, or an object in prose. Two values are as bad as none, because nobody knows which one is meant. Reading
-takes time in proportion to the length of the text, however hostile the text is.
+fence, or an object or list in prose. Two values are as bad as none, because nobody knows which one is
+meant. Reading takes time in proportion to the length of the text, however hostile the text is.
 """
 
 from __future__ import annotations
@@ -116,21 +116,18 @@ def _fenced(info: str, content: str) -> list[Any]:
 
 def _objects(prose: str) -> list[Any]:
     """
-    Return the objects, and lists of objects or lists, that stand in prose.
-
-    A list of plain values is none: ``[1]`` is a footnote.
+    Return the objects and lists that stand in prose, but no list of numbers: ``[1]`` is a footnote.
 
     :raises ValueError: there is something that begins like an object, and is broken.
     """
     found = [value for value, _ in _values(prose)]
     if any(value is _BROKEN for value in found):
         raise ValueError("there is an object in it that is broken JSON")
-    return [
-        value
-        for value in found
-        if isinstance(value, dict)
-        or (isinstance(value, list) and any(isinstance(item, dict | list) for item in value))
-    ]
+    return [value for value in found if isinstance(value, dict) or not _is_no_data(value)]
+
+
+def _is_no_data(value: Any) -> bool:
+    return not isinstance(value, list) or all(isinstance(item, int | float) for item in value)
 
 
 _THOUGHT, _BROKEN = object(), object()

@@ -53,6 +53,7 @@ A = {"a": 1}
         pytest.param('**Answer**: `{"a": 1}`', A, id="inline code"),
         pytest.param('As [1] and [docs](https://x.example) say of {name}: {"a": 1}', A, id="other brackets"),
         pytest.param('So it is [{"a": 1}], then.', [A], id="a list of objects in prose"),
+        pytest.param('The tags are ["a", "b"].', ["a", "b"], id="a list in prose"),
         # Reasoning before it.
         pytest.param('<think>Hm, {"b": 2}?</think>\n{"a": 1}', A, id="reasoning"),
         pytest.param('<think>a</think><think>b</think>```json\n{"a": 1}\n```', A, id="reasoning twice"),
