@@ -18,7 +18,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import Priority, as_poll, get_task, stop_task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.identity import mark_of
+from airflow_provider_xpander.runs.thread import is_foreign_turn
 from airflow_provider_xpander.runs.watch import Watch
 
 
@@ -106,9 +106,6 @@ def _over(task_id: str, digests: Collection[str] | None, newer_than: float | Non
         task = yield from exchange(as_poll(get_task(task_id), Priority.STOP), ONCE)
     except XpanderError:
         return None
-    has_ended = Watch(task_id, newer_than=newer_than).has_ended(task)
-    mark = mark_of(task)
-    if digests is not None and mark is not None and mark.digest not in digests:
-        # If it has ended before this turn began, the service still shows the turn before.
-        return Stopped(task, is_foreign=True) if has_ended or not task.status.is_terminal else None
-    return Stopped(task) if has_ended else None
+    if digests is not None and is_foreign_turn(task, digests, newer_than):
+        return Stopped(task, is_foreign=True)
+    return Stopped(task) if Watch(task_id, newer_than=newer_than).has_ended(task) else None

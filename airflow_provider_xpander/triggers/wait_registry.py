@@ -195,7 +195,7 @@ class WaitRegistry:
 
         :param now: Unix seconds.
         """
-        due: list[Wait] = []
+        due = []
         while self._timers and self._timers[0][0] <= now:
             _, _, act, waiter = heapq.heappop(self._timers)
             if not waiter.gone:
@@ -207,8 +207,7 @@ class WaitRegistry:
     def _take_task(self, waiter: Wait, task: Task, now: float) -> None:
         updated = task.updated_at.timestamp() if task.updated_at else waiter.seen[1] if waiter.seen else None
         waiter.seen = (task.raw_status, updated)
-        again = self._news(waiter, task)
-        if again is None:
+        if (again := self._news(waiter, task)) is None:
             return
         if waiter.agent_id is None and task.agent_id is not None:
             created = task.created_at.timestamp() if task.created_at else None
@@ -288,12 +287,8 @@ class WaitRegistry:
         self.scheduler.poll_again(waiter, verdict.seconds, now)
 
     def _take_failure(self, action: Action[Owner], error: XpanderError, now: float) -> None:
-        outage = self.scheduler.outage
-        if isinstance(action, ReadPage):
-            outage.note_failure(action.agent.longest_interval, now)
-        else:
-            outage.note_failure(action.waiter.watch.poll_interval, now)
-        if outage.is_on:
+        self.scheduler.outage.note_failure(action.longest_interval, now)
+        if self.scheduler.outage.is_on:
             self._suffer_outage(error, now)
 
     def _suffer_outage(self, error: XpanderError, now: float) -> None:

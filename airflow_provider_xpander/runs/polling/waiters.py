@@ -312,6 +312,11 @@ class ReadTask(Generic[T]):
     waiter: Waiter[T]
     priority: Priority
 
+    @property
+    def longest_interval(self) -> float:
+        """Seconds that those who wait for it wait between two polls at the most."""
+        return self.waiter.watch.poll_interval
+
 
 @dataclass(frozen=True)
 class ReadPage(Generic[T]):
@@ -330,6 +335,11 @@ class ReadPage(Generic[T]):
     from_date: float
     status: TaskStatus | None = None
     priority: Priority = Priority.POLL
+
+    @property
+    def longest_interval(self) -> float:
+        """Seconds that those who wait for it wait between two polls at the most."""
+        return self.agent.longest_interval
 
 
 Action: TypeAlias = ReadTask[T] | ReadPage[T]
