@@ -39,7 +39,7 @@ from airflow_provider_xpander.api.total_timeout import Limit, LimitedAdapter, cu
 T = TypeVar("T")
 Events: TypeAlias = Generator[StreamEvent, None, None]
 _NOT_SENT = (rex.ConnectTimeout, rex.ProxyError)
-_NOT_SENDABLE = (rex.InvalidURL, rex.InvalidSchema, rex.MissingSchema, rex.InvalidHeader, UnicodeError)
+_NOT_SENDABLE = (rex.InvalidURL, rex.InvalidSchema, UnicodeError)  # of a header that is no Latin-1
 IGNORED = 20
 """Events of one stream that carry nothing and are looked into; more of them are passed over in silence."""
 BEGINNING = 2000
@@ -178,8 +178,7 @@ class Client:
         headers = dict(settings.headers())
         if accept:
             headers |= {"Accept": accept, "Cache-Control": "no-cache"}
-        proxy = proxy_of(settings)
-        token = current_limit.set(limit)
+        proxy, verify = proxy_of(settings), verify_of(settings)
         try:
             request = self._session.prepare_request(
                 requests.Request(
@@ -190,11 +189,15 @@ class Client:
                     headers=headers,
                 )
             )
+        except (rex.RequestException, ValueError, TypeError) as error:
+            raise not_sendable(call, error) from None
+        token = current_limit.set(limit)
+        try:
             # Not by the session: it takes the address of a redirect apart, and fails where that is none.
             return self._session.get_adapter(settings.base_url).send(
                 request,
                 timeout=(CONNECT_TIMEOUT, timeout),
-                verify=verify_of(settings),
+                verify=verify,
                 proxies={"http": proxy.url, "https": proxy.url} if proxy else None,
                 stream=True,
             )
@@ -213,6 +216,8 @@ class Client:
             if isinstance(error, rex.ReadTimeout):
                 return NoReply(f"no answer within {timeout:g} s", sent=True)
             return NoReply(f"the connection broke ({_reason(error)})", sent=True)
+        except OSError as error:  # of certificates that are gone; all else is one of the above
+            raise not_sendable(call, error) from None
         finally:
             current_limit.reset(token)
 

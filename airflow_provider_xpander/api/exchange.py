@@ -247,8 +247,8 @@ def not_sendable(call: Call[Any], error: Exception) -> XpanderValidationError:
     """
     return XpanderValidationError(
         f"{call.what}: nothing was sent, because the request cannot be written down "
-        f"({printable(error, 200) or type(error).__name__}). Check host, organization_id and proxy of the "
-        f"connection."
+        f"({printable(error, 200) or type(error).__name__}). Check host, organization_id, proxy and "
+        f"verify of the connection."
     )
 
 

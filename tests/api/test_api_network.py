@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from drivers import Driver
 from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.api import routes
+from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.api.errors import XpanderServiceError, XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.network import bypasses, not_reached, proxy_of
@@ -145,3 +148,18 @@ def test_a_proxy_that_asks_for_credentials_is_named(driver: Driver) -> None:
         with pytest.raises(XpanderServiceError, match="The proxy asks for credentials") as caught:
             driver(settings, INVOKE)
     assert f"through the proxy {proxy.url} (field 'proxy' of connection 'my_conn')" in str(caught.value)
+
+
+@pytest.mark.parametrize("broken", ["body", "certificates"])
+def test_a_body_or_certificates_that_cannot_be_used_are_no_unclear_submit(
+    broken: str, tmp_path: Path
+) -> None:
+    call = dataclasses.replace(INVOKE, json={"ratio": float("nan"), "thing": object()})
+    with ScriptedServer(TASK) as server:
+        settings = Settings(base_url=server.url)
+        if broken == "certificates":
+            call, url = INVOKE, server.url.replace("http:", "https:")
+            settings = Settings(base_url=url, verify=str(tmp_path / "gone.pem"))
+        with Client(settings) as client, pytest.raises(XpanderValidationError, match="nothing was sent"):
+            client.call(call)
+        assert not server.requests

@@ -25,6 +25,7 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Target
 from airflow_provider_xpander.emulator import RESTRICTED_API_KEY, Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.runs import watch
 from airflow_provider_xpander.runs.lookup import get_known
 
 ECHO = Target.agent("echo")
@@ -352,3 +353,14 @@ def test_a_look_back_outlasts_a_page_of_something_in_front_of_the_api(
     service.add_fault(Fault.html(status, times=2))
     with XpanderHook() as hook:
         assert [task.id for task in hook.run(get_known([task_id]))] == [task_id]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 410])
+def test_a_wait_outlasts_pages_of_something_in_front_of_the_api(
+    status: int, hook: XpanderHook, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "NOT_FOUND_GRACE", 0.0)
+    service.finish(task_id := service.start())
+    fault = service.add_fault(Fault.html(status, times=5))
+    assert hook.wait_for_task(task_id, timeout=20, poll_interval=POLL).status == "completed"
+    assert fault.hits == 5
