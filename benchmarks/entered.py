@@ -65,9 +65,6 @@ class TaskInstance:
     def __init__(self) -> None:
         self.xcom: dict[str, Any] = {}
 
-    def get_template_context(self) -> dict[str, Any]:
-        return {"dag_run": None}
-
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcom[key] = value
 
