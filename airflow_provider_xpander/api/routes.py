@@ -256,9 +256,8 @@ def get_thread(task_id: str) -> Call[list[ThreadMessage]]:
 
     :param task_id: id of the task.
     """
-    return Call(
-        f"get thread of task {task_id}", "GET", f"/v1/tasks/{_segment('task_id', task_id)}/thread", _thread
-    )
+    path = f"/v1/tasks/{_segment('task_id', task_id)}/thread"
+    return Call(f"get thread of task {task_id}", "GET", path, _thread)
 
 
 def list_agents(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]]:
@@ -268,13 +267,8 @@ def list_agents(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]
     :param page: from 1.
     :param per_page: 1 to 50.
     """
-    return Call(
-        "list agents",
-        "GET",
-        "/v1/agents",
-        AgentPage.model_validate,
-        params=_query(page=page, per_page=per_page),
-    )
+    params = _query(page=page, per_page=per_page)
+    return Call("list agents", "GET", "/v1/agents", AgentPage.model_validate, params)
 
 
 def get_agent(agent_id: str) -> Call[Agent]:
@@ -283,9 +277,8 @@ def get_agent(agent_id: str) -> Call[Agent]:
 
     :param agent_id: id of the agent.
     """
-    return Call(
-        f"get agent {agent_id}", "GET", f"/v1/agents/{_segment('agent_id', agent_id)}", Agent.model_validate
-    )
+    path = f"/v1/agents/{_segment('agent_id', agent_id)}"
+    return Call(f"get agent {agent_id}", "GET", path, Agent.model_validate)
 
 
 def list_workflows(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Agent]]:
@@ -295,13 +288,8 @@ def list_workflows(*, page: int = 1, per_page: int = PAGE_SIZE) -> Call[Page[Age
     :param page: from 1.
     :param per_page: items on a page, 1 to 50.
     """
-    return Call(
-        "list workflows",
-        "GET",
-        "/v1/workflows",
-        AgentPage.model_validate,
-        params=_query(page=page, per_page=per_page),
-    )
+    params = _query(page=page, per_page=per_page)
+    return Call("list workflows", "GET", "/v1/workflows", AgentPage.model_validate, params)
 
 
 def get_workflow(workflow_id: str) -> Call[Agent]:
@@ -310,12 +298,8 @@ def get_workflow(workflow_id: str) -> Call[Agent]:
 
     :param workflow_id: id of the workflow.
     """
-    return Call(
-        f"get workflow {workflow_id}",
-        "GET",
-        f"/v1/workflows/{_segment('workflow_id', workflow_id)}",
-        Agent.model_validate,
-    )
+    path = f"/v1/workflows/{_segment('workflow_id', workflow_id)}"
+    return Call(f"get workflow {workflow_id}", "GET", path, Agent.model_validate)
 
 
 def _query(**values: Any) -> dict[str, str]:
