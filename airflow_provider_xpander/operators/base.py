@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -34,9 +35,19 @@ from airflow_provider_xpander.operators.arguments import (
 )
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.masking import mask_request_secrets
+from airflow_provider_xpander.operators.templating import (
+    is_from_xcom,
+    is_native,
+    keep_texts,
+    render_texts,
+)
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
+from airflow_provider_xpander.runs.schema import AnswerSchema
 from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
+
+OBJECTS = ("input", "files", "user", "output_schema", "payload_extension", "extra_body")
+"""Fields whose templates may give objects, with ``render_template_as_native_obj=True``."""
 
 
 class XpanderRequestOperator(BaseOperator):
@@ -229,14 +240,51 @@ class XpanderRequestOperator(BaseOperator):
         }  # fmt: skip
         return {"input": parts, "id": self.thread_id, **fields}
 
+    def _note_written(self) -> None:
+        """Note the arguments as they are written in the DAG, before Airflow renders them in their place."""
+        self._written = {name: getattr(self, name) for name in self.template_fields}
+
+    def _keep_texts(self, context: Context) -> None:
+        """Undo what ``render_template_as_native_obj`` does to texts."""
+        if not is_native(context):
+            return
+        as_text = partial(render_texts, context=context)
+        for name in self.template_fields:
+            written, rendered = self._written[name], getattr(self, name)
+            setattr(self, name, keep_texts(written, rendered, None if name in OBJECTS else as_text))
+
     def _request(self, context: Context) -> InvokeRequest:
         fields = self._request_fields()
         for name in self.secret_template_fields:
-            if fields[name] is not None:
-                fields[name] = self.render_template(fields[name], context)
-                mask_request_secrets(fields[name])
-        schema = self.answers.schema(self.output_schema)
-        return parse_request(fields | {"output_schema": schema.body if schema else None})
+            given = fields[name]
+            if given is None:
+                continue
+            if not is_from_xcom(context, self.task_id, name, given):
+                # A template may give the whole object; in an object, all are texts.
+                is_object = isinstance(given, str) and name != "user_oidc_token"
+                texts = is_native(context) and not is_object
+                render = render_texts if texts else self.render_template
+                fields[name] = render(given, context)
+            mask_request_secrets(fields[name])
+        schema = self._schema(context)
+        try:
+            return parse_request(fields | {"output_schema": schema.body if schema else None})
+        except XpanderValidationError as error:
+            if not is_native(context):
+                raise
+            raise XpanderValidationError(
+                f"{error} (The DAG has render_template_as_native_obj=True, by which Airflow makes "
+                f"objects of texts.)"
+            ) from None
+
+    def _schema(self, context: Context) -> AnswerSchema | None:
+        path = self.output_schema if isinstance(self.output_schema, str) else None
+        if path is not None and is_from_xcom(context, self.task_id, "output_schema", path):
+            raise XpanderValidationError(
+                f"output_schema: {path!r} comes out of XCom, and what is imported is for the author of the "
+                f"DAG to say: write the path in the DAG, or hand on a JSON Schema, a dictionary"
+            )
+        return self.answers.schema(self.output_schema)
 
     def _answer_rules(self) -> AnswerRules:
         return answer_rules(self, on_invalid=self.on_invalid)

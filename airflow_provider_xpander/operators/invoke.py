@@ -81,6 +81,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
             check_own_task(context["ti"], self.task_id)
+            self._keep_texts(context)
             target = self.target()
             if self.wait_for_completion:
                 check_rendered_result_path(self.result_path)
@@ -169,6 +170,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
+            self._keep_texts(context)
             self._attempt = attempt = self._attempt_at(context, hook, wait.agent_id, wait.task_id)
             with attempt.guard.while_going_on():
                 attempt.connect()

@@ -27,6 +27,7 @@ class XpanderInvokeAgentOperator(XpanderInvokeOperator):
         super().__init__(**kwargs)
         self.agent_id = agent_id
         check_id("agent_id", agent_id)
+        self._note_written()
 
     def target(self) -> Target:
         """Return the agent."""
@@ -51,6 +52,7 @@ class XpanderInvokeWorkflowOperator(XpanderInvokeOperator):
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
         check_id("workflow_id", workflow_id)
+        self._note_written()
 
     def target(self) -> Target:
         """Return the workflow."""

@@ -97,6 +97,32 @@ def test_a_person_may_stop_the_run(
     assert result.xcom("asking", "xpander_task")["status"] == "stopped"
 
 
+def test_texts_stay_texts_with_native_rendering(dags: ModuleType, service: Service) -> None:
+    result = Result(dags.native.test())
+    assert result.state("native") == "success"
+    body = service.runs()[0].body
+    assert body["input"]["text"] == "1.10"
+    assert body["title"].startswith("20261101")
+    assert body["instructions_override"] == "None"
+    assert body["payload_extension"] == {"code": "0x1F", "deep": ["123345"], "number": 7}
+    assert body["user_tokens"] == {"crm": {"token": "123345"}, "jira": "1234567890"}
+    assert service.posts[0].body["younger"] == "1e5"
+
+
+def test_only_what_is_written_in_the_dag_is_a_template(dags: ModuleType, service: Service) -> None:
+    result = Result(dags.data.test())
+    assert result.states["from_xcom"] == result.states["written"] == {"success"}
+    bodies = {
+        "written" if "written" in run.body["title"] else "xcom": run.body for run in service.runs("echo")
+    }
+    assert bodies["xcom"]["mcp_servers"][0]["headers"] == {"k": dags.TEMPLATE}
+    assert bodies["xcom"]["user_tokens"] == {"crm": "abababababab"}
+    assert bodies["written"]["user_tokens"] == {"crm": "cdcdcdcdcdcd"}
+    # What is imported is not for XCom to say.
+    assert result.states["imported"] == {"failed"}
+    assert not service.runs("classifier")
+
+
 def test_a_run_that_failed_fails_the_dag_run(dags: ModuleType, service: Service) -> None:
     result = Result(dags.failing.test())
     assert result.dag_run.state == "failed"

@@ -143,6 +143,43 @@ if HAS_HUMAN_IN_THE_LOOP:
             task_id="asking", agent_id="paused", input="approve", on_paused="ask", poll_interval=POLL
         )
 
+with DAG("xpander_native", schedule=None, render_template_as_native_obj=True) as native:
+    XpanderInvokeAgentOperator(
+        task_id="native",
+        agent_id="echo",
+        input="1.10",
+        title="{{ 20261101 }}",
+        instructions_override="None",
+        payload_extension={"code": "0x1F", "deep": ["123345"], "number": "{{ 7 }}"},
+        extra_body={"younger": "1e5"},
+        user_tokens={"crm": {"token": "123345"}, "jira": "{{ 1234567890 }}"},
+        poll_interval=POLL,
+    )
+
+# What is not to be rendered: it may come from anybody, and a secret of this Airflow would go to the service.
+TEMPLATE = "{{ conn.get('xpander_default').password }}"
+
+with DAG("xpander_data", schedule=None) as data:
+    servers = ReturnOperator(
+        task_id="servers",
+        value=[[{"name": "crm", "url": "https://crm.example.com", "headers": {"k": TEMPLATE}}]],
+    )
+    servers.template_fields = ()
+    XpanderInvokeAgentOperator.partial(
+        task_id="from_xcom",
+        agent_id="echo",
+        input="x",
+        poll_interval=POLL,
+        user_tokens={"crm": "{{ 'ab' * 6 }}"},
+    ).expand(mcp_servers=servers.output)
+    XpanderInvokeAgentOperator.partial(
+        task_id="written", agent_id="echo", input="x", poll_interval=POLL
+    ).expand(user_tokens=[{"crm": "{{ 'cd' * 6 }}"}])
+    schemas = ReturnOperator(task_id="schemas", value=["xpander_in_one_process.Ticket"])
+    XpanderInvokeAgentOperator.partial(
+        task_id="imported", agent_id="classifier", input="x", poll_interval=POLL
+    ).expand(output_schema=schemas.output)
+
 with DAG("xpander_failing", schedule=None) as failing:
     XpanderInvokeAgentOperator(
         task_id="failing", agent_id="failing", input="error", deferrable=True, poll_interval=POLL
