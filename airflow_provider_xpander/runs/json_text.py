@@ -123,11 +123,11 @@ def _objects(prose: str) -> list[Any]:
     found = [value for value, _ in _values(prose)]
     if any(value is _BROKEN for value in found):
         raise ValueError("there is an object in it that is broken JSON")
-    return [value for value in found if isinstance(value, dict) or not _is_no_data(value)]
+    return [value for value in found if isinstance(value, dict | list) and not _is_footnote(value)]
 
 
-def _is_no_data(value: Any) -> bool:
-    return not isinstance(value, list) or all(isinstance(item, int | float) for item in value)
+def _is_footnote(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, int | float) for item in value)
 
 
 _THOUGHT, _BROKEN = object(), object()
