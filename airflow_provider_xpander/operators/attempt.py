@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -52,6 +52,7 @@ class Attempt:
     :param options: what the author wants.
     :param guard: sees to the run where the attempt ends early.
     :param repairs: has an invalid answer repaired; None where that was not asked for.
+    :param digests: marks that the run may carry, for a stop by the triggerer; None if it stops nothing.
     """
 
     ti: Any
@@ -60,6 +61,7 @@ class Attempt:
     options: Options
     guard: RunGuard
     repairs: Repairs | None = None
+    digests: Collection[str] | None = None
     seen: Task | None = field(default=None, init=False)
     """The run as this process has seen it last."""
 
@@ -321,6 +323,7 @@ class Attempt:
             on_paused=self.options.on_paused,
             on_kill_action=self.options.on_kill_action,
             now=time.time(),
+            digests=self.digests,
         )
 
     def watch(self, wait: Wait) -> Watch:

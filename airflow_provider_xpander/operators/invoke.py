@@ -261,7 +261,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 retried=ti.try_number > identity.first_try,
                 note=partial(note_run, context, identity),
             )
-        return Attempt(ti, hook, self.log, options, guard, repairs)
+        return Attempt(ti, hook, self.log, options, guard, repairs, identity.digests)
 
     def _defer_on_thread(self, attempt: Attempt, busy: ThreadBusy) -> NoReturn:
         """Wait in the triggerer for the end of somebody else's turn, which is not ours to stop."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class Wait:
         on_paused: OnPaused,
         on_kill_action: OnKill,
         now: float,
+        digests: Collection[str] | None = None,
     ) -> dict[str, Any]:
         """
         Return the arguments of the trigger: plain JSON, and nothing secret, for Airflow stores them in clear.
@@ -50,6 +51,7 @@ class Wait:
         :param on_paused: whether a paused run is waited for.
         :param on_kill_action: what becomes of the run when the Airflow task is gone.
         :param now: Unix seconds of the deferral.
+        :param digests: marks that the run may carry; None if they are not known.
         """
         return {
             "xpander_task_id": self.task_id,
@@ -64,6 +66,7 @@ class Wait:
             "asked": self.asked,
             "told": told_of(task),
             "deferred_at": now,
+            "digests": None if digests is None else sorted(digests),
         }
 
 
