@@ -75,6 +75,27 @@ def retries_left(ti: Any) -> bool:
     return bool(ti.try_number <= (ti.max_tries or 0))
 
 
+def gives_up(task: Any, context: Context, error: Exception) -> bool:
+    """
+    Whether the retry policy of a task (Airflow 3.3) does not try again after an error.
+
+    :param task: the operator.
+    :param context: that of the task instance.
+    :param error: what the task fails with.
+    """
+    policy, ti = getattr(task, "retry_policy", None), context["ti"]
+    if policy is None:
+        return False
+    try:
+        decision = policy.evaluate(
+            exception=error, try_number=ti.try_number, max_tries=ti.max_tries or 0, context=context
+        )
+    except Exception:  # a policy of whoever wrote the DAG; Airflow tries again then
+        log.warning("The retry policy could not be asked", exc_info=True)
+        return False
+    return bool(decision.action.value == "fail")
+
+
 @contextmanager
 def failing_at_once(final: tuple[type[XpanderError], ...] = FINAL) -> Iterator[None]:
     """

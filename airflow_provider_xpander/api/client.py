@@ -75,6 +75,10 @@ class Client:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, LimitedAdapter())
 
+    def again(self) -> Client:
+        """Return another client of the same service, with the present credentials and no budget."""
+        return Client(self.settings, policy=self.policy, refresh=self._refresh)
+
     def close(self) -> None:
         """Close the session's connections."""
         self._session.close()

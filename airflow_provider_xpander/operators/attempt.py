@@ -79,7 +79,7 @@ class Attempt:
 
         :raises ValueError: the connection has a wrong value; ``AirflowNotFoundException`` if there is none.
         """
-        self.state.connected(self.hook.settings)
+        self.state.connected(self.hook.get_conn())
         self.report = StatusReport(self.log, self.state.settings)
 
     def start(self, starter: RunStarter, submit: Callable[[Target, InvokeRequest], Task]) -> Task:

@@ -34,6 +34,7 @@ from airflow_provider_xpander.runs.watch import End, Over
 from airflow_provider_xpander.task_instance import (
     check_own_task,
     failing_at_once,
+    gives_up,
     identity_of,
     note_run,
     note_turn,
@@ -239,6 +240,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             on_timeout=self.on_timeout,
             reattach=self.reattach,
             retries_left=retries_left(ti),
+            gives_up=partial(gives_up, self, context),
         )
         options = Options(
             xpander_conn_id=self.xpander_conn_id,

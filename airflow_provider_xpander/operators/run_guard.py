@@ -38,6 +38,7 @@ from airflow_provider_xpander.runs.thread import foreign_turn, is_foreign_turn
 from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander.api.client import Client
     from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.operators.starter import RunStarter
 
@@ -55,8 +56,8 @@ class KillState:
 
     agent_id: str | None = None
     task_id: str | None = None
-    settings: Settings | None = field(default=None, init=False)
-    """Those of the connection, as soon as they are read."""
+    client: Client | None = field(default=None, init=False)
+    """That of the attempt, as soon as the connection is read; it knows the key as it is now."""
     sign: str = field(default="", init=False)
     """What the title of a run that is being started contains."""
     search: Search | None = field(default=None, init=False)
@@ -66,13 +67,18 @@ class KillState:
     handled: bool = field(default=False, init=False)
     """Whether the run has ended, or it was decided what becomes of it."""
 
-    def connected(self, settings: Settings) -> None:
+    @property
+    def settings(self) -> Settings | None:
+        """Those of the connection as it was read last, None if it was not."""
+        return None if self.client is None else self.client.settings
+
+    def connected(self, client: Client) -> None:
         """
         Note how the service is reached.
 
-        :param settings: those of the connection.
+        :param client: that of the attempt.
         """
-        self.settings = settings
+        self.client = client
 
     def starting(self, sign: str, search: Search) -> None:
         """
@@ -117,6 +123,7 @@ class RunGuard:
     :param on_timeout: what the author wants for a run that is late.
     :param reattach: whether the next attempt would take the run over.
     :param retries_left: whether Airflow tries the task again when this attempt fails.
+    :param gives_up: tells of an error whether the retry policy of the task does not try again after it.
     :param digests: marks that the run may carry, where its thread may be continued by somebody else; None
         where its id is its own.
     """
@@ -128,6 +135,7 @@ class RunGuard:
     on_timeout: OnTimeout = "leave"
     reattach: Reattach = True
     retries_left: bool = False
+    gives_up: Callable[[Exception], bool] = lambda _: False
     digests: Collection[str] | None = None
 
     @contextmanager
@@ -175,7 +183,8 @@ class RunGuard:
             raise
         except Exception as error:  # whatever it is, the task fails and the run goes on
             if not self.state.handled:
-                self.stop_or_keep(final=isinstance(error, (*FINAL, AirflowFailException)))
+                final = isinstance(error, (*FINAL, AirflowFailException)) or self.gives_up(error)
+                self.stop_or_keep(final=final)
                 self.state.handle()
             raise
 
@@ -271,7 +280,7 @@ class RunGuard:
         if not state.kill():
             return
         if self.on_kill_action == "stop":
-            if stop_quickly(state.settings, state.task_id, state.search, state.sign, self.log):
+            if stop_quickly(state.client, state.task_id, state.search, state.sign, self.log):
                 state.handle()
         elif state.task_id is None:
             self.log.warning(

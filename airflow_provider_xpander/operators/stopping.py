@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.stop_policy import not_stopped
+from airflow_provider_xpander.runs.stopping import Stopped, stop_run
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander.api.client import Client
     from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 KILL_TIMEOUT = 3.5
@@ -43,7 +44,7 @@ def stop_runs(hook: XpanderHook, log: Any, task_ids: Iterable[str]) -> list[Task
         except Exception as error:  # the connection may be gone too; the failure that led here counts more
             log.error("%s", not_stopped(task_id, settings, error))
             continue
-        log.info("Stopped xpander task %s (%s)", task_id, task.status.value)
+        log.info("%s", Stopped(task))
         stopped.append(task)
     return stopped
 
@@ -58,7 +59,7 @@ class _Progress:
 
 
 def stop_quickly(
-    settings: Settings | None,
+    client: Client | None,
     task_id: str | None,
     search: Callable[[], Steps[list[str]]] | None,
     sign: str,
@@ -70,7 +71,7 @@ def stop_quickly(
     One call stops a run whose id is known; one that is being started is looked for first. The log is written
     from another thread: the kill may have come in the middle of a line, which holds the log's lock.
 
-    :param settings: those of the connection, None if they are not known.
+    :param client: that of the attempt, None if the connection is not known.
     :param task_id: the run, None while it is being started.
     :param search: looks for the ids of runs that are being started.
     :param sign: what the title of such a run contains.
@@ -78,8 +79,9 @@ def stop_quickly(
     :return: whether a run was there, and each was stopped.
     """
     progress = _Progress()
-    if settings is not None:
-        thread = threading.Thread(target=_stop_once, args=(settings, task_id, search, progress), daemon=True)
+    settings = None if client is None else client.settings
+    if client is not None:
+        thread = threading.Thread(target=_stop_once, args=(client, task_id, search, progress), daemon=True)
         thread.start()
         thread.join(KILL_TIMEOUT)
     found = progress.found or ([task_id] if task_id else [])
@@ -116,20 +118,19 @@ def _tell(
 
 
 def _stop_once(
-    settings: Settings,
+    client: Client,
     task_id: str | None,
     search: Callable[[], Steps[list[str]]] | None,
     progress: _Progress,
 ) -> None:
-    from airflow_provider_xpander.api.client import Client
-
     try:
-        with Client(settings) as client:
+        with client.again() as own:
             if task_id is not None:
                 progress.found = [task_id]
             elif search is not None:
-                progress.found = client.run(search())
+                progress.found = own.run(search())
             for found in progress.found:
-                progress.stopped.append(client.call(routes.stop_task(found), timeout=KILL_TIMEOUT))
+                stopped = own.run(stop_run(found, own.policy), timeout=KILL_TIMEOUT)
+                progress.stopped.append(stopped.task)
     except XpanderError as error:
         progress.error = error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
     BaseHook,
     TaskDeferred,
 )
-from airflow_side import Service
+from airflow_side import Service, eventually
 from attempts import (
     LONG,
     Attempt,
@@ -117,6 +119,30 @@ def test_a_kill_asks_airflow_for_nothing(service: Service, monkeypatch: pytest.M
     with signalled(lambda: polled(service), kill), pytest.raises(XpanderTaskStopped):
         go(task, attempt(1))
     assert asked == []
+    assert service.stops(only_run(service)) == 1
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["by a poll", "by nobody yet"])
+def test_a_kill_uses_the_key_that_the_connection_has_now(noticed: bool, service: Service) -> None:
+    task, new = slow_operator(**WORKER), "the-new-key-0001"
+
+    def rotate_and_kill() -> None:
+        service.connect(password=new)
+        service.configure({"api_keys": [new]})
+        if not noticed:
+            task.on_kill()
+
+    def polled_with_the_new_key() -> bool:
+        return any(call.headers.get("x-api-key") == new for call in service.requests("GET"))
+
+    def kill_once_noticed() -> None:
+        eventually(polled_with_the_new_key, "a poll with the new key")
+        task.on_kill()
+
+    if noticed:
+        threading.Thread(target=kill_once_noticed, daemon=True).start()
+    with signalled(lambda: polled(service), rotate_and_kill), pytest.raises(XpanderTaskStopped):
+        go(task, attempt(1))
     assert service.stops(only_run(service)) == 1
 
 
@@ -386,6 +412,27 @@ def test_an_error_that_uses_no_retry_leaves_no_run_for_one(service: Service) -> 
     with pytest.raises(AirflowFailException):
         go(slow_operator(**WORKER), attempt(1))
     assert service.stops(only_run(service)) == 1
+
+
+@pytest.mark.parametrize(("decided", "stops"), [("fail", 1), ("retry", 0), ("default", 0), (None, 0)])
+def test_a_retry_policy_that_gives_up_leaves_no_run_for_a_retry(
+    decided: str | None, stops: int, service: Service, lines: Lines
+) -> None:
+    """Airflow 3.3 asks the policy of the task whether it is tried again; other policies may be broken."""
+
+    class Policy:
+        def evaluate(self, **given: Any) -> Any:
+            assert set(given) == {"exception", "try_number", "max_tries", "context"}
+            if decided is None:
+                raise RuntimeError("a broken policy")
+            return SimpleNamespace(action=SimpleNamespace(value=decided))
+
+    task = slow_operator(**WORKER)
+    object.__setattr__(task, "retry_policy", Policy())
+    with pytest.raises(RuntimeError):
+        go(task, attempt(1, fails_at="xpander_link"))
+    assert service.stops(only_run(service)) == stops
+    assert ("goes on" in lines.at("warning")) is (not stops)
 
 
 def test_an_error_after_the_end_stops_nothing(service: Service) -> None:
