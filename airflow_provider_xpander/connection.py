@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.api.errors import XpanderValidationError, printable
 from airflow_provider_xpander.api.network import check_network, check_proxy, split_url
 from airflow_provider_xpander.api.settings import (
     DEFAULT_BASE_URL,
@@ -248,7 +248,11 @@ def parse_connection(
             shown = "" if field_name == "proxy" else f", got {value!r}"
             raise ValueError(f"{where}: extra field {field_name!r} must be {error}{shown}.") from None
     settings = replace(settings, **values)
-    check_network(settings)
+    try:
+        check_network(settings)
+    except XpanderValidationError as error:
+        # A plain ValueError, which a retry may mend: the environment of another worker may be right.
+        raise ValueError(str(error)) from None
     return settings
 
 
