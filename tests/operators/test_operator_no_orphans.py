@@ -355,6 +355,27 @@ def test_a_run_that_completes_in_the_race_is_returned(
 
 
 @pytest.mark.parametrize("way", [WORKER, {"deferrable": True}], ids=["worker", "deferred"])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (409, {"detail": "already completed"}),
+        (400, {"detail": "not running"}),
+        (204, ""),
+        (200, ""),
+        (200, "ok"),
+    ],
+)
+def test_a_run_that_is_over_when_its_stop_arrives_is_returned(
+    status: int, body: Any, way: dict[str, Any], service: Service, lines: Lines
+) -> None:
+    """Whatever the service replies to the stop then."""
+    service.add_fault(Fault(status=status, body=body, path="/stop$", times=None, delay_seconds=0.5))
+    task = operator(agent_id="slow", input="take 0.6", timeout=0.3, **way)
+    assert go(task, attempt(1)) == "Done after 0.6 seconds."
+    assert not lines.at("error")
+
+
+@pytest.mark.parametrize("way", [WORKER, {"deferrable": True}], ids=["worker", "deferred"])
 def test_a_stop_that_fails_is_repeated_and_then_named(
     way: dict[str, Any], service: Service, lines: Lines, slept: list[float]
 ) -> None:
