@@ -86,6 +86,8 @@ def _strict_about(node: Any, strict: bool, field: str) -> str | None:
     if strict and kind in _PYTHON_ONLY:
         return f"{field or 'itself'} ({kind})"
     match kind:
+        case "function-before" | "function-wrap" | "function-plain" | "json":
+            return None  # what they make of JSON data is not known before there is some
         case "union":
             found = [_strict_about(choice, strict, field) for choice in node["choices"]]
             return found[0] if all(found) else None

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
@@ -16,6 +16,7 @@ from pydantic import (
     AliasChoices,
     AliasPath,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     HttpUrl,
@@ -134,7 +135,12 @@ class StrictOfJson(BaseModel):
     e: float = 1
     f: date = Field(strict=False)
     g: date | str = ""
+    h: Annotated[date | None, BeforeValidator(lambda value: value and date.fromisoformat(value))] = None
+    i: Json[list[date]] = Field(default="[]", validate_default=True)
     more: list[StrictOfJson] = []
+
+
+STRICT = {"a": 1, "b": [{}], "f": "2026-11-01", "h": "2026-11-02", "i": '["2026-11-03"]'}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +157,7 @@ class StrictOfJson(BaseModel):
         (Serializing, {"a": 1}, {"a": 1}),
         (OfText, {"a": "[1]"}, {"a": "[1]"}),
         (RootModel[list[Split]], [{"read": 1}], [{"read": 1}]),
-        (StrictOfJson, {"a": 1, "b": [{}], "f": "2026-11-01"}, None),
+        (StrictOfJson, STRICT, None),
         (Rich, RICH, None),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
