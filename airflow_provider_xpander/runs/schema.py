@@ -37,6 +37,9 @@ class NotConforming(ValueError):
         self.problems = tuple(problems)
         super().__init__("; ".join(self.problems))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)
+
 
 @dataclass(frozen=True)
 class AnswerSchema:

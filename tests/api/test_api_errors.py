@@ -1,15 +1,24 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
+import pkgutil
 from typing import Any
 
 import pytest
 
+import airflow_provider_xpander.api
+import airflow_provider_xpander.runs
 from airflow_provider_xpander.api import errors
 from airflow_provider_xpander.api.errors import XpanderError, printable
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.answer import XpanderAnswerError, XpanderAnswerInvalid
+from airflow_provider_xpander.runs.answer import (
+    XpanderAnswerError,
+    XpanderAnswerInvalid,
+    XpanderAnswerTooLarge,
+)
+from airflow_provider_xpander.runs.schema import NotConforming
 from airflow_provider_xpander.runs.thread import ThreadBusy
 
 
@@ -58,28 +67,45 @@ def test_the_tree_of_errors(name: str, base: str) -> None:
     assert getattr(errors, name).__mro__[1] is getattr(errors, base)
 
 
-def _every_error() -> list[XpanderError]:
-    known: dict[type[XpanderError], dict[str, Any]] = {
-        errors.XpanderRateLimitError: {"retry_after": 7.0, "status_code": 429, "request_id": "r-1"},
-        errors.XpanderServiceError: {"retry_after": 7.0, "status_code": 503},
-        errors.XpanderAmbiguousSubmitError: {"target_id": "a-1", "title": "nightly", "thread_id": "th-1"},
-        XpanderAnswerInvalid: {"task_id": "t-1", "answer": {"a": [1]}, "problems": ["$.a: a number"]},
-    }
-    kinds, every = [XpanderError], []
-    while kinds:
-        kind = kinds.pop()
-        kinds += kind.__subclasses__()
-        fields = next((known[base] for base in kind.__mro__ if base in known), {"status_code": 404})
-        if issubclass(kind, errors.XpanderTaskError):
-            fields = {"task_id": "t-1", "status": "failed", "reason": "why"}
-        elif issubclass(kind, XpanderAnswerError) and kind is not XpanderAnswerInvalid:
-            fields = {"task_id": "t-1", "answer": "x"}
-        busy = kind is ThreadBusy
-        every.append(ThreadBusy(Task(id="t-1"), 60.0) if busy else kind("went wrong", **fields))
-    return every
+OF_A_RUN = {"task_id": "t-1", "status": "failed", "reason": "why"}
+EXAMPLES: list[Exception] = [
+    XpanderError("x", status_code=418, request_id="r-1"),
+    errors.XpanderAuthError("x", status_code=401),
+    errors.XpanderNotFoundError("x", status_code=404),
+    errors.XpanderValidationError("x", status_code=422),
+    errors.XpanderBillingError("x", status_code=402),
+    errors.XpanderConnectionError("x"),
+    errors.XpanderRateLimitError("x", retry_after=7.0, status_code=429),
+    errors.XpanderServiceError("x", retry_after=7.0, may_pass=False, status_code=503),
+    errors.XpanderAmbiguousSubmitError("x", target_id="a-1", title="nightly", thread_id="th-1"),
+    errors.XpanderTaskError("x", **OF_A_RUN),
+    errors.XpanderTaskFailed("x", **OF_A_RUN),
+    errors.XpanderTaskStopped("x", **OF_A_RUN),
+    errors.XpanderTaskTimeout("x", **OF_A_RUN),
+    errors.XpanderTaskPaused("x", **OF_A_RUN),
+    XpanderAnswerError("x", task_id="t-1", answer={"a": [1]}),
+    XpanderAnswerInvalid("x", task_id="t-1", answer="{", problems=["$.a: a number", "$.b: a text"]),
+    XpanderAnswerTooLarge("x", task_id="t-1", answer="long"),
+    NotConforming(["$.a: a number", "$.b: a text"]),
+    ThreadBusy(Task(id="t-1"), until=7.0),
+]
 
 
-@pytest.mark.parametrize("error", _every_error(), ids=lambda error: type(error).__name__)
+def test_there_is_an_example_of_every_error() -> None:
+    found: set[type] = set()
+    for package in (airflow_provider_xpander.api, airflow_provider_xpander.runs):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            found |= {
+                kind
+                for kind in vars(importlib.import_module(module.name)).values()
+                if isinstance(kind, type)
+                and issubclass(kind, Exception)
+                and kind.__module__.startswith("airflow_provider_xpander.")
+            }
+    assert found == set(map(type, EXAMPLES))
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(
     "copied",
     [
@@ -89,7 +115,7 @@ def _every_error() -> list[XpanderError]:
     ],
     ids=["copy", "deepcopy", *(f"pickle {protocol}" for protocol in range(6))],
 )
-def test_every_error_can_go_to_another_process(copied: Any, error: XpanderError) -> None:
+def test_every_error_can_go_to_another_process(copied: Any, error: Exception) -> None:
     other = copied(error)
     assert type(other) is type(error)
     assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))

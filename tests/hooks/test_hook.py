@@ -364,3 +364,22 @@ def test_a_wait_outlasts_pages_of_something_in_front_of_the_api(
     fault = service.add_fault(Fault.html(status, times=5))
     assert hook.wait_for_task(task_id, timeout=20, poll_interval=POLL).status == "completed"
     assert fault.hits == 5
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("a-wrong-key-0815", "Check the API key (password) of connection 'xpander_default', "),
+        (None, "Check the id, and whether the key of connection 'xpander_default', "),
+    ],
+    ids=["401", "404"],
+)
+def test_an_error_names_the_connection_and_the_address(
+    password: str | None, words: str, service: Service
+) -> None:
+    if password:
+        service.connect(password=password)
+    with XpanderHook() as hook, pytest.raises((XpanderAuthError, XpanderNotFoundError)) as caught:
+        hook.get_task("no-such-task")
+    assert f"{words}GET {service.server.url}/v1/tasks/no-such-task" in str(caught.value)
+    assert "a-wrong-key-0815" not in str(caught.value)

@@ -179,6 +179,15 @@ def test_the_test_tells_something_that_is_not_xpander(service: Service, another_
     assert "Welcome to nginx!" in sentence
 
 
+@pytest.mark.parametrize("path", ["/api", "/nowhere/v1"])
+def test_the_test_tells_a_base_url_with_a_wrong_path(service: Service, path: str) -> None:
+    service.connect(host=service.server.url + path)
+    fine, sentence = verdict()
+    assert not fine
+    assert "answers, but not as the xpander.ai API does: check the host" in sentence
+    assert "check the base URL" in sentence
+
+
 def test_the_test_tells_that_there_is_no_network(service: Service, closed_port: int) -> None:
     service.connect(host=f"http://127.0.0.1:{closed_port}")
     fine, sentence = verdict()
