@@ -15,7 +15,7 @@ from dev.airflow_client import RUN_ENDS, AirflowClient
 from dev.local_airflow import AIRFLOW_VERSION, LocalAirflow, LocalAirflowError
 from dev.paths import EXAMPLE_DAGS, STATE
 from dev.service import ServiceError, chosen_service
-from dev.waiting import WaitTimeout, wait_for
+from dev.waiting import WaitTimeout
 
 DAG_ID = "xpander_enrich_tickets"
 TICKETS = EXAMPLE_DAGS / "data" / "support_tickets.csv"
@@ -76,11 +76,7 @@ def run(client: AirflowClient) -> bool:
 
     :param client: of Airflow's REST API.
     """
-    client.unpause(DAG_ID)
-    # Nothing to trigger: an unpaused daily DAG starts with the run of today.
-    run_id = wait_for(
-        lambda: next(iter(client.runs(DAG_ID)), None), limit=60, what=f"the scheduled run of {DAG_ID}"
-    )
+    run_id = client.trigger(DAG_ID)
     say(f"{DAG_ID} {run_id}")
     last, deadline = "", time.monotonic() + RUN_LIMIT
     while (state := client.run_state(DAG_ID, run_id)) not in RUN_ENDS:

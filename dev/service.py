@@ -43,7 +43,9 @@ def chosen_service(run_seconds: float) -> Iterator[Service]:
         yield Service(
             name=f"the emulator on {emulator.url}",
             env={
-                "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(emulator),
+                "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(
+                    emulator, task_link_template=f"{emulator.url}/_emulator/tasks/{{task_id}}"
+                ),
                 # The emulator knows only its own agents, whatever the caller's environment says.
                 "XPANDER_AGENT_ID": "",
                 "XPANDER_WORKFLOW_ID": "",
@@ -52,7 +54,11 @@ def chosen_service(run_seconds: float) -> Iterator[Service]:
 
 
 def emulator_connection(
-    emulator: EmulatorServer, *, api_key: str | None = None, requests_per_minute: int = 0
+    emulator: EmulatorServer,
+    *,
+    api_key: str | None = None,
+    requests_per_minute: int = 0,
+    task_link_template: str | None = None,
 ) -> str:
     """
     Return an Airflow connection to an emulator, as JSON.
@@ -60,13 +66,18 @@ def emulator_connection(
     :param emulator: the emulator.
     :param api_key: another key than the emulator's own
     :param requests_per_minute: by default none: the published limits would make forty tickets take minutes
+    :param task_link_template: where the links of runs lead; by default to the web console, as real ones do
     """
     return json.dumps(
         {
             "conn_type": "xpander",
             "host": emulator.url,
             "password": api_key or emulator.api_key,
-            "extra": {"requests_per_minute": requests_per_minute, "requests_per_hour": 0},
+            "extra": {
+                "requests_per_minute": requests_per_minute,
+                "requests_per_hour": 0,
+                "task_link_template": task_link_template,
+            },
         }
     )
 

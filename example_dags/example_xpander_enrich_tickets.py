@@ -1,5 +1,5 @@
 """
-Enrich a table: let an agent classify each support ticket, every night.
+Enrich a table: let an agent classify each support ticket.
 
 1. ``read_tickets`` reads the rows of ``data/support_tickets.csv``, next to this file.
 2. ``classify`` is mapped over them: one run of the agent for each ticket. ``output_schema`` makes each answer
@@ -59,14 +59,15 @@ def as_prompt(ticket: dict[str, str]) -> str:
 
 with DAG(
     dag_id="xpander_enrich_tickets",
-    schedule="@daily",
+    # "@daily" in production. None here: unpausing it starts nothing, each trigger starts one run.
+    schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params={"output_path": Param(OUTPUT, type="string", description="The CSV file to write.")},
     tags=["xpander", "example"],
     doc_md=__doc__,
-):
+) as dag:
 
     @task
     def read_tickets() -> list[dict[str, str]]:

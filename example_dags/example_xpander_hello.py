@@ -28,7 +28,7 @@ with DAG(
     catchup=False,
     tags=["xpander", "example"],
     doc_md=__doc__,
-):
+) as dag:
     ask = XpanderInvokeAgentOperator(
         task_id="ask",
         agent_id=os.environ.get("XPANDER_AGENT_ID") or "echo",

@@ -30,7 +30,7 @@ with DAG(
     catchup=False,
     tags=["xpander", "example"],
     doc_md=__doc__,
-):
+) as dag:
     start = XpanderInvokeAgentOperator(
         task_id="start",
         agent_id=os.environ.get("XPANDER_AGENT_ID") or "slow",

@@ -39,7 +39,7 @@ with DAG(
     },
     tags=["xpander", "example"],
     doc_md=__doc__,
-):
+) as dag:
     triage = XpanderInvokeWorkflowOperator(
         task_id="triage",
         workflow_id="{{ params.workflow_id }}",

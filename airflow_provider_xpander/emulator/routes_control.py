@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator.dependencies import Service
 from airflow_provider_xpander.emulator.fault import Fault
 from airflow_provider_xpander.emulator.middleware import CONTROL_PATH
+from airflow_provider_xpander.emulator.page import task_page
 
 router = APIRouter(prefix=CONTROL_PATH)
 
@@ -98,6 +100,17 @@ async def reset(emulator: Service) -> None:
     :param emulator: the emulator.
     """
     emulator.reset(emulator.settings)
+
+
+@router.get("/tasks/{task_id}", response_class=HTMLResponse)
+async def show(task_id: str, emulator: Service) -> str:
+    """
+    Answer a page about a task, for a browser.
+
+    :param task_id: id of the task.
+    :param emulator: the emulator.
+    """
+    return task_page(emulator.body(emulator.task(task_id)), f"{CONTROL_PATH}/tasks/{task_id}")
 
 
 @router.post("/tasks/{task_id}/resume")

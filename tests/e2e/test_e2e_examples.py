@@ -9,7 +9,6 @@ import pytest
 
 from dev.airflow_client import AirflowClient
 from dev.paths import EXAMPLE_DAGS
-from dev.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -68,10 +67,8 @@ def test_workflow_takes_the_branch_of_its_outcome(
 @pytest.mark.usefixtures("parallel")
 def test_enrichment_writes_a_row_for_each_ticket(client: AirflowClient, enriched_table: Path) -> None:
     dag_id = "xpander_enrich_tickets"
-    client.unpause(dag_id)
-    run_id = wait_for(
-        lambda: next(iter(client.runs(dag_id)), None), limit=60, what="the run of today's schedule"
-    )
+    run_id = client.trigger(dag_id)
+    assert client.runs(dag_id) == [run_id], "unpausing starts no run of its own"
     assert client.wait_for_run(dag_id, run_id, limit=240) == "success"
     assert client.xcom(dag_id, run_id, "write_table") == str(enriched_table)
     with (EXAMPLE_DAGS / "data" / "support_tickets.csv").open(newline="", encoding="utf-8") as file:

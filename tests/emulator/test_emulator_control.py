@@ -71,3 +71,19 @@ def test_fields_can_be_overridden(api: Api) -> None:
 def test_control_calls_are_not_recorded(api: Api, emulator: Emulator) -> None:
     api("GET", "/_emulator/calls")
     assert emulator.calls == []
+
+
+def test_a_person_can_look_at_a_run_in_a_browser(api: Api) -> None:
+    secret = {"user_tokens": {"crm": "hush-4711"}}
+    paused = api.start("paused", text="<b>which?</b>", title="t", **secret)["id"]
+    api.until_status(paused, "paused")
+    page = api("GET", f"/_emulator/tasks/{paused}", headers=NO_KEY)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "&lt;b&gt;which?" in page.text
+    assert "hush-4711" not in page.text
+    assert f"/_emulator/tasks/{paused}/resume" in page.text
+    api("POST", f"/_emulator/tasks/{paused}/finish", headers=NO_KEY)
+    ended = api("GET", f"/_emulator/tasks/{paused}", headers=NO_KEY).text
+    assert "completed" in ended
+    assert "refresh" not in ended
+    assert api("GET", "/_emulator/tasks/nobody", headers=NO_KEY).status_code == 404

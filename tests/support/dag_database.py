@@ -22,7 +22,7 @@ def add_dags(folder: Path) -> None:
     _folders.append(folder)
     bundles = [
         {
-            "name": folder.name,
+            "name": f"tests-{folder.name}",
             "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
             "kwargs": {"path": str(folder), "refresh_interval": 3600},
         }
