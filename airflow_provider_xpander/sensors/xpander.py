@@ -35,7 +35,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_result_path,
 )
 from airflow_provider_xpander.operators.attempt import Attempt
-from airflow_provider_xpander.operators.links import XpanderRunLink
+from airflow_provider_xpander.operators.links import XpanderRunLink, leave_link_as_it_is
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
@@ -124,6 +124,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         """
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
+        leave_link_as_it_is(self)
         with self._forgiving(), failing_at_once(FINAL_FOR_SENSORS):
             check_rendered_result_path(self.result_path)
         if not self.deferrable:

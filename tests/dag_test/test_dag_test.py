@@ -47,6 +47,17 @@ def test_an_answers_keys_are_xcoms_and_overwrite_none_of_ours(dags: ModuleType, 
     assert set(result.xcom("elsewhere", "xpander_raw_result").strip('{"').split('"')) >= {"../apart/own"}
 
 
+def test_without_a_run_there_is_no_link_and_no_error_about_it(
+    dags: ModuleType, service: Service, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = Result(dags.no_run.test())
+    assert result.states == {"refused": {"failed"}, "refused_too": {"failed"}}
+    assert result.rows() == []
+    logged = "".join([*capfd.readouterr(), caplog.text])
+    assert "no access" in logged or "Check the id" in logged, "the task's log was seen"
+    assert "xpander_link" not in logged
+
+
 def test_a_sensor_may_give_its_worker_back_between_two_looks(dags: ModuleType, service: Service) -> None:
     # Not there yet at the first look, so that there is a second, however slow this machine is.
     service.add_fault(Fault(status=404, method="GET", path="/v1/tasks/[^/]+$"))

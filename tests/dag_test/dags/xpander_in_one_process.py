@@ -130,6 +130,10 @@ with DAG("xpander_both_modes", schedule=None) as both_modes:
     )
     XpanderTaskSensor(task_id="waited", xpander_task_id=left.output, poke_interval=POLL, deferrable=True)
 
+with DAG("xpander_no_run", schedule=None) as no_run:
+    XpanderInvokeAgentOperator(task_id="refused", agent_id="nobody", input="hi")
+    XpanderInvokeAgentOperator.partial(task_id="refused_too", agent_id="nobody").expand(input=["hi"])
+
 with DAG("xpander_rescheduled", schedule=None) as rescheduled:
     begun = XpanderInvokeAgentOperator(
         task_id="begun", agent_id="slow", input="take 1.5", wait_for_completion=False
