@@ -243,5 +243,6 @@ def _explain(error: ValidationError) -> str:
             message = "no such field; a field younger than this provider goes into extra_body"
         elif problem["type"] in _SHOW_VALUE and not SECRET_FIELDS.intersection(map(str, problem["loc"])):
             message += f", got {printable(repr(problem['input']), 100)}"
-        sentences.append(f"{place}: {message}" if place else message)
+        named = not place or message.startswith((f"{place} ", "thread_id "))
+        sentences.append(message if named else f"{place}: {message}")
     return "; ".join(sentences)

@@ -214,7 +214,7 @@ def test_an_id_with_a_character_that_nobody_sees_is_refused_by_its_name(id: str,
     ):
         with pytest.raises(XpanderValidationError) as caught:
             make(id)
-        assert f"{name} has {named}" in str(caught.value)
+        assert str(caught.value).startswith(f"{name} has {named}")
         assert str(caught.value).isascii()
 
 
@@ -246,5 +246,5 @@ def test_an_empty_version_is_the_latest(unset: Any) -> None:
     ids=["version", "thread_id", "title"],
 )
 def test_what_a_template_makes_of_null_is_refused(make: Any, name: str, null: str) -> None:
-    with pytest.raises(XpanderValidationError, match=f"{name} is the text .*None.* makes of null.* or ''"):
+    with pytest.raises(XpanderValidationError, match=f"^{name} is the text .*None.* makes of null.* or ''"):
         make(null)
