@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,7 +112,7 @@ class Poller:
     async def _run(self) -> None:
         try:
             await asyncio.to_thread(self.metrics.open)
-            async with shared_client(self.conn_id) as client:
+            async with shared_client(self.conn_id) as client, self._requests_ended():
                 await self._open(client)
                 while True:
                     self._woken.clear()
@@ -124,6 +125,13 @@ class Poller:
         finally:
             self.waits.shut()
             self.metrics.waiters(0)
+
+    @asynccontextmanager
+    async def _requests_ended(self) -> AsyncIterator[None]:
+        """See that nothing is under way any more when the client closes."""
+        try:
+            yield
+        finally:
             requests = [*self._requests, *filter(None, [self._refreshing])]
             for request in requests:
                 request.cancel()

@@ -1,5 +1,5 @@
 """
-Stopping runs from the triggerer.
+Stops of runs from the triggerer, and their queue.
 
 A mass clear ends a thousand triggers at once, and the service takes a hundred requests a minute. So stops are
 queued for each connection and sent as fast as its limits allow, before all polls (``api/governor.py``), by
