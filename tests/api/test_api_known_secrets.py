@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from scripted_server import ScriptedServer, http
+from drivers import Driver
+from scripted_server import Answer, ScriptedServer, Then, http
 
 from airflow_provider_xpander.api import known_secrets, routes
 from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.api.errors import XpanderError, printable
+from airflow_provider_xpander.api.exchange import Reply
 from airflow_provider_xpander.api.known_secrets import MASK, MOST, hidden, remember
-from airflow_provider_xpander.api.models import StreamEvent, Task, parse_request
+from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Task, parse_request
 from airflow_provider_xpander.api.request import Target
-from airflow_provider_xpander.api.retry import RetryPolicy
+from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
+from airflow_provider_xpander.api.routes import RawPage
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.sse import parse_event
 from airflow_provider_xpander.runs.task_errors import failure
@@ -109,3 +113,67 @@ def test_a_run_that_tells_a_token_fails_without_it() -> None:
 )
 def test_a_repr_shows_no_secret(shown: Any) -> None:
     assert not any(secret in f"{shown!r} {shown}" for secret in (KEY, *SECRETS))
+
+
+WILD = 'xp-"key"&0123456789/+='
+PASSWORD = "pr0xy"
+GET = routes.get_task("t-1")
+
+ECHOES: dict[str, Answer] = {
+    "401": http(401, {"detail": f"Invalid API key {WILD}"}),
+    "401 nested": http(401, {"detail": {"detail": {"message": f"Invalid API key '{WILD}'"}}}),
+    "403": http(403, {"error": WILD}),
+    "404 of unknown shape": http(404, {"headers": {"x-api-key": WILD}}),
+    "422": http(422, {"detail": [{"loc": ["header", WILD], "msg": f"{WILD} is wrong"}]}),
+    "429": http(429, {"detail": f"too many requests of {WILD}"}),
+    "500": http(500, {"error": f"boom with {WILD}"}),
+    "a page": http(403, f"<html><title>denied: {WILD}</title></html>"),
+    "text": http(502, f"no route for {WILD}".encode()),
+    "cut off": http(401, json.dumps({"detail": WILD})[:-1].encode()),
+    "broken by a colour": http(401, {"detail": f"{WILD[:9]}\x1b[31m{WILD[9:]}"}),
+    "in an address": http(400, {"detail": f"/v1/agents?key={quote(WILD, safe='')}"}),
+    "a success that is none": http(200, f"hello {WILD}".encode()),
+    "keys of an object": http(200, {WILD: 1}),
+    "the id of the request": http(401, {"detail": "no"}, {"X-Request-Id": WILD}),
+    "not HTTP": [f"SSH-2.0 {WILD}\r\n".encode(), Then.CLOSE],
+}
+
+
+@pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES.keys())
+def test_an_echo_of_the_key_is_in_no_message(driver: Driver, answer: Answer) -> None:
+    with ScriptedServer(answer) as server, pytest.raises(XpanderError) as caught:
+        driver(Settings(base_url=server.url, api_key=WILD, timeout=5.0), GET, policy=ONCE)
+    assert WILD not in str(caught.value)
+    assert quote(WILD, safe="") not in str(caught.value)
+    assert json.dumps(WILD)[1:-1] not in str(caught.value)
+
+
+@pytest.mark.parametrize("echo", [PASSWORD, "c29tZWJvZHk6cHIweHk="], ids=["plain", "as a header"])
+def test_an_echo_of_the_proxys_password_is_in_no_message(driver: Driver, echo: str) -> None:
+    with ScriptedServer(http(403, f"somebody, {echo}: denied".encode())) as proxy:
+        url = proxy.url.replace("//", f"//somebody:{PASSWORD}@")
+        with pytest.raises(XpanderError, match="somebody, \\*\\*\\*: denied"):
+            driver(Settings(base_url="http://x.invalid", api_key=WILD, proxy=url), GET)
+
+
+def test_an_echo_in_a_stream_is_in_no_message_and_no_event() -> None:
+    body = f"data: {json.dumps({'error': f'key {WILD} refused'})}\n\n".encode()
+    call = routes.invoke_stream(Target.agent("a-1"), InvokeRequest(input="hi"))
+    with ScriptedServer(http(200, body)) as server:
+        client = Client(Settings(base_url=server.url, api_key=WILD))
+        (event,) = client.stream(call)
+        client.close()
+    assert event.data == "key *** refused"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        RawPage([{"id": "t-1", "mcp_servers": WILD}]),
+        Reply(200, {"Set-Cookie": WILD}, WILD.encode()),
+        routes.list_tasks().parse({"items": [{"id": "t-1", "user_oidc_token": WILD}]}),
+    ],
+    ids=lambda shown: type(shown).__name__,
+)
+def test_a_repr_of_an_answer_shows_no_content(shown: Any) -> None:
+    assert WILD not in repr(shown).replace("\\", "")
