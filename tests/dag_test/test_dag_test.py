@@ -6,10 +6,12 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from airflow import __version__ as airflow_version
 from airflow.utils.session import create_session
 from airflow_side import LIMIT, Service, eventually
 from dag_runs import Result
@@ -56,6 +58,29 @@ def test_without_a_run_there_is_no_link_and_no_error_about_it(
     logged = "".join([*capfd.readouterr(), caplog.text])
     assert "no access" in logged or "Check the id" in logged, "the task's log was seen"
     assert "xpander_link" not in logged
+
+
+@pytest.mark.skipif(airflow_version.startswith("2."), reason="The webserver of Airflow 2 asks the backend")
+def test_the_api_server_finds_the_link_whatever_the_xcom_backend_stores(
+    dags: ModuleType, service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from airflow.providers.common.io.xcom import backend
+    from airflow.sdk.execution_time import task_runner, xcom
+
+    operatorlink = pytest.importorskip("airflow.serialization.definitions.operatorlink")
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH", tmp_path.as_uri())
+    monkeypatch.setenv("AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD", "0")
+    for cached in (backend._get_base_path, backend._get_threshold):
+        monkeypatch.setattr(backend, cached.__name__, cached.__wrapped__)
+    for module in (task_runner, xcom):
+        monkeypatch.setattr(module, "XCom", backend.XComObjectStorageBackend)
+
+    result = Result(dags.rescheduled.test())
+    stored = {(row.task_id, row.key): row.value for row in result.rows()}
+    assert "file://" in stored["begun", "xpander_task_id"], "the backend was in force"
+    link = operatorlink.XComOperatorLink(name="xpander.ai", xcom_key="xpander_link")
+    for instance in result.dag_run.get_task_instances():
+        assert link.get_link(None, ti_key=instance.key) == "https://app.xpander.ai/agents/slow"
 
 
 def test_a_sensor_may_give_its_worker_back_between_two_looks(dags: ModuleType, service: Service) -> None:
