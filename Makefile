@@ -98,6 +98,9 @@ test-wheel: dist $(AIRFLOW:%=test-wheel-on-%)
 dist: $(ENV)/.ready
 	rm -rf dist
 	$(ENV)/bin/python -m build --outdir dist
+	.venv/tools/bin/twine check --strict dist/*
+	@rm -rf .local/again && $(ENV)/bin/python -m build --wheel --outdir .local/again >/dev/null
+	@cmp dist/*.whl .local/again/*.whl || { echo "a second build is another wheel"; exit 1; }
 	@tar -tzf dist/*.tar.gz | grep -q example_dags/data/ || { echo "the sdist lacks example_dags"; exit 1; }
 
 # Not from the checkout's folder: its package would be imported instead of the installed one.

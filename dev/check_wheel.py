@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import urllib.request
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> None:
         # Before anything imports Airflow: it writes its configuration there.
         os.environ["AIRFLOW_HOME"] = home
         check_files()
+        check_description()
         check_public_names()
         check_discovery()
         check_emulator()
@@ -40,6 +42,14 @@ def check_files() -> None:
     package = files("airflow_provider_xpander")
     require(Path(str(package)).is_relative_to(sys.prefix), f"{package} is not the installed package")
     require(package.joinpath("py.typed").is_file(), "py.typed is missing")
+
+
+def check_description() -> None:
+    """The README leads everywhere from PyPI too."""
+    description = str(metadata("airflow-provider-xpander").get_payload())
+    require("# xpander.ai provider" in description, "the README is missing")
+    relative = re.findall(r"\]\((?![a-z]+:)[^)]*\)", description)
+    require(not relative, f"links that lead nowhere on PyPI: {relative}")
 
 
 def check_public_names() -> None:
