@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from airflow_provider_xpander._compat import AirflowFailException, Context, deployment_name
 from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity
+from airflow_provider_xpander.runs.task_errors import headline
 from airflow_provider_xpander.runs.thread import Turn, read_turn
 
 log = logging.getLogger(__name__)
@@ -96,18 +96,43 @@ def gives_up(task: Any, context: Context, error: Exception) -> bool:
     return bool(decision.action.value == "fail")
 
 
-@contextmanager
-def failing_at_once(final: tuple[type[XpanderError], ...] = FINAL) -> Iterator[None]:
+class failing_at_once:
     """
-    Turn errors that a retry would only repeat into a failure that uses no retry (``runs/error_policy.py``).
+    Let errors of this provider fail a task in few words, and with no retry if it would only repeat them.
 
-    :param final: those errors; by default those of operators.
-    :raises AirflowFailException: with the text of the error.
+    The log gets one short line, the reason first, and the link to the run. The error comes without the frames
+    of this package and without what led to it, which say nothing to whoever wrote the DAG; they are in the
+    log at level DEBUG.
+
+    :param final: errors that no retry mends (``runs/error_policy.py``); by default those of operators.
+    :param log: where the lines go; None for no lines.
+    :param link: gives the address of the run in the console, None if there is none.
     """
-    try:
-        yield
-    except final as error:
-        raise AirflowFailException(str(error)) from error
+
+    def __init__(
+        self,
+        final: tuple[type[XpanderError], ...] = FINAL,
+        *,
+        log: Any = None,
+        link: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._final, self._log, self._link = final, log, link
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if not isinstance(error, XpanderError):
+            return
+        if self._log is not None:
+            log.debug("The error came from here", exc_info=error)
+            self._log.error("%s", headline(error))
+            link = self._link()
+            if link:
+                self._log.error("The run in the console: %s", link)
+        if isinstance(error, self._final):
+            raise AirflowFailException(str(error)) from None
+        raise error.with_traceback(None) from None
 
 
 def note_run(context: Context, identity: Identity, task_id: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,6 +26,21 @@ ON_STOPPED = ("fail", "skip")
 ON_INVALID = ("fail", "raw", "repair")
 MAX_REPAIRS = 10
 """Repair turns of one run that may be asked for: each costs as much as a run."""
+
+
+@contextmanager
+def naming(operator: Any) -> Iterator[None]:
+    """
+    Name the task in errors about its arguments, and leave away how they were found.
+
+    :param operator: the task.
+    :raises XpanderValidationError: names the task, the parameter, the value and what is allowed.
+    """
+    try:
+        yield
+    except XpanderValidationError as error:
+        task = f"task {operator.task_id!r} ({type(operator).__name__})"
+        raise XpanderValidationError(f"{task}: {error}") from None
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:

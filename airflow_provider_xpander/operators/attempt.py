@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_provider_xpander._compat import AirflowSkipException, TaskDeferred
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
-from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.status import TaskStatus, normalize_status
 from airflow_provider_xpander.operators.arguments import Options
+from airflow_provider_xpander.operators.ending import end_late
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.deferral import Wait, WaitEvent
 from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
-from airflow_provider_xpander.runs.task_errors import account, paused, timed_out
+from airflow_provider_xpander.runs.task_errors import account, paused
 from airflow_provider_xpander.runs.watch import (
     BACKSTOP,
     RESUME_INTERVAL,
@@ -138,7 +138,7 @@ class Attempt:
         """
         resume_deadline = time.time() + RESUME_PATIENCE
         watch = Watch(wait.task_id, RESUME_INTERVAL, resume_deadline, self.options.on_paused, wait.newer_than)
-        over = Over(event.end)
+        over = Over(event.end, seen=normalize_status(event.status) if event.status else None)
         if event.end is End.ERROR:
             failed = f"The wait for xpander task {wait.task_id} failed: {event.message}"
             self.log.warning(failed)
@@ -186,7 +186,7 @@ class Attempt:
         self.seen = over.task or self.seen
         self.guard.check_turn(over.task, wait.newer_than)
         if over.end is End.TIMEOUT:
-            return self._end_late(wait, over.task)
+            return end_late(self, wait, over)
         if over.task is None or over.end is End.ERROR:
             raise over.error or XpanderError(f"The wait for xpander task {wait.task_id} ended without reason")
         if over.end is End.PAUSED:
@@ -202,49 +202,6 @@ class Attempt:
             raise paused(over.task)
         return over.task
 
-    def _end_late(self, wait: Wait, seen: Task | None) -> Task:
-        def late(last: Task | None, stopped: bool | None) -> Exception:
-            return timed_out(wait.task_id, last.status.value if last else None, self.options.timeout, stopped)
-
-        return self.end_stopped(wait, late, stop=self.guard.on_timeout == "stop", seen=seen)
-
-    def end_stopped(
-        self,
-        wait: Wait,
-        why: Callable[[Task | None, bool | None], Exception],
-        *,
-        stop: bool = True,
-        seen: Task | None = None,
-    ) -> Task:
-        """
-        End the task of a run that is not waited for any more: it is late, or a person wants it stopped.
-
-        :param wait: what was waited for.
-        :param why: makes the error of the run as seen last, and of whether it was stopped (None: not tried).
-        :param stop: whether to stop the run.
-        :param seen: the run as it was seen last, if it was.
-        :return: the run, if it completed before it could be stopped.
-        """
-        watch, stopped = self.watch(wait), None
-        if stop:
-            last = self.guard.stop_and_see(watch)
-            stopped, seen = last is not None, last or seen
-        self.state.handle()
-        if seen is None:
-            with suppress(XpanderError):
-                seen = self.hook.get_task(wait.task_id)
-        if seen is not None:
-            self.seen = seen
-            ended = watch.has_ended(seen)
-            if ended and seen.status is TaskStatus.COMPLETED:
-                self.log.info("xpander task %s completed just before it was to be stopped", seen.id)
-                return seen
-            self.log.info("xpander task %s %s", seen.id, recap(seen))
-            self.publish_summary(seen)
-            if ended:
-                self._observe(seen)
-        raise why(seen, stopped)
-
     def answer(self, task: Task) -> Any:
         """
         Return the answer of a run that has ended, or fail.
@@ -256,7 +213,7 @@ class Attempt:
         self.guard.check_turn(task)
         self.state.handle()
         self.log.info(account(task))
-        self._observe(task)
+        self.observe(task)
         try:
             return publish(self.ti, task, self.options.rules(task), log=self.log)
         except XpanderTaskStopped as error:
@@ -349,6 +306,11 @@ class Attempt:
         """
         publish_summary(self.ti, task, repaired=self.repairs is not None)
 
-    def _observe(self, task: Task) -> None:
+    def observe(self, task: Task) -> None:
+        """
+        Tell metrics and traces of a run that has ended.
+
+        :param task: the run.
+        """
         self.seen = task
         record_end(task, self.ti, self.options.invocation(task), self.state.settings, self.log)

@@ -32,6 +32,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_result_path,
     check_seconds,
     check_secret,
+    naming,
 )
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.masking import mask_request_secrets
@@ -179,7 +180,8 @@ class XpanderRequestOperator(BaseOperator):
         self.version = version
         self.thread_id = thread_id
         self.output_format = output_format
-        self.answers = AnswerArguments(output_schema)
+        with naming(self):
+            self.answers = AnswerArguments(output_schema)
         self.output_schema = as_field(output_schema)
         self.expected_output = expected_output
         self.instructions_override = instructions_override
@@ -197,30 +199,31 @@ class XpanderRequestOperator(BaseOperator):
         self.return_metrics = return_metrics
         self.extra_body = extra_body
         self.xpander_conn_id = xpander_conn_id
-        self.mode = check_choice("mode", mode, MODES)
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = check_seconds("poll_interval", poll_interval)
-        self.timeout = None if timeout is None else check_seconds("timeout", timeout)
-        self.on_timeout: OnTimeout = check_choice("on_timeout", on_timeout, ON_TIMEOUT)
-        self.on_kill_action: OnKill = check_choice("on_kill_action", on_kill_action, ON_KILL)
-        self.on_paused: OnPaused = check_on_paused(on_paused)
-        self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
-        self.on_invalid: OnInvalid = check_on_invalid(on_invalid)
-        self.repair_attempts = check_count("repair_attempts", repair_attempts, MAX_REPAIRS)
-        self.result_path = result_path
-        self.max_xcom_bytes = (
-            None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
-        )
-        self.reattach = check_reattach(reattach)
-        if mode != "async" and not wait_for_completion:
-            raise XpanderValidationError(
-                f'wait_for_completion=False needs mode="async": mode="{mode}" is over when the run is'
+        with naming(self):
+            self.mode = check_choice("mode", mode, MODES)
+            self.wait_for_completion = wait_for_completion
+            self.deferrable = default_deferrable() if deferrable is None else deferrable
+            self.poll_interval = check_seconds("poll_interval", poll_interval)
+            self.timeout = None if timeout is None else check_seconds("timeout", timeout)
+            self.on_timeout: OnTimeout = check_choice("on_timeout", on_timeout, ON_TIMEOUT)
+            self.on_kill_action: OnKill = check_choice("on_kill_action", on_kill_action, ON_KILL)
+            self.on_paused: OnPaused = check_on_paused(on_paused)
+            self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
+            self.on_invalid: OnInvalid = check_on_invalid(on_invalid)
+            self.repair_attempts = check_count("repair_attempts", repair_attempts, MAX_REPAIRS)
+            self.result_path = result_path
+            self.max_xcom_bytes = (
+                None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
             )
-        for name in self.secret_template_fields:
-            check_secret(name, getattr(self, name))
-        check_result_path(result_path)
-        check_fields(self._request_fields() | {"output_schema": {} if self.answers.asked else None})
+            self.reattach = check_reattach(reattach)
+            if mode != "async" and not wait_for_completion:
+                raise XpanderValidationError(
+                    f'wait_for_completion=False needs mode="async": mode="{mode}" is over when the run is'
+                )
+            for name in self.secret_template_fields:
+                check_secret(name, getattr(self, name))
+            check_result_path(result_path)
+            check_fields(self._request_fields() | {"output_schema": {} if self.answers.asked else None})
 
     @abstractmethod
     def target(self) -> Target:

@@ -82,7 +82,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         leave_link_as_it_is(self)
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
+        with XpanderHook(self.xpander_conn_id) as hook, self._failing():
             check_own_task(context["ti"], self.task_id)
             self._keep_texts(context)
             target = self.target()
@@ -172,7 +172,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         """Take responsibility for the run again, in another process than the one that has started it."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once():
+        with XpanderHook(self.xpander_conn_id) as hook, self._failing():
             self._keep_texts(context)
             self._attempt = attempt = self._attempt_at(context, hook, wait.agent_id, wait.task_id)
             with attempt.guard.while_going_on():
@@ -194,7 +194,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             if given_up is None:
                 raise
         attempt, completed = given_up
-        with failing_at_once():
+        with self._failing():
             return attempt.finish(Wait(completed.id), Over(End.FINISHED, completed))
 
     def on_kill(self) -> None:
@@ -223,6 +223,16 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             return None
         return attempt, last[0]
 
+    def _failing(self) -> failing_at_once:
+        return failing_at_once(log=self.log, link=self._link)
+
+    def _link(self) -> str | None:
+        settings = self._attempt.state.settings if self._attempt is not None else None
+        task_id = self._attempt.state.task_id if self._attempt is not None else None
+        return (
+            settings.task_link(task_id=task_id, agent_id=self.target().id) if settings and task_id else None
+        )
+
     def _id_in_xcom(self, context: Context) -> str | None:
         ti = context["ti"]
         found = ti.xcom_pull(task_ids=ti.task_id, key=TASK_ID_KEY, map_indexes=ti.map_index)
@@ -242,7 +252,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             on_timeout=self.on_timeout,
             reattach=self.reattach,
             retries_left=retries_left(ti),
-            gives_up=partial(gives_up, self, context),
+            gives_up=lambda error: gives_up(self, context, error),
         )
         options = Options(
             xpander_conn_id=self.xpander_conn_id,
@@ -263,7 +273,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 request=lambda: hook.prepare(self._request(context)),
                 attempts=self.repair_attempts,
                 retried=ti.try_number > identity.first_try,
-                note=partial(note_run, context, identity),
+                note=lambda task_id: note_run(context, identity, task_id),
             )
         return Attempt(ti, hook, self.log, options, guard, repairs, identity.digests)
 
@@ -333,12 +343,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         """
         from airflow_provider_xpander.operators.lineage import lineage_of
 
-        target, seen, link = self.target(), None, None
-        if self._attempt is not None:
-            seen, settings = self._attempt.seen, self._attempt.state.settings
-            if seen is not None and settings is not None:
-                link = settings.task_link(task_id=seen.id, agent_id=target.id)
-        return lineage_of(target, seen, link)
+        seen = None if self._attempt is None else self._attempt.seen
+        return lineage_of(self.target(), seen, self._link() if seen is not None else None)
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """

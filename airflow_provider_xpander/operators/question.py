@@ -9,6 +9,7 @@ from typing import NoReturn
 from airflow_provider_xpander._compat import AirflowFailException, AirflowSkipException
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.operators.attempt import Attempt
+from airflow_provider_xpander.operators.ending import end_stopped
 from airflow_provider_xpander.required_actions import ask_person
 from airflow_provider_xpander.runs.deferral import Wait
 from airflow_provider_xpander.runs.log.status_log import recap
@@ -96,4 +97,4 @@ def _stop(by: str, attempt: Attempt, wait: Wait) -> Task:
         skip = attempt.options.on_stopped == "skip"
         return AirflowSkipException(said) if skip else AirflowFailException(said)
 
-    return attempt.end_stopped(wait, stopped_by)
+    return end_stopped(attempt, wait, stopped_by)

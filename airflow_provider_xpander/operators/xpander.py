@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_xpander.api.models import Target
-from airflow_provider_xpander.operators.arguments import check_id
+from airflow_provider_xpander.operators.arguments import check_id, naming
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 
 
@@ -26,7 +26,8 @@ class XpanderInvokeAgentOperator(XpanderInvokeOperator):
     def __init__(self, *, agent_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.agent_id = agent_id
-        check_id("agent_id", agent_id)
+        with naming(self):
+            check_id("agent_id", agent_id)
         self._note_written()
 
     def target(self) -> Target:
@@ -51,7 +52,8 @@ class XpanderInvokeWorkflowOperator(XpanderInvokeOperator):
     def __init__(self, *, workflow_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.workflow_id = workflow_id
-        check_id("workflow_id", workflow_id)
+        with naming(self):
+            check_id("workflow_id", workflow_id)
         self._note_written()
 
     def target(self) -> Target:

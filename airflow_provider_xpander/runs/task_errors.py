@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_xpander.api.errors import (
+    XpanderError,
     XpanderTaskError,
     XpanderTaskFailed,
     XpanderTaskPaused,
@@ -14,8 +15,10 @@ from airflow_provider_xpander.api.errors import (
     sentence,
 )
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.status import TaskStatus, normalize_status
 
+HEADLINE = 200
+"""Characters of a line that tells at a glance why a task fails."""
 ADDRESS_LIMIT = 4000
 """Greatest length of a log-in address that is shown whole: with its state and scopes it is a long one."""
 
@@ -40,6 +43,18 @@ def failure(task: Task) -> XpanderTaskError | None:
         by = "by somebody" if task.is_manually_stopped else "by the system, which includes its time-outs"
         return XpanderTaskStopped(f"{what} {by}.{mutated}", **known)
     return XpanderTaskFailed(sentence(f"{what}{said}") + mutated, **known)
+
+
+def headline(error: XpanderError) -> str:
+    """
+    Return an error in one short line, with the reason first, because a log viewer cuts long lines.
+
+    :param error: what a task fails with.
+    """
+    if isinstance(error, XpanderTaskFailed | XpanderTaskPaused) and error.reason and error.status:
+        status = normalize_status(error.status).in_words
+        return f"{printable(error.reason, HEADLINE)} (xpander task {error.task_id} {status})"
+    return printable(error, HEADLINE)
 
 
 def account(task: Task) -> str:
@@ -108,7 +123,11 @@ def pause_reason(task: Task) -> str:
 
 
 def timed_out(
-    task_id: str, status: str | None, seconds: float | None, stopped: bool | None
+    task_id: str,
+    status: str | None,
+    seconds: float | None,
+    stopped: bool | None,
+    detail: str | None = None,
 ) -> XpanderTaskTimeout:
     """
     Return the error of a run that did not end in time.
@@ -116,8 +135,11 @@ def timed_out(
     :param task_id: the remote task.
     :param status: its status when last seen, or None.
     :param seconds: how long was waited, or None if unknown.
+    :param detail: what the run waited for, if it was paused.
     :param stopped: True: it was stopped; False: the stop failed; None: it was left running on purpose.
     """
+    name = str(status) if status else None
+    last = f"{name}: {detail}" if detail else name or "unknown"
     waited = f" within {seconds:.0f} s" if seconds is not None else " in time"
     fate = {
         True: "The run was stopped",
@@ -125,8 +147,8 @@ def timed_out(
         None: "The run goes on, as it was asked to",
     }[stopped]
     return XpanderTaskTimeout(
-        f"xpander task {task_id} did not end{waited} (last status: {status or 'unknown'}). {fate}.",
+        f"xpander task {task_id} did not end{waited} (last status: {last}). {fate}.",
         task_id=task_id,
-        status=status,
+        status=name,
         reason="timeout",
     )

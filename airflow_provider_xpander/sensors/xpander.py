@@ -33,6 +33,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_on_invalid,
     check_rendered_result_path,
     check_result_path,
+    naming,
 )
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.links import XpanderRunLink, leave_link_as_it_is
@@ -102,19 +103,20 @@ class XpanderTaskSensor(BaseSensorOperator):
         self.xpander_task_id = xpander_task_id
         self.xpander_conn_id = xpander_conn_id
         self.output_format = output_format
-        self.answers = AnswerArguments(output_schema)
-        self.output_schema = as_field(output_schema)
-        self.on_invalid: OnInvalid = check_on_invalid(on_invalid, ("fail", "raw"))
-        self.result_path = result_path
-        self.max_xcom_bytes = (
-            None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
-        )
-        check_result_path(result_path)
-        self.on_paused = check_choice("on_paused", on_paused, ("wait", "fail"))
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        if output_format is not None:
-            check_choice("output_format", output_format, ("text", "markdown", "json", "voice"))
-        check_id("xpander_task_id", xpander_task_id)
+        with naming(self):
+            self.answers = AnswerArguments(output_schema)
+            self.output_schema = as_field(output_schema)
+            self.on_invalid: OnInvalid = check_on_invalid(on_invalid, ("fail", "raw"))
+            self.result_path = result_path
+            self.max_xcom_bytes = (
+                None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
+            )
+            check_result_path(result_path)
+            self.on_paused = check_choice("on_paused", on_paused, ("wait", "fail"))
+            self.deferrable = default_deferrable() if deferrable is None else deferrable
+            if output_format is not None:
+                check_choice("output_format", output_format, ("text", "markdown", "json", "voice"))
+            check_id("xpander_task_id", xpander_task_id)
 
     def execute(self, context: Context) -> Any:
         """
@@ -147,7 +149,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         """
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
+        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS, log=self.log):
             check_id("xpander_task_id", self.xpander_task_id)
             attempt = self._attempt_at(context, hook)
             self._report = report = self._report or attempt.report
@@ -205,7 +207,7 @@ class XpanderTaskSensor(BaseSensorOperator):
                 raise AirflowFailException(
                     f"The wait for xpander task {wait.task_id} failed: {found.message}"
                 )
-            with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS):
+            with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS, log=self.log):
                 attempt = self._attempt_at(context, hook)
                 self._expect_turn(context, attempt)
                 over = attempt.resume(wait, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import traceback
 from datetime import timedelta
 from typing import Any
 
@@ -273,3 +274,28 @@ def test_asking_needs_an_airflow_that_can() -> None:
 def test_a_sensor_cannot_ask_because_it_stops_nothing() -> None:
     with pytest.raises(XpanderValidationError, match=r"on_paused must be one of 'wait', 'fail', got 'ask'"):
         XpanderTaskSensor(task_id="wait", xpander_task_id="7", on_paused="ask")
+
+
+def test_an_error_names_its_task_and_shows_nothing_of_how_it_was_found() -> None:
+    with pytest.raises(XpanderValidationError) as caught:
+        XpanderInvokeAgentOperator(task_id="triage", agent_id="a", input={"text": "x", "files": ["no-url"]})
+    message = "".join(traceback.format_exception(caught.value))
+    assert str(caught.value).startswith("task 'triage' (XpanderInvokeAgentOperator): input.files")
+    assert "pydantic" not in message
+    assert "During handling" not in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (XpanderInvokeAgentOperator, {"agent_id": " "}),
+        (XpanderInvokeWorkflowOperator, {"workflow_id": "None"}),
+        (XpanderTaskSensor, {"xpander_task_id": ""}),
+        (XpanderTaskSensor, {"xpander_task_id": "t-1", "on_paused": "ask"}),
+        (XpanderInvokeAgentOperator, {"agent_id": "a", "output_schema": {"type": 5}}),
+    ],
+)
+def test_each_class_names_its_task(kind: Any, wrong: dict[str, Any]) -> None:
+    given = {} if kind is XpanderTaskSensor else {"input": "x"}
+    with pytest.raises(XpanderValidationError, match=f"^task 'triage' .{kind.__name__}.: "):
+        kind(task_id="triage", **given | wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import traceback
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from airflow_side import (
     resume,
     run_through,
 )
+from attempts import Lines, attempt, lines
 
 from airflow_provider_xpander.api.errors import XpanderTaskFailed, XpanderTaskPaused, XpanderTaskStopped
 from airflow_provider_xpander.emulator import Fault
@@ -29,6 +31,8 @@ from airflow_provider_xpander.operators.xpander import (
 )
 from airflow_provider_xpander.runs.identity import read_mark
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
+
+__all__ = ["lines"]
 
 WORKER = {"deferrable": False}
 DEFER = {"deferrable": True}
@@ -301,3 +305,19 @@ def test_the_attempts_start_counts_for_execution_timeout(service: Service) -> No
 def _once_looked_at(service: Service, act: Any) -> None:
     eventually(lambda: bool(service.requests("GET")), "the wait has begun")
     act(service.runs()[0].task_id)
+
+
+@WAYS
+def test_a_failure_is_told_in_one_short_line_and_without_our_frames(
+    way: dict[str, Any], service: Service, lines: Lines
+) -> None:
+    ti = attempt(1)
+    with pytest.raises(XpanderTaskFailed) as caught:
+        run_through(agent(agent_id="failing", input="error", **way), ti.context())
+    reason, link = lines.at("error").splitlines()
+    assert reason == f"{caught.value.reason} (xpander task {ti.xcom['xpander_task_id']} ended with an error)"
+    assert len(reason) < 300
+    assert link == f"The run in the console: {ti.xcom['xpander_link']}"
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count(str(caught.value)) == 1
+    assert "publish" not in shown
