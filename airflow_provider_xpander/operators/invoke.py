@@ -127,7 +127,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         """
         found = read_event(event)
         wait = wait_of(event, newer_than=newer_than, deadline=deadline)
-        with self._resumed(context, wait) as attempt:
+        with self._failing(), self._resumed(context, wait) as attempt:
             return attempt.finish(wait, attempt.resume(wait, found))
 
     def execute_answered(
@@ -164,7 +164,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             newer_than=newer_than,
             asked=asked,
         )
-        with self._resumed(context, wait) as attempt:
+        with self._failing(), self._resumed(context, wait) as attempt:
             return attempt.finish(wait, obey(choice, attempt, wait))
 
     @contextmanager
@@ -172,7 +172,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         """Take responsibility for the run again, in another process than the one that has started it."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        with XpanderHook(self.xpander_conn_id) as hook, self._failing():
+        with XpanderHook(self.xpander_conn_id) as hook:
             self._keep_texts(context)
             self._attempt = attempt = self._attempt_at(context, hook, wait.agent_id, wait.task_id)
             with attempt.guard.while_going_on():
