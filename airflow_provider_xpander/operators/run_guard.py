@@ -135,7 +135,8 @@ class RunGuard:
     on_timeout: OnTimeout = "leave"
     reattach: Reattach = True
     retries_left: bool = False
-    gives_up: Callable[[Exception], bool] = lambda _: False
+    # It holds the context, and with it what templates were filled with.
+    gives_up: Callable[[Exception], bool] = field(default=lambda _: False, repr=False)
     digests: Collection[str] | None = None
 
     @contextmanager
