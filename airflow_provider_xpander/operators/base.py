@@ -128,7 +128,7 @@ class XpanderRequestOperator(BaseOperator):
     }
     # Rendered only when the request is made, so that Airflow's table of rendered fields never has them.
     secret_template_fields: ClassVar[tuple[str, ...]] = ("mcp_servers", "user_tokens", "user_oidc_token")
-    operator_extra_links = (XpanderRunLink(),)
+    operator_extra_links: tuple[XpanderRunLink, ...] = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
 
     def __init__(

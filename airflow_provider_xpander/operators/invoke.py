@@ -21,7 +21,6 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import Options, check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
-from airflow_provider_xpander.operators.links import leave_link_as_it_is
 from airflow_provider_xpander.operators.repair import Repairs
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
@@ -81,7 +80,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
     def _execute(self, context: Context, busy_until: float | None) -> Any:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        leave_link_as_it_is(self)
+        self.operator_extra_links = ()  # the link is stored once the run is known, see links.py
         with XpanderHook(self.xpander_conn_id) as hook, self._failing():
             check_own_task(context["ti"], self.task_id)
             self._keep_texts(context)

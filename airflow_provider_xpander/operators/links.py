@@ -8,24 +8,13 @@ from airflow_provider_xpander._compat import BaseOperatorLink, xcom_of
 from airflow_provider_xpander.xcom import LINK_KEY
 
 
-def leave_link_as_it_is(operator: Any) -> None:
-    """
-    Have Airflow 3 not store the link once more at the end of a task.
-
-    It would read our XCom to do so, log an error where there is none because no run was started, and store an
-    empty link.
-
-    :param operator: the operator that is executed.
-    """
-    operator.operator_extra_links = ()
-
-
 class XpanderRunLink(BaseOperatorLink):
     """
     Show where a person finds the run: the page of its agent, or what ``task_link_template`` says.
 
-    Airflow 3 reads the XCom itself and asks this class only in the worker; Airflow 2 asks it
-    in the webserver.
+    Airflow 2 asks this class in the webserver. Airflow 3 reads the XCom itself, and asks only in the worker,
+    at the end of a task, to store the link. It is stored already, and where there is no run, asking would log
+    an error and store an empty link. So operators empty their ``operator_extra_links`` when they execute.
     """
 
     name = "xpander.ai"

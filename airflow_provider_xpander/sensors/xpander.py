@@ -36,7 +36,7 @@ from airflow_provider_xpander.operators.arguments import (
     naming,
 )
 from airflow_provider_xpander.operators.attempt import Attempt
-from airflow_provider_xpander.operators.links import XpanderRunLink, leave_link_as_it_is
+from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
@@ -78,7 +78,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         "xpander_task_id", "xpander_conn_id", "output_schema", "result_path",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"output_schema": "json"}
-    operator_extra_links = (XpanderRunLink(),)
+    operator_extra_links: tuple[XpanderRunLink, ...] = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
 
     _looked: Task | None = None
@@ -126,7 +126,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         """
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        leave_link_as_it_is(self)
+        self.operator_extra_links = ()  # the link is stored once the run is known, see operators/links.py
         with self._forgiving(), failing_at_once(FINAL_FOR_SENSORS):
             check_rendered_result_path(self.result_path)
         if not self.deferrable:
