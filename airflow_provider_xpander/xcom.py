@@ -124,7 +124,8 @@ def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
     safe = _shallow(answer)
     limit, place = rules.max_xcom_bytes, rules.result_path
     size = 0 if limit is None else len(json.dumps(safe))
-    if place is None if limit is None else size <= limit:
+    into_xcom = place is None if limit is None else size <= limit
+    if into_xcom:
         log.info("The answer of xpander task %s goes into XCom: %s", task.id, _beginning(answer))
         return safe
     if place is None:

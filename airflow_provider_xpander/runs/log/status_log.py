@@ -113,9 +113,9 @@ class StatusReport:
 
 def told_of(task: Task) -> str | None:
     """
-    Return the status of a run that goes on, as it stands in the log after a :class:`StatusReport` of it.
+    Return the status that a :class:`StatusReport` has logged last, which whoever waits on need not repeat.
 
-    :param task: the run.
+    :param task: the run as it was logged.
     :return: None if there is none to rely on: the service gave none, or it is that of a turn that has ended.
     """
     if task.raw_status is None or task.status.is_terminal:
