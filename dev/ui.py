@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from dev.local_airflow import AIRFLOW_VERSION, LocalAirflow, LocalAirflowError
+from dev.log_server import log_server
 from dev.paths import EXAMPLE_DAGS, ROOT, STATE
 from dev.service import ServiceError, chosen_service
 
@@ -23,16 +24,14 @@ def main() -> int:
     """Run until interrupted, and return the exit code."""
     # Processes are stopped on the way out, so a SIGTERM has to be a way out too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    env = {
-        "XPANDER_EXAMPLE_OUTPUT": str(STATE / "ui" / "enriched_tickets.csv"),
-    }
+    home = STATE / "ui" / "airflow"
     OWN_DAGS.mkdir(parents=True, exist_ok=True)
     try:
-        with chosen_service(EMULATOR_RUN_SECONDS) as service:
+        with chosen_service(EMULATOR_RUN_SECONDS) as service, log_server(home / "logs") as logs:
             print(f"agents: {service.name}; starting Airflow {AIRFLOW_VERSION} ...", flush=True)
-            env |= service.env
-            dags = [EXAMPLE_DAGS, OWN_DAGS]
-            with LocalAirflow(STATE / "ui" / "airflow", dags=dags, env=env) as airflow:
+            output = {"XPANDER_EXAMPLE_OUTPUT": str(STATE / "ui" / "enriched_tickets.csv")}
+            env = {**logs, **service.env, **output}
+            with LocalAirflow(home, dags=[EXAMPLE_DAGS, OWN_DAGS], env=env) as airflow:
                 print(guide(airflow.url, service.name, airflow.home), flush=True)
                 while all(component.is_running for component in airflow.components.values()):
                     time.sleep(1)
