@@ -45,8 +45,8 @@ class Turn:
     newer_than: float | None = None
 
     def data(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
+        """Return plain JSON data."""
+        return asdict(self) | {"digests": list(self.digests)}
 
 
 def read_turn(value: Any) -> Turn | None:
