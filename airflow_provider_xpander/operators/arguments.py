@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP, XComArg
-from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP
+from airflow_provider_xpander.api import ids
+from airflow_provider_xpander.api.errors import XpanderValidationError, printable
 from airflow_provider_xpander.api.models import Task, parse_request
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import AnswerRules
@@ -22,6 +23,7 @@ MODES = ("async", "sync", "stream")
 ON_TIMEOUT = ("stop", "leave")
 ON_KILL = ("stop", "leave")
 ON_PAUSED = ("wait", "fail", "ask")
+PARTS = frozenset({"text", "files", "user"})
 ON_STOPPED = ("fail", "skip")
 ON_INVALID = ("fail", "raw", "repair")
 MAX_REPAIRS = 10
@@ -134,33 +136,50 @@ def is_literal(value: Any) -> bool:
 
 def check_id(name: str, value: Any) -> None:
     """
-    Refuse an empty id; another task's output is let pass until it is known.
+    Refuse what cannot be an id; a template or another task's output is let pass until it is known.
 
     :param name: of the parameter, for messages.
     :param value: what the author gave.
-    :raises XpanderValidationError: names the parameter and the value.
+    :raises XpanderValidationError: names the parameter, the value, and a character that no id has.
     """
-    if value is None or (isinstance(value, str) and (not value.strip() or value.strip() == "None")):
-        raise XpanderValidationError(f"{name} must be a non-empty text, got {value!r}")
+    if is_literal(value):
+        ids.check_id(name, value)
 
 
-def check_secret(name: str, value: Any) -> None:
+def input_parts(value: Any) -> Mapping[str, Any]:
     """
-    Refuse a secret that is another task's output: it would be in XCom for everybody to read.
+    Return the parts of an ``input``: ``text``, ``files``, ``user``.
 
-    :param name: of the parameter, for messages.
-    :param value: what the author gave.
-    :raises XpanderValidationError: names the parameter and says where a secret belongs.
+    :param value: a text, a mapping of parts, another task's output, or None.
+    :raises XpanderValidationError: it is data, of which a text has to be made first.
     """
-    parts = list(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(value, XComArg):
-        raise XpanderValidationError(
-            f"{name} must not be another task's output, because XCom keeps no secret; "
-            f"use a template such as {{{{ conn.my_connection.password }}}}"
-        )
-    if isinstance(parts, list | tuple):
-        for part in parts:
-            check_secret(name, part)
+    is_known = isinstance(value, Mapping) or is_literal(value)
+    if value is None or isinstance(value, str) or not is_known:
+        return {"text": value}
+    if isinstance(value, Mapping) and (not value or not PARTS.isdisjoint(value)):
+        return value
+    what = f"input.{next(iter(value))}: no such field" if isinstance(value, Mapping) else "input: no text"
+    raise XpanderValidationError(
+        f"{what}, got {printable(value, 200)}. An input is a text, or a mapping with text, files and user. "
+        f"Of data, make a text: input=\"{{{{ ti.xcom_pull('it') | tojson }}}}\", or input={{'text': ...}}"
+    )
+
+
+def check_target(field: str, agent_id: Any, workflow_id: Any) -> str:
+    """
+    Return the id of what is run.
+
+    :param field: ``agent_id`` or ``workflow_id``, whichever the class takes.
+    :param agent_id: as given.
+    :param workflow_id: as given.
+    :raises XpanderValidationError: it is empty, or the other one is given.
+    """
+    given = {"agent_id": agent_id, "workflow_id": workflow_id}
+    for name, value in given.items():
+        if name != field and value is not None:
+            raise XpanderValidationError(f"{name} is not taken here, got {value!r}: give {field}")
+    check_id(field, given[field])
+    return given[field]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

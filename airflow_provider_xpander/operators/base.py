@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
 from airflow_provider_xpander._compat import BaseOperator, Context, default_deferrable
+from airflow_provider_xpander.api import ids
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
@@ -31,17 +31,23 @@ from airflow_provider_xpander.operators.arguments import (
     check_reattach,
     check_result_path,
     check_seconds,
-    check_secret,
+    check_target,
+    input_parts,
     naming,
 )
 from airflow_provider_xpander.operators.links import XpanderRunLink
-from airflow_provider_xpander.operators.masking import mask_request_secrets
+from airflow_provider_xpander.operators.secret_arguments import (
+    check_secret,
+    mask_request_secrets,
+    warn_of_literal_secrets,
+)
 from airflow_provider_xpander.operators.templating import (
     is_from_xcom,
     is_native,
     keep_texts,
     render_texts,
 )
+from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.schema import AnswerSchema
 from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
@@ -59,6 +65,8 @@ class XpanderRequestOperator(BaseOperator):
     remote task is in XCom ``xpander_task_id`` right after the submit, a summary is in ``xpander_task`` at the
     end.
 
+    :param agent_id: id of the agent; taken by :class:`XpanderInvokeAgentOperator`.
+    :param workflow_id: id of the workflow; taken by :class:`XpanderInvokeWorkflowOperator`.
     :param input: the text, or a mapping with ``text``, ``files`` and ``user``.
     :param files: http or https URLs of files for the run, which the service fetches.
     :param user: on whose behalf the run is made: a mapping with ``email`` and more (contract section 3,
@@ -128,12 +136,16 @@ class XpanderRequestOperator(BaseOperator):
     }
     # Rendered only when the request is made, so that Airflow's table of rendered fields never has them.
     secret_template_fields: ClassVar[tuple[str, ...]] = ("mcp_servers", "user_tokens", "user_oidc_token")
+    target_field: ClassVar[Literal["agent_id", "workflow_id"]]
+    """The one of the two ids that the class takes."""
     operator_extra_links: tuple[XpanderRunLink, ...] = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
 
     def __init__(
         self,
         *,
+        agent_id: str | None = None,
+        workflow_id: str | None = None,
         input: str | Mapping[str, Any] | None = None,
         files: Sequence[str] | str | None = None,
         user: Mapping[str, Any] | None = None,
@@ -157,23 +169,25 @@ class XpanderRequestOperator(BaseOperator):
         return_metrics: bool | None = None,
         extra_body: Mapping[str, Any] | None = None,
         xpander_conn_id: str = DEFAULT_CONN_ID,
-        mode: str = "async",
+        mode: Literal["async", "sync", "stream"] = "async",
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: float = 30.0,
         timeout: float | timedelta | None = None,
-        on_timeout: str = "stop",
-        on_kill_action: str = "stop",
-        on_paused: str = "wait",
-        on_stopped: str = "fail",
-        on_invalid: str = "fail",
+        on_timeout: OnTimeout = "stop",
+        on_kill_action: OnKill = "stop",
+        on_paused: OnPaused = "wait",
+        on_stopped: Literal["fail", "skip"] = "fail",
+        on_invalid: OnInvalid = "fail",
         repair_attempts: int = 1,
         result_path: str | None = None,
         max_xcom_bytes: int | None = None,
-        reattach: bool | str = True,
+        reattach: Reattach = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.workflow_id = workflow_id
         self.input = input
         self.files = files
         self.user = user
@@ -220,18 +234,32 @@ class XpanderRequestOperator(BaseOperator):
                 raise XpanderValidationError(
                     f'wait_for_completion=False needs mode="async": mode="{mode}" is over when the run is'
                 )
+            check_target(self.target_field, agent_id, workflow_id)
             for name in self.secret_template_fields:
                 check_secret(name, getattr(self, name))
             check_result_path(result_path)
             check_fields(self._request_fields() | {"output_schema": {} if self.answers.asked else None})
 
-    @abstractmethod
+        self._note_written()
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """
+        Return the operator for ``expand``, with a warning for a secret that Airflow would store with the DAG.
+
+        :param kwargs: arguments that are the same for all instances.
+        """
+        warn_of_literal_secrets(cls.__name__, {name: kwargs.get(name) for name in cls.secret_template_fields})
+        return super().partial(**kwargs)
+
     def target(self) -> Target:
         """Return what is invoked, with its rendered id."""
+        target_id = check_target(self.target_field, self.agent_id, self.workflow_id)
+        make = Target.agent if self.target_field == "agent_id" else Target.workflow
+        return make(target_id, self.version)
 
     def _request_fields(self) -> dict[str, Any]:
-        text_or_parts = self.input if isinstance(self.input, Mapping) else {"text": self.input}
-        parts = {"files": self.files, "user": self.user, **text_or_parts}
+        parts = {"files": self.files, "user": self.user, **input_parts(self.input)}
         fields = {
             name: getattr(self, name)
             for name in (
@@ -259,16 +287,17 @@ class XpanderRequestOperator(BaseOperator):
     def _request(self, context: Context) -> InvokeRequest:
         fields = self._request_fields()
         for name in self.secret_template_fields:
-            given = fields[name]
-            if given is None:
+            written = fields[name]
+            if written is None:
                 continue
-            if not is_from_xcom(context, self.task_id, name, given):
+            if not is_from_xcom(context, self.task_id, name, written):
                 # A template may give the whole object; in an object, all are texts.
-                is_object = isinstance(given, str) and name != "user_oidc_token"
+                is_object = isinstance(written, str) and name != "user_oidc_token"
                 texts = is_native(context) and not is_object
                 render = render_texts if texts else self.render_template
-                fields[name] = render(given, context)
+                fields[name] = render(written, context)
             mask_request_secrets(fields[name])
+        ids.given("input", fields["input"].get("text"))
         schema = self._schema(context)
         try:
             return parse_request(fields | {"output_schema": schema.body if schema else None})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
@@ -90,12 +90,12 @@ class XpanderTaskSensor(BaseSensorOperator):
         *,
         xpander_task_id: str,
         xpander_conn_id: str = DEFAULT_CONN_ID,
-        output_format: str | None = None,
+        output_format: Literal["text", "markdown", "json", "voice"] | None = None,
         output_schema: Mapping[str, Any] | type[BaseModel] | str | None = None,
-        on_invalid: str = "fail",
+        on_invalid: Literal["fail", "raw"] = "fail",
         result_path: str | None = None,
         max_xcom_bytes: int | None = None,
-        on_paused: str = "wait",
+        on_paused: Literal["wait", "fail"] = "wait",
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:

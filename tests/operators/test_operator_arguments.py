@@ -109,14 +109,14 @@ def test_a_wrong_argument_fails_the_parse_and_is_explained(wrong: dict[str, Any]
 
 
 def test_an_empty_workflow_id_fails_the_parse() -> None:
-    with pytest.raises(XpanderValidationError, match="workflow_id must be a non-empty text, got ''"):
+    with pytest.raises(XpanderValidationError, match="workflow_id must be a non-empty string, got ''"):
         XpanderInvokeWorkflowOperator(task_id="ask", workflow_id="", input="hello")
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"xpander_task_id": ""}, "xpander_task_id must be a non-empty text, got ''"),
+        ({"xpander_task_id": ""}, "xpander_task_id must be a non-empty string, got ''"),
         ({"on_paused": "skip"}, "on_paused must be one of 'wait', 'fail', got 'skip'"),
         ({"output_format": "xml"}, "output_format must be one of 'text', 'markdown', 'json', 'voice'"),
     ],
@@ -299,3 +299,21 @@ def test_each_class_names_its_task(kind: Any, wrong: dict[str, Any]) -> None:
     given = {} if kind is XpanderTaskSensor else {"input": "x"}
     with pytest.raises(XpanderValidationError, match=f"^task 'triage' .{kind.__name__}.: "):
         kind(task_id="triage", **given | wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"order": 5}, r"input\.order: no such field, got .*tojson"),
+        (["a", "b"], r"input: no text, got .*tojson"),
+        (7, r"input: no text, got 7.*tojson"),
+    ],
+)
+def test_data_for_an_input_is_told_how_to_become_a_text(given: Any, message: str) -> None:
+    with pytest.raises(XpanderValidationError, match=message):
+        XpanderInvokeAgentOperator(task_id="triage", agent_id="a", input=given)
+
+
+def test_the_other_kinds_id_is_refused() -> None:
+    with pytest.raises(XpanderValidationError, match="workflow_id is not taken here, got 'w': give agent_id"):
+        XpanderInvokeAgentOperator(task_id="triage", workflow_id="w", input="x")

@@ -185,3 +185,14 @@ def _own_lines(caplog: pytest.LogCaptureFixture) -> str:
     return "\n".join(
         record.getMessage() for record in caplog.records if "emulator" not in (record.threadName or "")
     )
+
+
+@pytest.mark.parametrize("text", ["None", " None\n"])
+def test_an_xcom_that_is_missing_is_not_asked_about(text: str, service: Service) -> None:
+    """A template makes "None" of it, and the run would be paid for."""
+    operator = agent(input="{{ params.text }}")
+    context = FakeTaskInstance().context() | {"params": {"text": text}}
+    operator.render_template_fields(context)
+    with pytest.raises(AirflowFailException, match="input is the text .*None.*null"):
+        operator.execute(context)
+    assert service.requests() == []

@@ -172,8 +172,8 @@ def test_secrets_are_rendered_for_the_request_only(service: Service) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"agent_id": "{{ '' }}"}, "agent_id must be a non-empty text"),
-        ({"agent_id": "{{ none }}"}, "agent_id must be a non-empty text, got 'None'"),
+        ({"agent_id": "{{ '' }}"}, "agent_id must be a non-empty string"),
+        ({"agent_id": "{{ none }}"}, "agent_id must be a non-empty string, got 'None'"),
         ({"input": "{{ '' }}"}, "input: text or at least one file is needed"),
         ({"input": {"text": "{{ ' ' }}"}}, "input: text or at least one file is needed"),
         ({"output_format": "{{ 'xml' }}"}, "output_format: .* got 'xml'"),

@@ -167,7 +167,7 @@ def test_an_id_that_renders_to_nothing_fails_before_any_request(
     rendered: str, deferrable: bool, service: Service
 ) -> None:
     waiting = sensor("{{ params.id }}", deferrable=deferrable)
-    with pytest.raises(AirflowFailException, match="xpander_task_id must be a non-empty text"):
+    with pytest.raises(AirflowFailException, match="xpander_task_id must be a non-empty string"):
         run_through(waiting, FakeTaskInstance().context() | {"params": {"id": rendered}})
     assert service.requests() == []
 

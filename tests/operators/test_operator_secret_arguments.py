@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from airflow_side import FakeTaskInstance, Service, fire
 from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.hooks.xpander import XpanderHook
-from airflow_provider_xpander.operators import masking
-from airflow_provider_xpander.operators.masking import mask_request_secrets
+from airflow_provider_xpander.operators import secret_arguments
+from airflow_provider_xpander.operators.secret_arguments import mask_request_secrets
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
@@ -42,7 +43,7 @@ def test_secrets_are_masked_and_ordinary_words_are_not(
     value: Any, masked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(masking, "mask_secret", told.append)
+    monkeypatch.setattr(secret_arguments, "mask_secret", told.append)
     mask_request_secrets(value)
     assert told == masked
 
@@ -74,3 +75,26 @@ def test_a_key_that_the_service_repeats_is_in_no_event_exception_or_log(
     logged = caplog.text + capsys.readouterr().out
     assert "Starting agent a-1" in logged
     assert KEY not in " ".join([json.dumps(event), said, logged, *chain])
+
+
+@pytest.mark.parametrize(
+    ("secrets", "warned"),
+    [
+        ({"user_tokens": {"crm": "tok-9f2d-7731-ab"}}, True),
+        ({"user_oidc_token": "tok-9f2d-7731-ab"}, True),
+        ({"user_tokens": {"crm": "{{ conn.crm.password }}"}}, False),
+        ({}, False),
+    ],
+    ids=["literal", "literal text", "template", "none"],
+)
+def test_a_literal_secret_that_airflow_would_store_is_warned_of(secrets: Any, warned: bool) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        XpanderInvokeAgentOperator.partial(task_id="ask", agent_id="a", **secrets).expand(input=["x"])
+    assert [str(one.message) for one in seen if "holds a secret" in str(one.message)] == [
+        f"XpanderInvokeAgentOperator.partial({name}=...) holds a secret as it is, and Airflow stores the "
+        f"arguments of partial() with the DAG: use a template such as {{{{ conn.my_connection.password }}}}"
+        for name in secrets
+        if warned
+    ]
+    assert all("tok-9f2d" not in str(one.message) for one in seen)
