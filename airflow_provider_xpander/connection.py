@@ -7,13 +7,14 @@ The form (``connection_form.py``) comes from the table too.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from airflow_provider_xpander.api.errors import XpanderValidationError, printable
+from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.network import check_network, check_proxy, split_url
 from airflow_provider_xpander.api.settings import (
     DEFAULT_BASE_URL,
@@ -21,6 +22,10 @@ from airflow_provider_xpander.api.settings import (
     Settings,
     is_header_safe,
 )
+from airflow_provider_xpander.api.text import printable
+
+log = logging.getLogger(__name__)
+_warned: set[str] = set()
 
 CONN_TYPE = "xpander"
 HOOK_NAME = "xpander.ai"
@@ -195,6 +200,25 @@ FIELDS: Mapping[str, Field] = {
         _flag,
     ),
 }
+
+
+def settings_of(conn_id: str, connection: Any) -> Settings:
+    """
+    Make settings out of an Airflow connection, and warn once of fields that nobody knows.
+
+    :param conn_id: its id, for messages.
+    :param connection: the connection.
+    :raises ValueError: as for :func:`parse_connection`.
+    """
+    from airflow import __version__
+
+    parts = ("conn_type", "host", "port", "schema", "password", "extra")
+    settings = parse_connection(conn_id, **{name: getattr(connection, name) for name in parts})
+    unknown = unknown_fields(conn_id, connection.extra)
+    if unknown is not None and unknown not in _warned:
+        _warned.add(unknown)
+        log.warning(unknown)
+    return replace(settings, user_agent=f"{settings.user_agent} Airflow/{__version__}")
 
 
 def parse_connection(

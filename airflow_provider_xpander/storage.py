@@ -7,7 +7,8 @@ import uuid
 from typing import Any
 from urllib.parse import quote
 
-from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError, printable
+from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
+from airflow_provider_xpander.api.text import printable
 
 MEDIA_ENDINGS = {"application/json": ".json"}
 

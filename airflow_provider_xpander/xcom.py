@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from airflow_provider_xpander._compat import masked, push_past_backend
-from airflow_provider_xpander.api.errors import XpanderError, printable, sentence
+from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.text import printable, sentence
 from airflow_provider_xpander.runs.answer import (
     AnswerRules,
     XpanderAnswerError,

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import httpx
 
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.exchange import (
     LARGE_BODY,
     NoReply,
@@ -28,6 +27,7 @@ from airflow_provider_xpander.api.large_json import loads
 from airflow_provider_xpander.api.network import ca_path, not_reached, proxy_of
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
+from airflow_provider_xpander.api.text import printable
 
 T = TypeVar("T")
 

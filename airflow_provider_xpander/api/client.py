@@ -14,7 +14,7 @@ from requests import exceptions as rex
 from urllib3 import exceptions as uex
 
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.errors import XpanderConnectionError, printable
+from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import (
     NoReply,
     Outcome,
@@ -34,6 +34,7 @@ from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_xpander.api.sse import END_OF_STREAM, FINISHED, parse_event
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.api.total_timeout import Limit, LimitedAdapter, current_limit
 
 T = TypeVar("T")

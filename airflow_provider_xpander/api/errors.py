@@ -17,22 +17,10 @@ Exceptions for everything that can go wrong, by what a caller can do about it.
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
-
-from airflow_provider_xpander.api.known_secrets import hidden
 
 LONGEST_WAIT = 3600.0
 """The longest that is waited because the service asks for it, in seconds; what asks for more is a mistake."""
-TEXT_LIMIT = 500
-"""Characters of a foreign text that go into an error message or a log line."""
-
-# Escape sequences and control characters of untrusted text; a tab or newline becomes a blank. So does what
-# turns the direction of writing: a line could be made to read as another.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-# Airflow folds its task log at these; a foreign text could hide what comes after it.
-_LOG_GROUP = re.compile(r"(?:::|##\[)(?=(?:end)?group(?:::|\]))")
 
 
 class XpanderError(Exception):
@@ -179,27 +167,3 @@ class XpanderTaskTimeout(XpanderTaskError):
 
 class XpanderTaskPaused(XpanderTaskError):
     """The run waits for a person, and ``on_paused="fail"`` was asked for."""
-
-
-def sentence(text: str) -> str:
-    """
-    Return a text with a full stop at its end, unless it has a mark of its own there.
-
-    :param text: one line.
-    """
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def printable(text: Any, limit: int = TEXT_LIMIT) -> str:
-    """
-    Make a foreign text harmless for one log line, and cut it.
-
-    There are no control characters in it, no markers of Airflow's log groups, and no secrets that are known.
-
-    :param text: anything; what is not a string is shown by ``str``.
-    :param limit: the greatest number of characters of the text that are kept.
-    """
-    clean = _CONTROL.sub(" ", _ANSI.sub("", hidden(str(text)))).strip()
-    # Once more: a secret may have been broken by what is gone now.
-    clean = _LOG_GROUP.sub(lambda marker: " ".join(marker[0]), hidden(clean))
-    return clean if len(clean) <= limit else f"{clean[:limit]}... ({len(clean)} characters)"

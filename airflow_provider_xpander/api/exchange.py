@@ -24,8 +24,6 @@ from airflow_provider_xpander.api.errors import (
     XpanderRateLimitError,
     XpanderServiceError,
     XpanderValidationError,
-    printable,
-    sentence,
 )
 from airflow_provider_xpander.api.network import proxy_of
 from airflow_provider_xpander.api.refusals import error_from_status, read_error
@@ -36,6 +34,7 @@ from airflow_provider_xpander.api.retry import (
 )
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.api.text import printable, sentence
 
 log = logging.getLogger(__name__)
 

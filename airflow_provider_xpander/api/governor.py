@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from airflow_provider_xpander.api import clock
+from airflow_provider_xpander.api.clock import Window
 from airflow_provider_xpander.api.exchange import Outcome, Reply, Send, Sleep, Steps
 from airflow_provider_xpander.api.refusals import is_billing, read_error
 from airflow_provider_xpander.api.retry import retry_after_seconds
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.api.window import Window
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from airflow_provider_xpander.api.errors import (
     XpanderRateLimitError,
     XpanderServiceError,
     XpanderValidationError,
-    printable,
 )
+from airflow_provider_xpander.api.text import printable
 
 ERROR_KEYS = ("detail", "message", "error")
 """Fields of which an error of the API has one (contract section 7)."""

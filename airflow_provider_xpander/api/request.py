@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from airflow_provider_xpander.api.errors import XpanderValidationError, printable
-from airflow_provider_xpander.api.ids import check_id, given
+from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.text import printable
 
 OutputFormat = Literal["text", "markdown", "json", "voice"]
 ThinkMode = Literal["default", "harder"]
@@ -33,6 +34,48 @@ SECRET_FIELDS = frozenset({"user_tokens", "user_oidc_token", "mcp_servers"})
 
 
 _ID_FIELDS = ("id", "parent_execution_id", "worker_id", "triggering_agent_id", "test_run_node_id")
+
+
+NULL = "None"
+"""What Jinja makes of a parameter or an XCom that is null."""
+
+
+def check_id(name: str, value: object) -> str:
+    """
+    Return an id that can be one: not empty, not null, and without blanks or invisible characters.
+
+    :param name: of the field, for the message.
+    :param value: the id.
+    :raises XpanderValidationError: names the field, the value, and the character by its name.
+    """
+    if not isinstance(value, str) or not value.strip() or value.strip() == NULL:
+        raise XpanderValidationError(f"{name} must be a non-empty string, got {value!r}")
+    for position, character in enumerate(value, 1):
+        if unicodedata.category(character)[0] in "CZ":  # control, format, surrogate, separator
+            called = unicodedata.name(character, "a control character")
+            raise XpanderValidationError(
+                f"{name} has U+{ord(character):04X} ({called}) as its character {position}, which no id has, "
+                f"got {ascii(value)}"
+            )
+    return value
+
+
+def given(name: str, value: str | None) -> str | None:
+    """
+    Return an optional text, or None where it is unset: None, empty, or nothing but blanks.
+
+    :param name: of the field, for the message.
+    :param value: the text.
+    :raises XpanderValidationError: it is ``"None"``: a null that a template has made a text of.
+    """
+    if value is None or not value.strip():
+        return None
+    if value.strip() == NULL:
+        raise XpanderValidationError(
+            f"{name} is the text {value!r}, which is what a template makes of null; to leave it unset, let "
+            f"the template give an empty text, as {{{{ ... or '' }}}} does"
+        )
+    return value
 
 
 @dataclass(frozen=True)

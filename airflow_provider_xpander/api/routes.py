@@ -9,8 +9,6 @@ from enum import IntEnum
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_xpander.api.ids import check_id
-from airflow_provider_xpander.api.known_secrets import remember, secret_texts
 from airflow_provider_xpander.api.models import (
     Agent,
     AgentPage,
@@ -21,9 +19,10 @@ from airflow_provider_xpander.api.models import (
     TaskPage,
     ThreadMessage,
 )
-from airflow_provider_xpander.api.request import SECRET_FIELDS
+from airflow_provider_xpander.api.request import SECRET_FIELDS, check_id
 from airflow_provider_xpander.api.retry import RetryClass
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.text import remember, secret_texts
 
 T = TypeVar("T")
 PAGE_SIZE = 50

@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import quote, unquote
 
 from airflow_provider_xpander import __version__
-from airflow_provider_xpander.api.known_secrets import SHORTEST_CREDENTIAL, remember
+from airflow_provider_xpander.api.text import SHORTEST_CREDENTIAL, remember
 
 DEFAULT_BASE_URL = "https://api.xpander.ai"
 DEFAULT_CONSOLE_URL = "https://app.xpander.ai"

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import StreamEvent
 from airflow_provider_xpander.api.refusals import ERROR_KEYS, error_sentence
 from airflow_provider_xpander.api.status import normalize_status
+from airflow_provider_xpander.api.text import printable
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import logging
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.api.text import printable
 
 log = logging.getLogger(__name__)
 

@@ -34,11 +34,11 @@ from airflow_provider_xpander.connection import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
     HOOK_NAME,
+    settings_of,
     unknown_fields,
 )
 from airflow_provider_xpander.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
 from airflow_provider_xpander.hooks.connection_check import ask
-from airflow_provider_xpander.hooks.settings import settings_of
 from airflow_provider_xpander.runs.stopping import stop_run
 from airflow_provider_xpander.runs.task_errors import timed_out
 from airflow_provider_xpander.runs.watch import End, Over, Watch, get_task_patiently, poll_until_done

@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP
-from airflow_provider_xpander.api import ids
-from airflow_provider_xpander.api.errors import XpanderValidationError, printable
+from airflow_provider_xpander.api import request
+from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import Task, parse_request
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import AnswerRules
 from airflow_provider_xpander.runs.schema import AnswerSchema, check_path, import_schema, path_of, schema_of
@@ -143,7 +144,7 @@ def check_id(name: str, value: Any) -> None:
     :raises XpanderValidationError: names the parameter, the value, and a character that no id has.
     """
     if is_literal(value):
-        ids.check_id(name, value)
+        request.check_id(name, value)
 
 
 def input_parts(value: Any) -> Mapping[str, Any]:

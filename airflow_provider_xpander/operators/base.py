@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from airflow_provider_xpander._compat import BaseOperator, Context, default_deferrable
-from airflow_provider_xpander.api import ids
+from airflow_provider_xpander.api import request
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
@@ -277,7 +277,7 @@ class XpanderRequestOperator(BaseOperator):
 
     def _keep_texts(self, context: Context) -> None:
         """Undo what ``render_template_as_native_obj`` does to texts."""
-        if not is_native(context):
+        if not getattr(context.get("dag"), "render_template_as_native_obj", False):
             return
         as_text = partial(render_texts, context=context)
         for name in self.template_fields:
@@ -297,7 +297,7 @@ class XpanderRequestOperator(BaseOperator):
                 render = render_texts if texts else self.render_template
                 fields[name] = render(written, context)
             mask_request_secrets(fields[name])
-        ids.given("input", fields["input"].get("text"))
+        request.given("input", fields["input"].get("text"))
         schema = self._schema(context)
         try:
             return parse_request(fields | {"output_schema": schema.body if schema else None})

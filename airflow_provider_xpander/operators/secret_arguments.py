@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_xpander._compat import XComArg, mask_secret
 from airflow_provider_xpander.api.errors import XpanderValidationError
-from airflow_provider_xpander.api.known_secrets import SHORTEST, secret_texts
+from airflow_provider_xpander.api.text import SHORTEST, secret_texts
 from airflow_provider_xpander.operators.arguments import is_literal
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander.api.errors import (
@@ -85,9 +86,12 @@ class RunStarter:
     def __post_init__(self) -> None:
         self.mark = Mark(self.identity.digest, fingerprint(str(self.target), self.request.body()))
         self.request = marked(self.request, self.identity, self.mark)
+
+    @cached_property
+    def _wanted(self) -> Wanted:
         # After a clear, an older run of the same task may have the same input.
         asked = self.request.body()["input"] if self.identity.first_try == 1 else None
-        self._wanted = replace(self._wanted_of([self.identity]), input=asked)
+        return replace(self._wanted_of([self.identity]), input=asked)
 
     def _wanted_of(self, identities: Iterable[Identity]) -> Wanted:
         return wanted_of(identities, self.target.id, self.identity.began)

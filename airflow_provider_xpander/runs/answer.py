@@ -8,14 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from airflow_provider_xpander.api.errors import (
-    TEXT_LIMIT,
-    XpanderError,
-    XpanderValidationError,
-    printable,
-    sentence,
-)
+from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.text import TEXT_LIMIT, printable, sentence
 from airflow_provider_xpander.runs.json_text import parse_json
 from airflow_provider_xpander.runs.schema import AnswerSchema, NotConforming
 from airflow_provider_xpander.runs.xcom_safe import clean_text, xcom_safe

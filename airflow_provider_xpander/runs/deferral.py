@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.log.status_log import told_of
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.watch import End, OnPaused, Over

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_xpander.api.errors import XpanderValidationError, printable
+from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.text import printable
 
 # Kinds of pydantic's core schemas whose strict validation takes no JSON data, but only Python's own types.
 _PYTHON_ONLY = frozenset(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_xpander.api.errors import printable, sentence
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.text import printable, sentence
 from airflow_provider_xpander.runs.task_errors import ADDRESS_LIMIT, pause_reason
 
 KEEP_WAITING = "Keep waiting"

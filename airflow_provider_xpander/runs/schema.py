@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_provider_xpander.api.errors import XpanderValidationError, printable
-from airflow_provider_xpander.api.known_secrets import hidden
+from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.text import hidden, printable
 from airflow_provider_xpander.runs.model_form import check_readable, readable_form
 from airflow_provider_xpander.runs.xcom_safe import clean_text
 

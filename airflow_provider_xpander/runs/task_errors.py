@@ -11,11 +11,10 @@ from airflow_provider_xpander.api.errors import (
     XpanderTaskPaused,
     XpanderTaskStopped,
     XpanderTaskTimeout,
-    printable,
-    sentence,
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
+from airflow_provider_xpander.api.text import printable, sentence
 
 HEADLINE = 200
 """Characters of a line that tells at a glance why a task fails."""

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
+from airflow_provider_xpander._compat import connection_in_event_loop
 from airflow_provider_xpander.api.aclient import AsyncClient, tls_context
-from airflow_provider_xpander.api.errors import XpanderConnectionError, printable
+from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.governor import Governor, governor_of
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.hooks.settings import read_settings
+from airflow_provider_xpander.api.text import printable
+from airflow_provider_xpander.connection import settings_of
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,16 @@ RECHECK = 45.0
 """Real seconds after which a connection that is in use is read again: somebody may have edited it."""
 FRESH = 5.0
 """Real seconds for which a connection that was just read is not read again, whoever needs it."""
+
+
+async def read_settings(conn_id: str) -> Settings:
+    """
+    Read a connection in an event loop without blocking it.
+
+    :param conn_id: id of the Airflow connection.
+    :raises ValueError: names the connection, the field and what is allowed.
+    """
+    return settings_of(conn_id, await connection_in_event_loop(conn_id))
 
 
 class SharedClient:

@@ -21,13 +21,13 @@ from airflow_provider_xpander.api.errors import (
     XpanderError,
     XpanderRateLimitError,
     XpanderServiceError,
-    printable,
 )
 from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.routes import Priority, RawPage
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.log.status_log import next_sign, sign_of_life
 from airflow_provider_xpander.runs.polling.listing import Row, row_of
 from airflow_provider_xpander.runs.polling.scheduler import PollScheduler

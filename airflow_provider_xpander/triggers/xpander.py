@@ -10,10 +10,10 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_xpander._compat import HAS_TRIGGER_ON_KILL, min_deferral_age
-from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import normalize_status
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.deferral import Wait, event_of
 from airflow_provider_xpander.runs.log.status_log import StatusReport

@@ -11,8 +11,9 @@ import pytest
 import airflow_provider_xpander.api
 import airflow_provider_xpander.runs
 from airflow_provider_xpander.api import errors
-from airflow_provider_xpander.api.errors import XpanderError, printable
+from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.answer import (
     XpanderAnswerError,
     XpanderAnswerInvalid,

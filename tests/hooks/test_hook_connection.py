@@ -278,7 +278,7 @@ def test_unknown_fields_are_in_the_log_once_and_in_the_test(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     service.connect("typo", extra={"requests_per_min": 10})
-    with caplog.at_level(logging.WARNING, logger="airflow_provider_xpander.hooks.settings"):
+    with caplog.at_level(logging.WARNING, logger="airflow_provider_xpander.connection"):
         for _ in range(2):
             with XpanderHook("typo") as hook:
                 list(hook.list_agents())

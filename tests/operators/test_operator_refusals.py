@@ -9,10 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException
 from airflow_side import POLL, FakeTaskInstance, Service, run_through
 
-from airflow_provider_xpander.api.errors import (
-    XpanderConnectionError,
-    XpanderRateLimitError,
-)
+from airflow_provider_xpander.api.errors import XpanderConnectionError, XpanderRateLimitError
 from airflow_provider_xpander.emulator import RESTRICTED_API_KEY, Fault
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 

@@ -141,7 +141,7 @@ async def test_the_measurement_notices_a_blocking_call(
 
         monkeypatch.setattr(XpanderTaskTrigger, "_wait", blocking_wait)
     elif where == "in the look-up of the connection":
-        from airflow_provider_xpander.hooks.settings import settings_of
+        from airflow_provider_xpander.connection import settings_of
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         async def blocking_read(conn_id: str) -> Any:

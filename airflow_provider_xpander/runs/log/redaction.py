@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_xpander.api.errors import printable
+from airflow_provider_xpander.api.text import printable
 
 LINE_LIMIT = 160
 """Characters of a line; a longer one goes on in the next, because Airflow's UI breaks none by itself."""

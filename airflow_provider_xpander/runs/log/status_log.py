@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from airflow_provider_xpander.api.errors import printable
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.task_errors import pause_of, pause_reason
 
 FIRST_SIGN = 300.0

@@ -1,8 +1,8 @@
 """
-Secrets that this process knows, hidden wherever the service repeats them.
+Foreign text, made fit for messages, log lines and events: short, harmless, and free of secrets.
 
 An API that is given a wrong key may answer ``Invalid API key <key>``, and a run may tell a token that was
-sent with it. All foreign text goes through :func:`~.errors.printable` on its way into a message, a log
+sent with it. All foreign text goes through :func:`printable` on its way into a message, a log
 line or an event, and so through :func:`hidden`. Airflow masks what its task log shows, but not the event
 of a trigger, and nothing outside of Airflow.
 """
@@ -26,6 +26,15 @@ MASK = "***"
 
 _NO_SECRETS = frozenset({"name", "description", "url", "type", "transport", "auth_type", "allowed_tools"})
 """Fields of an MCP server that may be shown."""
+
+TEXT_LIMIT = 500
+"""Characters of a foreign text that go into an error message or a log line."""
+# Escape sequences and control characters of untrusted text; a tab or newline becomes a blank. So does what
+# turns the direction of writing: a line could be made to read as another.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+# Airflow folds its task log at these; a foreign text could hide what comes after it.
+_LOG_GROUP = re.compile(r"(?:::|##\[)(?=(?:end)?group(?:::|\]))")
 
 _known: dict[str, None] = {}
 
@@ -76,3 +85,27 @@ def secret_texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from secret_texts(item)
+
+
+def sentence(text: str) -> str:
+    """
+    Return a text with a full stop at its end, unless it has a mark of its own there.
+
+    :param text: one line.
+    """
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def printable(text: Any, limit: int = TEXT_LIMIT) -> str:
+    """
+    Make a foreign text harmless for one log line, and cut it.
+
+    There are no control characters in it, no markers of Airflow's log groups, and no secrets that are known.
+
+    :param text: anything; what is not a string is shown by ``str``.
+    :param limit: the greatest number of characters of the text that are kept.
+    """
+    clean = _CONTROL.sub(" ", _ANSI.sub("", hidden(str(text)))).strip()
+    # Once more: a secret may have been broken by what is gone now.
+    clean = _LOG_GROUP.sub(lambda marker: " ".join(marker[0]), hidden(clean))
+    return clean if len(clean) <= limit else f"{clean[:limit]}... ({len(clean)} characters)"

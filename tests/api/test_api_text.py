@@ -10,17 +10,17 @@ import pytest
 from drivers import Driver
 from scripted_server import Answer, ScriptedServer, Then, http
 
-from airflow_provider_xpander.api import known_secrets, routes
+from airflow_provider_xpander.api import routes, text
 from airflow_provider_xpander.api.client import Client
-from airflow_provider_xpander.api.errors import XpanderError, printable
+from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.exchange import Reply
-from airflow_provider_xpander.api.known_secrets import MASK, MOST, hidden, remember
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Task, parse_request
 from airflow_provider_xpander.api.request import Target
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import RawPage
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.sse import parse_event
+from airflow_provider_xpander.api.text import MASK, MOST, hidden, printable, remember
 from airflow_provider_xpander.runs.task_errors import failure
 
 KEY = "xp-key-0123456789"
@@ -41,7 +41,7 @@ SECRETS = ("crm-token-4711", "jira-token-4712", "oidc-token-4713", "mcp-token-47
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_secrets, "_known", {})
+    monkeypatch.setattr(text, "_known", {})
 
 
 @pytest.mark.parametrize(
