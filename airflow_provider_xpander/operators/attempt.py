@@ -73,6 +73,14 @@ class Attempt:
         """What a kill needs to know."""
         return self.guard.state
 
+    @property
+    def link(self) -> str | None:
+        """The address of the run in the console, None if it is not known."""
+        state = self.state
+        if state.settings is None or state.task_id is None:
+            return None
+        return state.settings.task_link(task_id=state.task_id, agent_id=state.agent_id)
+
     def connect(self) -> None:
         """
         Read the connection, for a kill, links and what is told of the run.

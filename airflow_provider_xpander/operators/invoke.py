@@ -226,11 +226,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         return failing_at_once(log=self.log, link=self._link)
 
     def _link(self) -> str | None:
-        settings = self._attempt.state.settings if self._attempt is not None else None
-        task_id = self._attempt.state.task_id if self._attempt is not None else None
-        return (
-            settings.task_link(task_id=task_id, agent_id=self.target().id) if settings and task_id else None
-        )
+        return None if self._attempt is None else self._attempt.link
 
     def _id_in_xcom(self, context: Context) -> str | None:
         ti = context["ti"]
