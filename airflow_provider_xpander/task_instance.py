@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_xpander._compat import AirflowFailException, Context, deployment_name
@@ -36,10 +37,16 @@ def identity_of(ti: Any, *, retries: int | None, anew: bool = False) -> Identity
         map_index=-1 if ti.map_index is None else ti.map_index,
         # Out of these bounds only where the DAG's retries were changed between two attempts.
         first_try=min(max(first_try, 1), ti.try_number),
-        began=getattr(ti.get_template_context().get("dag_run"), "start_date", None),
+        began=_start_of_dag_run(ti),
         region=_region_of(ti),
         deployment=deployment_name(),
     )
+
+
+def _start_of_dag_run(ti: Any) -> datetime | None:
+    """Return what the context of a task instance tells of it; a stand-in for one may have no context."""
+    context: Any = getattr(ti, "get_template_context", dict)()
+    return getattr(context.get("dag_run"), "start_date", None)
 
 
 def _region_of(ti: Any) -> str:
