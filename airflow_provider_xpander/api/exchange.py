@@ -74,7 +74,7 @@ class Reply:
             return "the connection"
         proxy = proxy_of(self.settings)
         way = f" through {proxy}" if proxy else ""
-        return f"{self.settings.name}, {call.method} {self.settings.base_url}{call.path}{way}"
+        return f"{self.settings.name} ({call.method} {self.settings.base_url}{call.path}{way})"
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
             raise ambiguous(call, problem, outcome.status, request_id) from None
         raise XpanderServiceError(
             f"{problem}. That is no answer of the xpander.ai API: a proxy or gateway in front of it has "
-            f"answered, or the base URL leads elsewhere ({outcome.asked(call)}).",
+            f"answered, or the base URL of {outcome.asked(call)} leads elsewhere.",
             status_code=outcome.status,
             request_id=request_id,
         ) from None

@@ -201,8 +201,8 @@ def _not_taken(status_code: int, at: str) -> str:
 
 def _in_front(status_code: int, at: str) -> str:
     if status_code == 407:
-        return f"The proxy asks for credentials: put them into its URL ({at})."
+        return f"The proxy asks for credentials: put them into its URL. Asked was {at}."
     return (
         "That is no answer of the xpander.ai API: a proxy, gateway or firewall in front of it has answered, "
-        f"or the base URL leads elsewhere ({at})."
+        f"or the base URL of {at} leads elsewhere."
     )

@@ -120,7 +120,8 @@ class Emulator:
         """
         act = agents.find(kind, target_id)
         if act is None:
-            raise NotFoundError(f"{kind.title()} {target_id} not found")
+            known = ", ".join(agents.AGENTS if kind == "agent" else agents.WORKFLOWS)
+            raise NotFoundError(f"{kind.title()} {target_id} not found; the emulator has {known}")
         with self._lock:
             settings, now = self.settings, self.now()
             task = self.tasks.get(body["id"] or "")

@@ -297,7 +297,7 @@ def test_an_error_names_the_connection_and_the_address() -> None:
         Reply(200, {}, b"<html></html>", settings=settings),
     ):
         error, _, _ = drive(GET, outcome)
-        assert "connection 'my_conn', GET https://api.example.com/v1/tasks/t-1" in str(error)
+        assert "connection 'my_conn' (GET https://api.example.com/v1/tasks/t-1)" in str(error)
 
 
 def test_an_open_stream_is_handed_on_unread() -> None:

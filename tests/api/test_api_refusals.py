@@ -190,25 +190,25 @@ def test_a_page_with_429_is_throttling(page: bytes) -> None:
         (
             401,
             {"detail": "Invalid or missing API key"},
-            "the API key (password) of connection 'c', GET https",
+            "the API key (password) of connection 'c' (GET https",
         ),
-        (403, {"detail": "no"}, "The key of connection 'c', GET https://host/v1/tasks/t-1 is known"),
+        (403, {"detail": "no"}, "The key of connection 'c' (GET https://host/v1/tasks/t-1) is known"),
         (
             404,
             {"detail": "Task not found"},
-            "whether the key of connection 'c', GET https://host/v1/tasks/t-1",
+            "whether the key of connection 'c' (GET https://host/v1/tasks/t-1) may",
         ),
         (404, {"detail": "Not Found"}, "not the xpander.ai API says so too: check the base URL"),
         (
             405,
             {"detail": "Method Not Allowed"},
-            "Check the base URL of connection 'c', GET",
+            "Check the base URL of connection 'c' (GET",
         ),
     ],
     ids=["401", "403", "404", "404 of a framework", "405"],
 )
 def test_the_connection_and_the_address_are_named(status: int, body: Any, words: str) -> None:
-    at = "connection 'c', GET https://host/v1/tasks/t-1"
+    at = "connection 'c' (GET https://host/v1/tasks/t-1)"
     assert words in str(error_from_status("get task t-1", status, json.dumps(body).encode(), at=at))
 
 

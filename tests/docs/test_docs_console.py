@@ -14,6 +14,7 @@ import pytest
 from airflow import __version__ as airflow_version
 from dag_database import airflow
 from docs_blocks import ROOT, blocks
+from test_docs_python import dag_file
 
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 
@@ -24,7 +25,7 @@ LINES = [
     for line in block.code.splitlines()
 ]
 EMULATOR = "python -m airflow_provider_xpander.emulator"
-CONNECTION = re.compile(r"(AIRFLOW_CONN_\w+)='(.*)'")
+CONNECTION = re.compile(r"export (AIRFLOW_CONN_\w+)='(.*)'")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,8 @@ def test_it_works(line: str, emulator: str, dags_folder: Path, monkeypatch: pyte
         assert "xpander-emulator-key-0000" in emulator
     elif connection := CONNECTION.fullmatch(line):
         check_connection(connection[1], connection[2], emulator, monkeypatch)
+    elif words[:3] == ["airflow", "dags", "test"]:
+        check_dag(words[3], emulator, dags_folder, monkeypatch)
     elif words[0] == "airflow":
         airflow(*words[1:])
     elif words[0] == "make":
@@ -58,6 +61,23 @@ def test_it_works(line: str, emulator: str, dags_folder: Path, monkeypatch: pyte
     else:
         assert words[:2] == ["pip", "install"], "a command that this test does not know"
         assert words[2].partition("[")[0] == "airflow-provider-xpander"
+
+
+def check_dag(dag_id: str, emulator: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a DAG of the documents as its reader does, with the connection that stands before it."""
+    (block,) = [block for block in blocks("python") if f'DAG("{dag_id}"' in block.code]
+    (folder / f"{dag_id}.py").write_text(dag_file(dag_id, block))
+    (connection,) = {
+        found
+        for line in LINES
+        if (found := CONNECTION.fullmatch(str(line.values[0])))
+        and ":8090" in found[2]
+        and "http://" in found[2]
+    }
+    check_connection(connection[1], connection[2], emulator, monkeypatch)
+    airflow("dags", "test", dag_id)
+    with XpanderHook() as hook:
+        assert [run.status for run in hook.list_tasks(agent_id="echo")] == ["completed"]
 
 
 def check_connection(name: str, value: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:

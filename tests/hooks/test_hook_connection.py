@@ -238,7 +238,7 @@ def test_the_test_names_a_proxy_that_fails_and_where_it_came_from(
         (Fault(status=405), "not as the xpander.ai API does: check the host"),
         (Fault.html(401), "not as the xpander.ai API does.*a proxy, gateway or firewall"),
         (Fault.html(403), "not as the xpander.ai API does.*a proxy, gateway or firewall"),
-        (Fault.html(404), "not as the xpander.ai API does.*or the base URL leads elsewhere"),
+        (Fault.html(404), "not as the xpander.ai API does.*or the base URL of .* leads elsewhere"),
         (Fault(status=407, body="who are you?"), "The proxy asks for credentials"),
         (Fault(status=200, body={"data": []}), "not as the xpander.ai API does.*JSON of another shape"),
         (Fault(status=302, headers={"Location": "https://sso.example.com"}), "check the host"),
