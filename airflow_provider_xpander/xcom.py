@@ -81,7 +81,7 @@ def earlier_turns(ti: Any, task: Task) -> list[dict[str, Any]]:
     return [turn for turn in turns if now is None or turn["finished_at"] != now]
 
 
-def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:
+def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any, repair_turn: int = 0) -> Any:
     """
     Push what is to be kept of a run that has ended, and return its answer, or what refers to it.
 
@@ -89,6 +89,7 @@ def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:
     :param task: the run, in a terminal status.
     :param rules: what is wanted of the answer.
     :param log: where to say what was done.
+    :param repair_turn: which repair turn has given the answer; 0 for the run itself.
     :raises XpanderTaskError: the run did not complete.
     :raises XpanderAnswerError: the answer is not what was asked for, and is kept in XCom; or is too large.
     :raises XpanderError: the answer could not be written to ``result_path``.
@@ -102,6 +103,8 @@ def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any) -> Any:
     except XpanderAnswerError as invalid:
         _keep_raw(ti, invalid, rules)
         raise
+    if repair_turn:
+        log.info("The answer of repair turn %d fits", repair_turn)
     return _carried(task, answer, rules, log)
 
 

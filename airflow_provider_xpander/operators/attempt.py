@@ -220,10 +220,11 @@ class Attempt:
         """
         self.guard.check_turn(task)
         self.state.handle()
-        self.log.info(account(task))
+        turn = self.repairs.turns(self.ti, task) if self.repairs else 0
+        self.log.info(account(task, repair_turn=turn))
         self.observe(task)
         try:
-            return publish(self.ti, task, self.options.rules(task), log=self.log)
+            return publish(self.ti, task, self.options.rules(task), log=self.log, repair_turn=turn)
         except XpanderTaskStopped as error:
             if self.options.on_stopped == "skip":
                 raise AirflowSkipException(str(error)) from error

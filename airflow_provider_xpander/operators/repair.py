@@ -46,6 +46,18 @@ class Repairs:
     retried: bool
     note: Callable[[str], None]
 
+    def turns(self, ti: Any, task: Task) -> int:
+        """
+        Return how many repair turns a run has had, the one that is read now among them.
+
+        :param ti: the task instance.
+        :param task: the run as it was read now.
+        """
+        mark = mark_of(task)
+        # This attempt has not seen the turns before a retry; the mark tells them.
+        told = mark.turn if mark and mark.digest in self.identity.digests else 0
+        return max(len(earlier_turns(ti, task)), told)
+
     def start(
         self,
         attempt: Attempt,
@@ -67,9 +79,8 @@ class Repairs:
         :raises XpanderAnswerInvalid: the answer is not repaired.
         :raises XpanderError: the next attempt has it repaired; or the turn could not be started.
         """
-        ti, guard, mark = attempt.ti, attempt.guard, mark_of(task)
-        earlier = earlier_turns(ti, task)
-        turns = max(len(earlier), mark.turn if mark and mark.digest in self.identity.digests else 0)
+        ti, guard = attempt.ti, attempt.guard
+        turns = self.turns(ti, task)
         decision = decide_repair(
             turns=turns,
             attempts=self.attempts,
@@ -83,7 +94,7 @@ class Repairs:
         if decision is Repair.NEVER:
             raise invalid.but(f"Repair turns: {turns} of {self.attempts}.")
         attempt.log.warning("%s", invalid)
-        ti.xcom_push(TURNS_KEY, [*earlier, summarize_turn(task)])
+        ti.xcom_push(TURNS_KEY, [*earlier_turns(ti, task), summarize_turn(task)])
         turn = RepairTurn(
             hook=attempt.hook,
             log=attempt.log,

@@ -56,13 +56,15 @@ def headline(error: XpanderError) -> str:
     return printable(error, HEADLINE)
 
 
-def account(task: Task) -> str:
+def account(task: Task, *, repair_turn: int = 0) -> str:
     """
     Return one line about a run that has ended: how, after how long, and what it has used.
 
     :param task: a task in a terminal status.
+    :param repair_turn: which repair turn of the run this was; 0 for the run itself.
     """
-    parts = [f"xpander task {task.id} {task.status.in_words}"]
+    parts = [f"repair turn {repair_turn}:"] if repair_turn else []
+    parts += [f"xpander task {task.id} {task.status.in_words}"]
     if task.duration is not None:
         parts.append(f"after {task.duration:.1f} s")
     if task.tokens is not None and task.tokens.total_tokens is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -109,6 +110,25 @@ def test_the_repair_is_counted_in_what_was_used(way: dict[str, Any], service: Se
     assert [turn["tokens"]["total_tokens"] for turn in summary["turns"]] == used
     assert summary["tokens"]["total_tokens"] == sum(used)
     assert summary["status"] == "completed"
+
+
+@WAYS
+def test_the_log_tells_what_each_turn_used_and_which_one_fits(
+    way: dict[str, Any], service: Service, lines: Lines
+) -> None:
+    go(sloppy("wrong 2", repair_attempts=2, **way), attempt(1))
+    run = rf"xpander task {service.runs()[0].task_id} completed after [\d.]+ s with"
+    told = "\n".join(
+        line for line in lines.at("info").splitlines() if " tokens" in line or "repair turn" in line
+    )
+    tokens = [run.end["tokens"]["total_tokens"] for run in service.runs()]
+    assert re.search(
+        rf"^{run} {tokens[0]} tokens.*repair turn 1: {run} {tokens[1]} tokens.*"
+        rf"repair turn 2: {run} {tokens[2]} tokens[^\n]*\nThe answer of repair turn 2 fits$",
+        told,
+        re.DOTALL,
+    ), told
+    assert "repair turn 1 fits" not in told
 
 
 @WAYS
