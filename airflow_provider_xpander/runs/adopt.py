@@ -113,6 +113,6 @@ def _why_anew(found: Sequence[Task]) -> str | None:
         )
     mutated = ", after it has used tools that change things" if last.used_mutating_tools else ""
     return (
-        f"An earlier attempt's run, xpander task {last.id}, {last.status.in_words}{mutated} "
-        f"(used_mutating_tools={last.used_mutating_tools}). A new run is started."
+        f"An earlier attempt's run, xpander task {last.id}, {last.status.in_words}{mutated}. "
+        "A new run is started."
     )

@@ -145,7 +145,7 @@ def test_a_run_that_ended_otherwise_is_started_anew_and_the_log_says_why(
     assert second != first
     assert len(service.runs()) == 2
     assert f"xpander task {first}, {TaskStatus(status).in_words}" in lines.at("warning")
-    assert "used_mutating_tools=True" in lines.at("warning")
+    assert "after it has used tools that change things. A new run" in lines.at("warning")
     # The retry after that finds the second, although the first is of the same task.
     assert submit(attempt(3)) == second
     assert len(service.runs()) == 2
