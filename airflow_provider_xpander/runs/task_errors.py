@@ -63,7 +63,7 @@ def account(task: Task, *, repair_turn: int = 0) -> str:
     :param task: a task in a terminal status.
     :param repair_turn: which repair turn of the run this was; 0 for the run itself.
     """
-    parts = [f"repair turn {repair_turn}:"] if repair_turn else []
+    parts = [f"Repair turn {repair_turn}:"] if repair_turn else []
     parts += [f"xpander task {task.id} {task.status.in_words}"]
     if task.duration is not None:
         parts.append(f"after {task.duration:.1f} s")

@@ -119,12 +119,12 @@ def test_the_log_tells_what_each_turn_used_and_which_one_fits(
     go(sloppy("wrong 2", repair_attempts=2, **way), attempt(1))
     run = rf"xpander task {service.runs()[0].task_id} completed after [\d.]+ s with"
     told = "\n".join(
-        line for line in lines.at("info").splitlines() if " tokens" in line or "repair turn" in line
+        line for line in lines.at("info").splitlines() if " tokens" in line or "repair turn" in line.lower()
     )
     tokens = [run.end["tokens"]["total_tokens"] for run in service.runs()]
     assert re.search(
-        rf"^{run} {tokens[0]} tokens.*repair turn 1: {run} {tokens[1]} tokens.*"
-        rf"repair turn 2: {run} {tokens[2]} tokens[^\n]*\nThe answer of repair turn 2 fits$",
+        rf"^{run} {tokens[0]} tokens.*Repair turn 1: {run} {tokens[1]} tokens.*"
+        rf"Repair turn 2: {run} {tokens[2]} tokens[^\n]*\nThe answer of repair turn 2 fits$",
         told,
         re.DOTALL,
     ), told
