@@ -273,15 +273,16 @@ class XpanderRequestOperator(BaseOperator):
 
     def _note_written(self) -> None:
         """Note the arguments as they are written in the DAG, before Airflow renders them in their place."""
-        self._written = {name: getattr(self, name) for name in self.template_fields}
+        # Those of a class that is made of this one come later.
+        self._written = {name: getattr(self, name) for name in self.template_fields if hasattr(self, name)}
 
     def _keep_texts(self, context: Context) -> None:
         """Undo what ``render_template_as_native_obj`` does to texts."""
         if not getattr(context.get("dag"), "render_template_as_native_obj", False):
             return
         as_text = partial(render_texts, context=context)
-        for name in self.template_fields:
-            written, rendered = self._written[name], getattr(self, name)
+        for name, written in self._written.items():
+            rendered = getattr(self, name)
             setattr(self, name, keep_texts(written, rendered, None if name in OBJECTS else as_text))
 
     def _request(self, context: Context) -> InvokeRequest:

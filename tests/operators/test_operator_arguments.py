@@ -317,3 +317,14 @@ def test_data_for_an_input_is_told_how_to_become_a_text(given: Any, message: str
 def test_the_other_kinds_id_is_refused() -> None:
     with pytest.raises(XpanderValidationError, match="workflow_id is not taken here, got 'w': give agent_id"):
         XpanderInvokeAgentOperator(task_id="triage", workflow_id="w", input="x")
+
+
+def test_a_class_of_ones_own_may_add_template_fields() -> None:
+    class Own(XpanderInvokeAgentOperator):
+        template_fields = (*XpanderInvokeAgentOperator.template_fields, "table")
+
+        def __init__(self, *, table: str, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.table = table
+
+    assert Own(task_id="own", agent_id="a", input="x", table="{{ ds }}").table == "{{ ds }}"
