@@ -295,7 +295,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             identity=identity,
             try_number=ti.try_number,
             reattach=self.reattach,
-            drop=attempt.guard.stop_unwanted,
+            stop_unwanted=attempt.guard.stop_unwanted,
             noted=noted_run(context, identity),
             deadline=self._attempt_deadline(context),
             timeout=self.timeout,

@@ -52,7 +52,7 @@ class RunStarter:
     :param identity: whose run it is.
     :param try_number: Airflow's number of this attempt.
     :param reattach: whether a run of an earlier attempt is taken over.
-    :param drop: what to do with runs that go on although nobody waits for them any more.
+    :param stop_unwanted: what to do with runs that go on although nobody waits for them any more.
     :param noted: id of the run that an earlier attempt has noted down, if there is such a note; at the first
         try after a clear, of an attempt before it.
     :param deadline: Unix seconds at which the attempt has to be over, or None: nothing is started after that.
@@ -70,7 +70,7 @@ class RunStarter:
     identity: Identity
     try_number: int
     reattach: Reattach
-    drop: Callable[[Sequence[str]], object]
+    stop_unwanted: Callable[[Sequence[str]], object]
     noted: str | None = None
     deadline: float | None = None
     timeout: float | None = None
@@ -107,7 +107,7 @@ class RunStarter:
         """
         decision = self._look_back()
         if decision.spare:
-            self.drop([task.id for task in decision.spare])
+            self.stop_unwanted([task.id for task in decision.spare])
         if isinstance(decision, Adopt):
             self.log.info("Taking over xpander task %s of an earlier attempt", decision.task.id)
             if decision.warning:
