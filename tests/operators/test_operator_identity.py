@@ -267,7 +267,7 @@ def starter(service: Service, hook: XpanderHook, **more: Any) -> RunStarter:
     fields: dict[str, Any] = {
         "hook": hook, "log": Lines(), "target": Target.agent("slow"), "identity": identity_of(ti, retries=2),
         "request": InvokeRequest(input="take 0.2"), "try_number": 1, "reattach": True,
-        "drop": lambda ids: None,
+        "stop_unwanted": lambda ids: None,
     }  # fmt: skip
     return RunStarter(**fields | more)
 
