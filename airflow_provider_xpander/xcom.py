@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_xpander._compat import masked, push_past_backend
@@ -38,10 +39,11 @@ __all__ = [
     "SUMMARY_KEY",
     "TASK_ID_KEY",
     "TURNS_KEY",
-    "earlier_turns",
     "publish",
     "publish_summary",
+    "pull_turns",
     "push_link",
+    "turns_before",
     "xcom_restore",
     "xcom_safe",
 ]
@@ -57,31 +59,47 @@ def push_link(ti: Any, link: str) -> None:
     push_past_backend(ti, LINK_KEY, link)
 
 
-def publish_summary(ti: Any, task: Task, *, repaired: bool = False) -> None:
+def publish_summary(ti: Any, task: Task, earlier: Sequence[dict[str, Any]] = ()) -> None:
     """
     Push the summary of a run, whatever its status.
 
     :param ti: the task instance.
     :param task: the run.
-    :param repaired: whether there may have been turns before, which a repair followed.
+    :param earlier: the turns before, which repair turns followed.
     """
-    ti.xcom_push(SUMMARY_KEY, summarize(task, earlier_turns(ti, task) if repaired else ()))
+    ti.xcom_push(SUMMARY_KEY, summarize(task, earlier))
 
 
-def earlier_turns(ti: Any, task: Task) -> list[dict[str, Any]]:
+def pull_turns(ti: Any) -> list[dict[str, Any]]:
     """
-    Return the turns that this attempt has seen of a run before the one that the record shows.
+    Return the turns that this try of the task has had repaired, of which another process may know.
 
     :param ti: the task instance.
-    :param task: the run as it was read now.
     """
-    turns = ti.xcom_pull(task_ids=ti.task_id, key=TURNS_KEY, map_indexes=ti.map_index) or []
+    return ti.xcom_pull(task_ids=ti.task_id, key=TURNS_KEY, map_indexes=ti.map_index) or []
+
+
+def turns_before(task: Task, turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    Return the turns of a run before the one that its record shows.
+
+    :param task: the run as it was read now.
+    :param turns: those that were repaired.
+    """
     now = summarize_turn(task)["finished_at"]
     # Where the service tells no end, nothing is left out: a turn too many ends the repair sooner.
     return [turn for turn in turns if now is None or turn["finished_at"] != now]
 
 
-def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any, repair_turn: int = 0) -> Any:
+def publish(
+    ti: Any,
+    task: Task,
+    rules: AnswerRules,
+    *,
+    log: Any,
+    earlier: Sequence[dict[str, Any]] = (),
+    repair_turn: int = 0,
+) -> Any:
     """
     Push what is to be kept of a run that has ended, and return its answer, or what refers to it.
 
@@ -89,12 +107,13 @@ def publish(ti: Any, task: Task, rules: AnswerRules, *, log: Any, repair_turn: i
     :param task: the run, in a terminal status.
     :param rules: what is wanted of the answer.
     :param log: where to say what was done.
+    :param earlier: the turns before, which repair turns followed.
     :param repair_turn: which repair turn has given the answer; 0 for the run itself.
     :raises XpanderTaskError: the run did not complete.
     :raises XpanderAnswerError: the answer is not what was asked for, and is kept in XCom; or is too large.
     :raises XpanderError: the answer could not be written to ``result_path``.
     """
-    publish_summary(ti, task, repaired=rules.on_invalid == "repair")
+    publish_summary(ti, task, earlier)
     error = failure(task)
     if error is not None:
         raise error

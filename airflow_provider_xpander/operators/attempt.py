@@ -32,7 +32,7 @@ from airflow_provider_xpander.runs.watch import (
     poll_until_done,
 )
 from airflow_provider_xpander.telemetry import record_end
-from airflow_provider_xpander.xcom import publish, publish_summary
+from airflow_provider_xpander.xcom import publish, publish_summary, pull_turns, turns_before
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -64,6 +64,8 @@ class Attempt:
     digests: Collection[str] | None = None
     seen: Task | None = field(default=None, init=False)
     """The run as this process has seen it last."""
+    turns: list[dict[str, Any]] | None = field(default=None, init=False)
+    """The turns of it that were repaired; None where an earlier process of the try may know of some."""
 
     def __post_init__(self) -> None:
         self.report = StatusReport(self.log, self.state.settings)
@@ -98,6 +100,7 @@ class Attempt:
         :param submit: starts a run and returns it.
         :raises XpanderError: there is none, or none that is known of.
         """
+        self.turns = []
         with self.guard.while_starting(starter):
             task = starter.obtain(submit)
         self.started(task)
@@ -220,11 +223,14 @@ class Attempt:
         """
         self.guard.check_turn(task)
         self.state.handle()
-        turn = self.repairs.turns(self.ti, task) if self.repairs else 0
+        earlier = self.earlier_turns(task)
+        turn = self.repairs.turns(task, earlier) if self.repairs else 0
         self.log.info(account(task, repair_turn=turn))
         self.observe(task)
         try:
-            return publish(self.ti, task, self.options.rules(task), log=self.log, repair_turn=turn)
+            return publish(
+                self.ti, task, self.options.rules(task), log=self.log, earlier=earlier, repair_turn=turn
+            )
         except XpanderTaskStopped as error:
             if self.options.on_stopped == "skip":
                 raise AirflowSkipException(str(error)) from error
@@ -313,7 +319,19 @@ class Attempt:
 
         :param task: the run.
         """
-        publish_summary(self.ti, task, repaired=self.repairs is not None)
+        publish_summary(self.ti, task, self.earlier_turns(task))
+
+    def earlier_turns(self, task: Task) -> list[dict[str, Any]]:
+        """
+        Return the turns of a run before the one that its record shows, as far as this try has seen them.
+
+        :param task: the run as it was read now.
+        """
+        if self.repairs is None:
+            return []
+        if self.turns is None:
+            self.turns = pull_turns(self.ti)
+        return turns_before(task, self.turns)
 
     def observe(self, task: Task) -> None:
         """

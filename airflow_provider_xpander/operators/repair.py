@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.lookup import LAG, find_by_id
 from airflow_provider_xpander.runs.repair import Repair, decide_repair, is_after, is_same_owner, repair_text
 from airflow_provider_xpander.runs.watch import end_of
-from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY, earlier_turns
+from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -46,17 +46,17 @@ class Repairs:
     retried: bool
     note: Callable[[str], None]
 
-    def turns(self, ti: Any, task: Task) -> int:
+    def turns(self, task: Task, earlier: Sequence[dict[str, Any]]) -> int:
         """
         Return how many repair turns a run has had, the one that is read now among them.
 
-        :param ti: the task instance.
         :param task: the run as it was read now.
+        :param earlier: its turns before, as far as this try of the task has seen them.
         """
         mark = mark_of(task)
         # This attempt has not seen the turns before a retry; the mark tells them.
         told = mark.turn if mark and mark.digest in self.identity.digests else 0
-        return max(len(earlier_turns(ti, task)), told)
+        return max(len(earlier), told)
 
     def start(
         self,
@@ -80,7 +80,8 @@ class Repairs:
         :raises XpanderError: the next attempt has it repaired; or the turn could not be started.
         """
         ti, guard = attempt.ti, attempt.guard
-        turns = self.turns(ti, task)
+        earlier = attempt.earlier_turns(task)
+        turns = self.turns(task, earlier)
         decision = decide_repair(
             turns=turns,
             attempts=self.attempts,
@@ -94,7 +95,8 @@ class Repairs:
         if decision is Repair.NEVER:
             raise invalid.but(f"Repair turns: {turns} of {self.attempts}.")
         attempt.log.warning("%s", invalid)
-        ti.xcom_push(TURNS_KEY, [*earlier_turns(ti, task), summarize_turn(task)])
+        attempt.turns = [*earlier, summarize_turn(task)]
+        ti.xcom_push(TURNS_KEY, attempt.turns)
         turn = RepairTurn(
             hook=attempt.hook,
             log=attempt.log,

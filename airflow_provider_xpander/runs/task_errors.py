@@ -16,7 +16,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
 from airflow_provider_xpander.api.text import printable, sentence
 
-HEADLINE = 200
+HEADLINE = 300
 """Characters of a line that tells at a glance why a task fails."""
 ADDRESS_LIMIT = 4000
 """Greatest length of a log-in address that is shown whole: with its state and scopes it is a long one."""
