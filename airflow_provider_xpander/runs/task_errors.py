@@ -53,6 +53,10 @@ def headline(error: XpanderError) -> str:
     if isinstance(error, XpanderTaskFailed | XpanderTaskPaused) and error.reason and error.status:
         status = normalize_status(error.status).in_words
         return f"{printable(error.reason, HEADLINE)} (xpander task {error.task_id} {status})"
+    task_id = getattr(error, "task_id", None)
+    what = str(error).removeprefix(f"xpander task {task_id} ")
+    if what != str(error):
+        return f"The run {printable(what, HEADLINE)} (xpander task {task_id})"
     return printable(error, HEADLINE)
 
 

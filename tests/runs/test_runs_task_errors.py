@@ -5,13 +5,21 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.errors import (
+    XpanderError,
     XpanderTaskFailed,
     XpanderTaskPaused,
     XpanderTaskStopped,
     XpanderTaskTimeout,
 )
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.runs.task_errors import failure, pause_of, pause_reason, paused, timed_out
+from airflow_provider_xpander.runs.task_errors import (
+    failure,
+    headline,
+    pause_of,
+    pause_reason,
+    paused,
+    timed_out,
+)
 
 
 def task(status: str, **fields: Any) -> Task:
@@ -135,3 +143,25 @@ def test_a_run_that_did_not_end_in_time(arguments: tuple[Any, ...], text: str) -
 )
 def test_what_tells_one_pause_from_the_next(run: Task, pause: str | None) -> None:
     assert pause_of(run) == pause
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            failure(task("failed", result="no such table")),
+            "no such table (xpander task t-1 failed)",
+        ),
+        (
+            failure(task("stopped", is_manually_stopped=True)),
+            "The run was stopped by somebody. (xpander task t-1)",
+        ),
+        (
+            timed_out("t-1", "executing", 4, stopped=True),
+            "The run did not end within 4 s (last status: executing). The run was stopped. (xpander task t-1)",
+        ),
+        (XpanderError("cannot reach https://host"), "cannot reach https://host"),
+    ],
+)
+def test_the_line_that_a_log_shows_first_begins_with_the_reason(error: XpanderError, line: str) -> None:
+    assert headline(error) == line
