@@ -157,8 +157,8 @@ def test_what_tells_one_pause_from_the_next(run: Task, pause: str | None) -> Non
             "The run was stopped by somebody. (xpander task t-1)",
         ),
         (
-            timed_out("t-1", "executing", 4, stopped=True),
-            "The run did not end within 4 s (last status: executing). The run was stopped. (xpander task t-1)",
+            timed_out("t-1", "pending", 4, stopped=True),
+            "The run did not end within 4 s (last status: pending). The run was stopped. (xpander task t-1)",
         ),
         (XpanderError("cannot reach https://host"), "cannot reach https://host"),
     ],
