@@ -163,7 +163,7 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
         raise XpanderConnectionError(sentence(f"{call.what}: {outcome.reason}"))
     request_id = {name.lower(): value for name, value in outcome.headers.items()}.get("x-request-id")
     if not 200 <= outcome.status < 300:
-        asked = asked_seconds(outcome.headers, now)
+        asked = asked_seconds(outcome.headers, now, refused=outcome.status == 429)
         if asked is not None and asked > LONGEST_WAIT:
             log.warning("%s: the service asks to wait %.0f s; an hour is the most", call.what, asked)
         error = error_from_status(

@@ -61,7 +61,7 @@ ONCE = RetryPolicy(attempts=1)
 """No repetition: for callers that come back by themselves, such as a poll."""
 
 
-def asked_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+def asked_seconds(headers: Mapping[str, str], now: datetime, *, refused: bool = False) -> float | None:
     """
     Read how long the server asks to wait, however absurd that is.
 
@@ -70,6 +70,7 @@ def asked_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
 
     :param headers: response headers; the names in any case.
     :param now: the present time, aware.
+    :param refused: whether the answer is a 429, which means that none is left whatever is said.
     :return: seconds, not negative; None if nothing usable was said.
     """
     lower = {name.lower(): value for name, value in headers.items()}
@@ -81,7 +82,7 @@ def asked_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
         remaining = float(lower.get("x-ratelimit-remaining", "0"))
     except (KeyError, ValueError):
         return None
-    return None if remaining > 0 else _not_negative(reset - now.timestamp())
+    return None if remaining > 0 and not refused else _not_negative(reset - now.timestamp())
 
 
 def _seconds_or_date(value: str, now: datetime) -> float | None:

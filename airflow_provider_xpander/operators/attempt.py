@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +18,7 @@ from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.deferral import Wait, WaitEvent
 from airflow_provider_xpander.runs.error_policy import PASSING
+from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
 from airflow_provider_xpander.runs.task_errors import account, paused
 from airflow_provider_xpander.runs.watch import (
@@ -52,7 +53,7 @@ class Attempt:
     :param options: what the author wants.
     :param guard: sees to the run where the attempt ends early.
     :param repairs: has an invalid answer repaired; None where that was not asked for.
-    :param digests: marks that the run may carry, for a stop by the triggerer; None if it stops nothing.
+    :param identity: whose run it is; None where it is not of this task.
     """
 
     ti: Any
@@ -61,7 +62,7 @@ class Attempt:
     options: Options
     guard: RunGuard
     repairs: Repairs | None = None
-    digests: Collection[str] | None = None
+    identity: Identity | None = None
     seen: Task | None = field(default=None, init=False)
     """The run as this process has seen it last."""
     turns: list[dict[str, Any]] | None = field(default=None, init=False)
@@ -103,17 +104,18 @@ class Attempt:
         self.turns = []
         with self.guard.while_starting(starter):
             task = starter.obtain(submit)
-        self.started(task)
+        self.started(task, starter.newer_than)
         return task
 
-    def started(self, task: Task) -> None:
+    def started(self, task: Task, newer_than: float | None = None) -> None:
         """
         Take responsibility for a run, or for a turn of it, that was started; a kill may have come meanwhile.
 
         :param task: the run.
+        :param newer_than: Unix seconds at which the turn of the thread before it ended, if there was one.
         """
         self.seen = task
-        self.state.started(task.id)
+        self.state.started(task.id, newer_than)
         if self.state.killed:
             self.guard.on_kill()
 
@@ -128,8 +130,8 @@ class Attempt:
         """
         watch = self.watch(wait)
         over = watch.after_task(task, time.time())
-        if isinstance(over, Again) and stream is not None:
-            over = stream.follow(watch)
+        if stream is not None:
+            over = stream.follow(watch) if isinstance(over, Again) else stream.leave(over)
         if isinstance(over, Again) and self.options.deferrable:
             self.defer(wait, task)
         if isinstance(over, Again):
@@ -147,6 +149,7 @@ class Attempt:
         :raises XpanderError: the run cannot be read, or the trigger could not, and the run goes on.
         :raises TaskDeferred: the service is away for the moment.
         """
+        self.guard.check_thread(wait.task_id, wait.newer_than)
         resume_deadline = time.time() + RESUME_PATIENCE
         watch = Watch(wait.task_id, RESUME_INTERVAL, resume_deadline, self.options.on_paused, wait.newer_than)
         over = Over(event.end, seen=normalize_status(event.status) if event.status else None)
@@ -295,7 +298,7 @@ class Attempt:
             on_paused=self.options.on_paused,
             on_kill_action=self.options.on_kill_action,
             now=time.time(),
-            digests=self.digests,
+            digests=self.guard.digests,
         )
 
     def watch(self, wait: Wait) -> Watch:

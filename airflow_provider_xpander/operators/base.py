@@ -42,6 +42,7 @@ from airflow_provider_xpander.operators.secret_arguments import (
     warn_of_literal_secrets,
 )
 from airflow_provider_xpander.operators.templating import (
+    check_schema_path,
     is_from_xcom,
     is_native,
     keep_texts,
@@ -49,7 +50,6 @@ from airflow_provider_xpander.operators.templating import (
 )
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
-from airflow_provider_xpander.runs.schema import AnswerSchema
 from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
 
@@ -299,7 +299,8 @@ class XpanderRequestOperator(BaseOperator):
                 fields[name] = render(written, context)
             mask_request_secrets(fields[name])
         request.given("input", fields["input"].get("text"))
-        schema = self._schema(context)
+        check_schema_path(context, self.task_id, self.output_schema)
+        schema = self.answers.schema(self.output_schema)
         try:
             return parse_request(fields | {"output_schema": schema.body if schema else None})
         except XpanderValidationError as error:
@@ -309,15 +310,6 @@ class XpanderRequestOperator(BaseOperator):
                 f"{error} (The DAG has render_template_as_native_obj=True, by which Airflow makes "
                 f"objects of texts.)"
             ) from None
-
-    def _schema(self, context: Context) -> AnswerSchema | None:
-        path = self.output_schema if isinstance(self.output_schema, str) else None
-        if path is not None and is_from_xcom(context, self.task_id, "output_schema", path):
-            raise XpanderValidationError(
-                f"output_schema: {path!r} comes out of XCom, and what is imported is for the author of the "
-                f"DAG to say: write the path in the DAG, or hand on a JSON Schema, a dictionary"
-            )
-        return self.answers.schema(self.output_schema)
 
     def _answer_rules(self) -> AnswerRules:
         return answer_rules(self, on_invalid=self.on_invalid)

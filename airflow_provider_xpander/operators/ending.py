@@ -68,6 +68,7 @@ def end_stopped(
     if seen is None:
         with suppress(XpanderError):
             seen = attempt.hook.get_task(wait.task_id)
+    attempt.guard.check_turn(seen, wait.newer_than)
     if seen is not None:
         attempt.seen = seen
         ended = watch.has_ended(seen)

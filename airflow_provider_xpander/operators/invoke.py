@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
@@ -16,6 +16,7 @@ from airflow_provider_xpander._compat import (
     is_deferral_timeout,
     masked,
 )
+from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import Options, check_rendered_result_path
@@ -27,6 +28,7 @@ from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
+from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.question import choice_of
 from airflow_provider_xpander.runs.thread import ThreadBusy
 from airflow_provider_xpander.runs.timing import deadline_of
@@ -173,7 +175,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
         with XpanderHook(self.xpander_conn_id) as hook:
             self._keep_texts(context)
-            self._attempt = attempt = self._attempt_at(context, hook, wait.agent_id, wait.task_id)
+            self._attempt = attempt = self._attempt_at(context, hook, wait.agent_id)
+            attempt.state.started(wait.task_id, wait.newer_than)
             with attempt.guard.while_going_on():
                 attempt.connect()
                 yield attempt
@@ -270,7 +273,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 retried=ti.try_number > identity.first_try,
                 note=lambda task_id: note_run(context, identity, task_id),
             )
-        return Attempt(ti, hook, self.log, options, guard, repairs, identity.digests)
+        return Attempt(ti, hook, self.log, options, guard, repairs, identity)
 
     def _defer_on_thread(self, attempt: Attempt, busy: ThreadBusy) -> NoReturn:
         """Wait in the triggerer for the end of somebody else's turn, which is not ours to stop."""
@@ -285,15 +288,14 @@ class XpanderInvokeOperator(XpanderRequestOperator):
     def _starter(
         self, context: Context, attempt: Attempt, target: Target, busy_until: float | None
     ) -> RunStarter:
-        ti = context["ti"]
-        identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
+        identity = cast("Identity", attempt.identity)
         return RunStarter(
             hook=attempt.hook,
             log=self.log,
             target=target,
             request=attempt.hook.prepare(self._request(context)),
             identity=identity,
-            try_number=ti.try_number,
+            try_number=context["ti"].try_number,
             reattach=self.reattach,
             stop_unwanted=attempt.guard.stop_unwanted,
             noted=noted_run(context, identity),
@@ -305,13 +307,12 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         )
 
     def _submit(self, hook: XpanderHook, starter: RunStarter) -> Callable[[Target, InvokeRequest], Task]:
-        if self.mode != "sync":
-            return hook.invoke_async
-
         def invoke(target: Target, request: InvokeRequest) -> Task:
-            deadline = starter.run_deadline
-            left = hook.settings.timeout if deadline is None else max(1.0, deadline - time.time())
-            return hook.invoke_sync(target, request, timeout=min(hook.settings.timeout, left))
+            if self.mode != "sync":
+                return hook.call(routes.invoke_async(target, request))  # as it is: it is prepared already
+            left = float("inf") if starter.run_deadline is None else starter.run_deadline - time.time()
+            limit = min(hook.settings.timeout, max(1.0, left))
+            return hook.call(routes.invoke_sync(target, request), timeout=limit)
 
         return invoke
 
@@ -345,6 +346,6 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         """
         Tell OpenLineage the same of a task that failed.
 
-        :param task_instance: as above.
+        :param task_instance: not used.
         """
         return self.get_openlineage_facets_on_complete(task_instance)

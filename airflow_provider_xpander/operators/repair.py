@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError
 from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, Task
 from airflow_provider_xpander.operators.run_guard import KillState
@@ -125,7 +126,7 @@ class Repairs:
         attempt.report = StatusReport(attempt.log, attempt.state.settings)
         if attempt.state.killed:
             attempt.state.next_turn()  # that the turn before was stopped, which had ended, settles nothing
-        attempt.started(turn)
+        attempt.started(turn, end_of(task) if turn.id == task.id else None)
         if turn.id != task.id:
             attempt.ti.xcom_push(TASK_ID_KEY, turn.id)
             self.note(turn.id)
@@ -181,7 +182,7 @@ class RepairTurn:
         if found is None:
             self.log.info("Asking for a repaired answer in the same thread (repair turn %d)", self.number)
             try:
-                return self.hook.invoke_async(self.target, self._request(invalid, error))
+                return self.hook.call(routes.invoke_async(self.target, self._request(invalid, error)))
             except XpanderAmbiguousSubmitError as lost:
                 self.log.warning("%s Looking for it.", lost)
                 found = self._find(invalid, ended, lag=LAG)

@@ -56,6 +56,8 @@ class KillState:
 
     agent_id: str | None = None
     task_id: str | None = None
+    newer_than: float | None = None
+    """Unix seconds at which the turn of the thread before it ended, if there was one."""
     client: Client | None = field(default=None, init=False)
     """That of the attempt, as soon as the connection is read; it knows the key as it is now."""
     sign: str = field(default="", init=False)
@@ -89,13 +91,14 @@ class KillState:
         """
         self.sign, self.search = sign, search
 
-    def started(self, task_id: str) -> None:
+    def started(self, task_id: str, newer_than: float | None = None) -> None:
         """
         Note the id of the run.
 
         :param task_id: the run, or the turn of it that was started.
+        :param newer_than: Unix seconds at which the turn of the thread before it ended, if there was one.
         """
-        self.task_id = task_id
+        self.task_id, self.newer_than = task_id, newer_than
 
     def next_turn(self) -> None:
         """Note that the run goes on: a further turn of it may have been started."""
@@ -189,6 +192,14 @@ class RunGuard:
                 self.state.handle()
             raise
 
+    def expect(self, digests: Collection[str]) -> None:
+        """
+        Note whose turn of a thread is meant.
+
+        :param digests: marks that it may carry.
+        """
+        self.digests = digests
+
     def check_turn(self, task: Task | None, newer_than: float | None = None) -> None:
         """
         See that a thread still shows the turn of this attempt; another's is neither returned nor stopped.
@@ -202,6 +213,22 @@ class RunGuard:
         if is_foreign_turn(task, self.digests, newer_than):
             self.state.handle()
             raise foreign_turn(task)
+
+    def check_thread(self, task_id: str, newer_than: float | None) -> None:
+        """
+        Read a thread that somebody else may continue, and see that it still shows the own turn.
+
+        :param task_id: the thread.
+        :param newer_than: Unix seconds at which the turn before ended, if it is known.
+        :raises XpanderError: somebody else has continued it.
+        """
+        if self.digests is None:
+            return
+        try:
+            task = self.hook.get_task(task_id)
+        except XpanderError:
+            return  # whoever reads it next has to say so
+        self.check_turn(task, newer_than)
 
     def stop_or_keep(self, *, final: bool = False) -> list[Task]:
         """
@@ -247,12 +274,13 @@ class RunGuard:
 
     def stop(self, task_ids: Sequence[str]) -> list[Task]:
         """
-        Stop runs and say so.
+        Stop runs and say so; a thread that somebody else has continued is left to them.
 
         :param task_ids: the runs.
         :return: those that were stopped, as they are then.
         """
-        return stop_runs(self.hook, self.log, task_ids)
+        digests = self.digests if list(task_ids) == self._own() else None
+        return stop_runs(self.hook, self.log, task_ids, digests=digests, newer_than=self.state.newer_than)
 
     def stop_and_see(self, watch: Watch) -> Task | None:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.stop_policy import not_stopped
-from airflow_provider_xpander.runs.stopping import Stopped, stop_run
+from airflow_provider_xpander.runs.stopping import stop_run
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.api.client import Client
@@ -26,13 +26,22 @@ KILL_LAG = (0.0, 1.0, 1.0)
 """Seconds before each look for a run that is being started at that moment."""
 
 
-def stop_runs(hook: XpanderHook, log: Any, task_ids: Iterable[str]) -> list[Task]:
+def stop_runs(
+    hook: XpanderHook,
+    log: Any,
+    task_ids: Iterable[str],
+    *,
+    digests: Collection[str] | None = None,
+    newer_than: float | None = None,
+) -> list[Task]:
     """
     Stop runs, with a few tries each.
 
     :param hook: where to stop them.
     :param log: where to say what was done.
     :param task_ids: the runs.
+    :param digests: marks of the turn that is meant, where somebody else may have continued its thread.
+    :param newer_than: Unix seconds at which the turn before that one ended, if there was one.
     :return: the runs as they are then; those that could not be stopped are missing, and in the log.
     """
     stopped = []
@@ -40,12 +49,20 @@ def stop_runs(hook: XpanderHook, log: Any, task_ids: Iterable[str]) -> list[Task
         settings = None
         try:
             settings = hook.settings
-            task = hook.stop_task(task_id)
+            steps = stop_run(
+                task_id,
+                hook.get_conn().policy,
+                digests=digests,
+                newer_than=newer_than,
+                look_first=digests is not None,
+            )
+            found = hook.run(steps)  # as it is then: it may have completed before
         except Exception as error:  # the connection may be gone too; the failure that led here counts more
             log.error("%s", not_stopped(task_id, settings, error))
             continue
-        log.info("%s", Stopped(task))
-        stopped.append(task)
+        log.info("%s", found)
+        if not found.is_foreign:
+            stopped.append(found.task)
     return stopped
 
 

@@ -114,6 +114,15 @@ class Streaming:
             return self.attempt.hook.poll_until_done(watch, self.attempt.report)
         return over
 
+    def leave(self, over: Over) -> Over:
+        """
+        Close the stream of a run that is not waited for.
+
+        :param over: why.
+        """
+        self.close()
+        return over
+
     def close(self) -> None:
         """Leave the stream; the run goes on."""
         events, self._events = self._events, None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from airflow_provider_xpander._compat import Context, XComArg
+from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.operators.arguments import is_literal
 
 
@@ -85,7 +87,7 @@ def keep_texts(written: Any, rendered: Any, again: Callable[[str], str] | None =
     """
     if isinstance(written, str) and not isinstance(rendered, str):
         if is_literal(written):
-            return written
+            return written if _made_of(written, rendered) else rendered
         scalar = isinstance(rendered, int | float | complex)
         return again(written) if again is not None and scalar else rendered
     if isinstance(written, Mapping) and isinstance(rendered, Mapping):
@@ -94,3 +96,27 @@ def keep_texts(written: Any, rendered: Any, again: Callable[[str], str] | None =
     if both_lists and len(written) == len(rendered):
         return [keep_texts(old, new, again) for old, new in zip(written, rendered, strict=True)]
     return rendered
+
+
+def _made_of(written: str, rendered: Any) -> bool:
+    """Whether a value is what Jinja makes of a text; else somebody else has replaced it."""
+    try:
+        return bool(literal_eval(written.strip()) == rendered)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+
+
+def check_schema_path(context: Context, task_id: str, output_schema: Any) -> None:
+    """
+    Refuse the import of what data names: it is for the author of the DAG to say what is imported.
+
+    :param context: that of the task instance.
+    :param task_id: the task.
+    :param output_schema: as it was given.
+    :raises XpanderValidationError: it is an import path out of XCom.
+    """
+    if isinstance(output_schema, str) and is_from_xcom(context, task_id, "output_schema", output_schema):
+        raise XpanderValidationError(
+            f"output_schema: {output_schema!r} comes out of XCom, and what is imported is for the author of "
+            f"the DAG to say: write the path in the DAG, or hand on a JSON Schema, a dictionary"
+        )

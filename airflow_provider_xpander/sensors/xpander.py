@@ -38,6 +38,7 @@ from airflow_provider_xpander.operators.arguments import (
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
+from airflow_provider_xpander.operators.templating import check_schema_path
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
@@ -232,6 +233,7 @@ class XpanderTaskSensor(BaseSensorOperator):
 
     def _attempt_at(self, context: Context, hook: XpanderHook) -> Attempt:
         """Return what waits for the run and answers; it never stops it."""
+        check_schema_path(context, self.task_id, self.output_schema)
         options = Options(
             xpander_conn_id=self.xpander_conn_id,
             invocation=lambda task: Invocation("workflow" if task.is_orchestration else "agent"),
@@ -249,7 +251,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         turn = noted_turn(context["ti"], self.upstream_task_ids, self.xpander_task_id)
         if turn is None:
             return None
-        attempt.guard.digests = turn.digests
+        attempt.guard.expect(turn.digests)
         return turn.newer_than
 
     def _rules_for(self, task: Task) -> AnswerRules:

@@ -151,7 +151,7 @@ class StopQueue:
             async with shared_client(self.conn_id) as client:
                 await self._open(client, task_id, log)
                 settings, governor = client.settings, client.governor
-                counted = await self._take_turn(governor, decided_at)
+                counted = await self._take_turn(governor, decided_at, shared=digests is not None)
                 # From here the request is on its way; others need not wait for its answer.
                 steps = stop_run(
                     task_id,
@@ -187,13 +187,13 @@ class StopQueue:
                     log.warning("The stop of xpander task %s has to wait. %s", task_id, error)
             await asyncio.sleep(clock.CLOCK.real(delay))
 
-    async def _take_turn(self, governor: Governor, decided_at: float) -> int:
-        """Wait until a stop may be sent; return for how many requests there is room, two if it is late."""
+    async def _take_turn(self, governor: Governor, decided_at: float, *, shared: bool) -> int:
+        """Wait until a stop may be sent; return for how many requests there is room: two to read first."""
         governor.pressing += 1
         try:
             async with self._turn:
                 await _wait_for_room(governor)
-                if clock.CLOCK.steady() - decided_at <= LATE:
+                if not shared and clock.CLOCK.steady() - decided_at <= LATE:
                     return 1
                 # The run is read first, and the stop has to follow that at once.
                 await _wait_for_room(governor)

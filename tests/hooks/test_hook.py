@@ -369,8 +369,8 @@ def test_a_wait_outlasts_pages_of_something_in_front_of_the_api(
 @pytest.mark.parametrize(
     ("password", "words"),
     [
-        ("a-wrong-key-0815", "Check the API key (password) of connection 'xpander_default', "),
-        (None, "Check the id, and whether the key of connection 'xpander_default', "),
+        ("a-wrong-key-0815", "Check the API key (password) of connection 'xpander_default' ("),
+        (None, "Check the id, and whether the key of connection 'xpander_default' ("),
     ],
     ids=["401", "404"],
 )

@@ -375,15 +375,17 @@ def asking(thread: str, index: int) -> XpanderInvokeAgentOperator:
     return operator(input=f"question {index}", thread_id=thread, deferrable=True)
 
 
-def test_a_late_task_does_not_stop_the_turn_of_another(service: Service) -> None:
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("end", ["paused", "timeout", "error", "finished"])
+def test_a_late_task_does_not_stop_the_turn_of_another(end: str, retries: int, service: Service) -> None:
     thread = service.start(text="first")
     service.finish(thread)
-    task = slow_operator(thread_id=thread, deferrable=True, timeout=LIMIT)
-    context = attempt(1).context()
+    task = slow_operator(thread_id=thread, deferrable=True, timeout=LIMIT, retries=retries)
+    context = attempt(1, retries=retries).context()
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(context)
     service.start("slow", LONG, id=thread, title=f"t {Mark('f' * 20)}")
-    event = {"xpander_task_id": thread, "agent_id": "slow", "end": "paused", "status": "paused"}
+    event = {"xpander_task_id": thread, "agent_id": "slow", "end": end, "status": "executing", "message": "x"}
     kwargs = {**(deferred.value.kwargs or {}), "event": event}
     with pytest.raises(XpanderError, match="was continued by somebody else"):
         task.resume_execution(deferred.value.method_name, kwargs, context)

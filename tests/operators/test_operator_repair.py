@@ -370,21 +370,21 @@ def test_a_kill_that_the_code_outlives_leaves_no_repair_turn(
 ) -> None:
     """Airflow 3 lets the code go on after on_kill, for up to five seconds."""
     ti, task = attempt(1), sloppy("slow repair")
-    obtain, invoke = RepairTurn.obtain, XpanderHook.invoke_async
+    obtain, invoke = RepairTurn.obtain, XpanderHook.call
 
     def killed_before(turn: RepairTurn, invalid: Any, error: Any) -> Any:
         task.on_kill()
         return obtain(turn, invalid, error)
 
-    def killed_in(hook: XpanderHook, target: Any, request: Any) -> Any:
-        if request.id is not None:
+    def killed_in(hook: XpanderHook, call: Any, **kwargs: Any) -> Any:
+        if call.submission is not None and "id" in call.json:
             task.on_kill()
-        return invoke(hook, target, request)
+        return invoke(hook, call, **kwargs)
 
     if moment == "before":
         monkeypatch.setattr(RepairTurn, "obtain", killed_before)
     else:
-        monkeypatch.setattr(XpanderHook, "invoke_async", killed_in)
+        monkeypatch.setattr(XpanderHook, "call", killed_in)
     _slow_repair(service)
     with pytest.raises((AirflowFailException, XpanderTaskStopped)):
         go(task, ti)

@@ -65,11 +65,13 @@ def test_what_comes_out_of_xcom_is_known(context: Any, expected: bool) -> None:
         ("{{ 7 }}", 7, "as text"),
         ("{{ none }}", None, None),
         ("{{ params.ask }}", {"text": "hi"}, {"text": "hi"}),
-        ({"a": "1e5", "b": ["007"]}, {"a": 100000.0, "b": [7]}, {"a": "1e5", "b": ["007"]}),
+        ({"a": "1e5", "b": ["0o7"]}, {"a": 100000.0, "b": [7]}, {"a": "1e5", "b": ["0o7"]}),
         ({"a": 5}, {"a": 5}, {"a": 5}),
         (["1", "{{ x }}"], [1, 2], ["1", "as text"]),
         ("{{ rows }}", ["1"], ["1"]),
         (None, None, None),
+        ("placeholder", {"text": "set by a class of one's own"}, {"text": "set by a class of one's own"}),
+        ("5", 6, 6),
     ],
 )
 def test_texts_stay_texts(written: Any, rendered: Any, expected: Any) -> None:

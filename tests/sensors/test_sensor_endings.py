@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, run_through
 
+from airflow_provider_xpander._compat import XComArg
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.emulator import RESTRICTED_API_KEY, Fault
 from airflow_provider_xpander.operators import attempt as attempt_module
@@ -202,3 +204,15 @@ def test_an_event_of_somebody_else_is_refused(event: Any, service: Service) -> N
         sensor("7", deferrable=True).resume_execution(
             "execute_complete", {"event": event}, FakeTaskInstance().context()
         )
+
+
+def test_xcom_does_not_say_what_a_sensor_imports(service: Service) -> None:
+    """``.partial(...).expand(output_schema=upstream.output)``: the module would be whoever's choice."""
+    waiting = sensor(service.start(), output_schema="no_such_module_of_xcom.Model")
+    mapped = SimpleNamespace(
+        expand_input=SimpleNamespace(value={"output_schema": XComArg(waiting)}), partial_kwargs={}
+    )
+    context = FakeTaskInstance().context() | {"dag": SimpleNamespace(task_dict={waiting.task_id: mapped})}
+    with pytest.raises(AirflowFailException, match="comes out of XCom"):
+        waiting.execute(context)
+    assert not service.requests("GET")

@@ -434,7 +434,9 @@ OWN, OTHER = "0" * 19 + "1", "0" * 19 + "2"
         pytest.param(True, [OWN], False, id="late, another's turn"),
         pytest.param(True, [OWN, OTHER], True, id="late, its own turn"),
         pytest.param(True, None, True, id="late, marks not known"),
-        pytest.param(False, [OWN], True, id="at once"),
+        pytest.param(False, [OWN], False, id="at once, another's turn"),
+        pytest.param(False, [OWN, OTHER], True, id="at once, its own turn"),
+        pytest.param(False, None, True, id="at once, marks not known"),
     ],
 )
 @pytest.mark.usefixtures("deferred")
