@@ -17,7 +17,7 @@ def ask_person(ti_id: Any, *, subject: str, body: str, options: Sequence[str]) -
     """
     Put a question to the people who use Airflow's UI, from a worker.
 
-    An answer to an earlier question of the same try is taken off; the text of that question stays.
+    A choice about an earlier question of the same try is taken off; the text of that question stays.
 
     :param ti_id: id of the task instance.
     :param subject: one line.
@@ -59,22 +59,22 @@ def _persons_choice(ti_id: str) -> dict[str, Any] | None:
     }
 
 
-async def close_question(ti_id: str, answer: str) -> None:
+async def close_question(ti_id: str, choice: str) -> None:
     """
     Answer a question from within a triggerer, so that nobody is asked it any more; too late is fine.
 
     :param ti_id: id of the task instance.
-    :param answer: what to note as the answer.
+    :param choice: what to note as the choice.
     """
-    await sync_to_async(_close_question)(ti_id, answer)
+    await sync_to_async(_close_question)(ti_id, choice)
 
 
-def _close_question(ti_id: str, answer: str) -> None:
+def _close_question(ti_id: str, choice: str) -> None:
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.hitl import update_hitl_detail_response
 
     try:
-        update_hitl_detail_response(UUID(ti_id), [answer], {})
+        update_hitl_detail_response(UUID(ti_id), [choice], {})
     except AirflowRuntimeError as error:
         if _status_code(error) not in (404, 409):
             raise

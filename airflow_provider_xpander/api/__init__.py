@@ -1,5 +1,5 @@
 """
-REST contract of xpander.ai: what to send and what an answer means.
+REST contract of xpander.ai: what to send and what a reply means.
 
 Nothing here imports Airflow. Only the two drivers, ``client`` (with ``total_timeout``) and ``aclient``, open
 a socket.

@@ -96,7 +96,7 @@ class Client:
 
         :param call: the call.
         :param policy: how often it is repeated; the client's own policy by default.
-        :param timeout: seconds that the whole answer may take; that of the settings by default.
+        :param timeout: seconds that the whole reply may take; that of the settings by default.
         :raises XpanderError: it did not succeed.
         """
         return self.run(exchange(call, policy or self.policy), timeout=timeout)
@@ -106,7 +106,7 @@ class Client:
         Carry out a conversation to its end and return its result.
 
         :param steps: the conversation.
-        :param timeout: seconds that each answer may take; that of the settings by default.
+        :param timeout: seconds that each reply may take; that of the settings by default.
         :raises XpanderError: it did not succeed.
         """
         return self._drive(steps, lambda call: self._send(call, timeout))

@@ -7,7 +7,7 @@ Exceptions for everything that can go wrong, by what a caller can do about it.
     * XpanderValidationError       400, 405, 410, 413, 414, 415, 422, 431, or refused by this package itself
     * XpanderRateLimitError        429 that asks to slow down
     * XpanderBillingError          402, 429, 403 that speak of credit, plan or budget
-    * XpanderServiceError          5xx, a redirect, any answer that is not the API's
+    * XpanderServiceError          5xx, a redirect, any reply that is not the API's
     * XpanderConnectionError       nothing answered
     * XpanderAmbiguousSubmitError  a run may have been started, or not
 * XpanderTaskError                 the remote run did not complete
@@ -28,7 +28,7 @@ class XpanderError(Exception):
     Base of all errors of talking to xpander.ai.
 
     :param message: what was tried, what came back, what to do; fit for a task log.
-    :param status_code: the HTTP status, if there was an answer.
+    :param status_code: the HTTP status, if there was a reply.
     :param request_id: the service's id of the request, if it sent one.
     """
 

@@ -3,7 +3,7 @@ Conversations with the service, without carrying them out.
 
 A conversation with the service is a generator: it yields what to do next (:class:`Send`, :class:`Sleep`,
 :class:`Refresh`), is sent what came of it, and returns the result. The two drivers, one over requests and
-one over httpx, do what it yields; what to send, when to repeat and what an answer means is decided here.
+one over httpx, do what it yields; what to send, when to repeat and what a reply means is decided here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LARGE_BODY = 256 * 1024
 @dataclass(frozen=True)
 class Reply:
     """
-    An answer, of any status.
+    A reply, of any status.
 
     :param status: the HTTP status.
     :param headers: its headers; the names in any case.
@@ -68,7 +68,7 @@ class Reply:
         """
         Name the connection, the address that was asked, and the proxy if there is one.
 
-        :param call: the call that this is the answer to.
+        :param call: the call that this is the reply to.
         """
         if self.settings is None:
             return "the connection"
@@ -80,7 +80,7 @@ class Reply:
 @dataclass(frozen=True)
 class NoReply:
     """
-    No whole answer came.
+    No whole reply came.
 
     :param reason: what happened, in words.
     :param sent: whether the request may have reached the server.
@@ -92,7 +92,7 @@ class NoReply:
 
 @dataclass(frozen=True)
 class Send:
-    """Send this call; the answer to it is a :class:`Reply` or a :class:`NoReply`."""
+    """Send this call; the reply to it is a :class:`Reply` or a :class:`NoReply`."""
 
     call: Call[Any]
 
@@ -218,7 +218,7 @@ def ambiguous(
 
     :param call: the invoke.
     :param problem: what happened, as a sentence without its full stop.
-    :param status_code: the HTTP status, if there was an answer.
+    :param status_code: the HTTP status, if there was a reply.
     :param request_id: the service's id of the request, if it sent one.
     """
     sent = call.submission

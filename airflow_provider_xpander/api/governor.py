@@ -156,9 +156,9 @@ class Governor:
 
     def heard(self, outcome: Outcome, now: float, date: datetime) -> None:
         """
-        Take note of what an answer says about the limits.
+        Take note of what a reply says about the limits.
 
-        :param outcome: the answer.
+        :param outcome: the reply.
         :param now: the present time of the steady clock.
         :param date: the present time of the wall clock, aware; headers may speak of it.
         """
@@ -284,7 +284,7 @@ class Governor:
 
 def listening(steps: Steps[T], governor: Governor) -> Steps[T]:
     """
-    Carry out a conversation whose requests were counted already, and let the governor hear the answers.
+    Carry out a conversation whose requests were counted already, and let the governor hear the replies.
 
     :param steps: the conversation.
     :param governor: the budget.
@@ -305,7 +305,7 @@ def governed(
     steps: Steps[T], governor: Governor, *, patience: float = PATIENCE, counted: int = 0
 ) -> Steps[T]:
     """
-    Carry out a conversation within the budget: each request waits for its turn, and each answer is heard.
+    Carry out a conversation within the budget: each request waits for its turn, and each reply is heard.
 
     :param steps: the conversation.
     :param governor: the budget.

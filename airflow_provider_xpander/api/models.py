@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Tolerant(BaseModel):
-    """Base of what the service answers: unknown fields are kept, a malformed field falls to its default."""
+    """Base of what the service sends: unknown fields are kept, a malformed field falls to its default."""
 
     # Built on first use: DAGs are parsed often and need none of these models then. What is refused stays out
     # of the messages: the service echoes tokens back.
@@ -94,9 +94,9 @@ class DeepPlanning(Tolerant):
 
 class Task(Tolerant):
     """
-    A run on xpander.ai as the service answers it: ``AgentExecution`` (contract section 4).
+    A run on xpander.ai as the service sends it: ``AgentExecution`` (contract section 4).
 
-    Only ``id`` is required: slim answers lack nearly all else (C15). The id is that of the thread too: a
+    Only ``id`` is required: slim replies lack nearly all else (C15). The id is that of the thread too: a
     follow-up overwrites ``input``, ``status`` and ``result`` (contract 2.3). ``repr`` shows no content,
     because the service echoes tokens and MCP keys back.
     """

@@ -1,4 +1,4 @@
-"""The error that an answer means which is no success: the words in it, whose words they are, what to do."""
+"""The error that a reply means which is no success: the words in it, whose words they are, what to do."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def is_billing(status_code: int, said: Said, retry_after: float | None = None) -
 
     :param status_code: the HTTP status.
     :param said: what the body says.
-    :param retry_after: seconds to wait that the answer's headers ask for, or None.
+    :param retry_after: seconds to wait that the reply's headers ask for, or None.
     """
     if status_code == 429 and retry_after is not None:
         return False
@@ -132,57 +132,55 @@ def error_from_status(
     at: str = "the connection",
 ) -> XpanderError:
     """
-    Turn an answer that is not a success into the error that tells what to do.
+    Turn a reply that is not a success into the error that tells what to do.
 
     :param what: what was tried, for example ``"get task 1234"``.
-    :param status_code: the HTTP status of the answer.
-    :param body: the body of the answer.
-    :param retry_after: seconds to wait that the answer's headers ask for, however many, or None.
+    :param status_code: the HTTP status of the reply.
+    :param body: the body of the reply.
+    :param retry_after: seconds to wait that the reply's headers ask for, however many, or None.
     :param request_id: the service's id of the request, or None.
     :param submit: whether a run was to be started.
     :param at: the connection, and the address that was asked, in words.
     """
     said = read_error(body)
     # Each sentence gets its full stop below.
-    answer = f"{what}: HTTP {status_code}, {said.text.rstrip('. ') or 'empty answer'}"
+    reply = f"{what}: HTTP {status_code}, {said.text.rstrip('. ') or 'empty answer'}"
     if request_id:
-        answer += f" (request {printable(request_id, 100)})"
+        reply += f" (request {printable(request_id, 100)})"
     known: dict[str, Any] = {"status_code": status_code, "request_id": request_id}
     if is_billing(status_code, said, retry_after):
         hint = "The organisation's credit, plan or budget refuses the run; a retry does not help."
-        return XpanderBillingError(f"{answer}. {hint}", **known)
+        return XpanderBillingError(f"{reply}. {hint}", **known)
     if status_code == 429:
         return XpanderRateLimitError(
-            f"{answer}. The service asks to slow down; try again {_when(retry_after)}.",
+            f"{reply}. The service asks to slow down; try again {_when(retry_after)}.",
             retry_after=retry_after,
             **known,
         )
     if status_code in _UNACCEPTABLE or (status_code in _UNKNOWN_ROUTE and (submit or said.by_api)):
-        return XpanderValidationError(f"{answer}. {_not_taken(status_code, at)}", **known)
+        return XpanderValidationError(f"{reply}. {_not_taken(status_code, at)}", **known)
     if 400 <= status_code < 500 and (status_code == 407 or not said.by_api):
-        return XpanderServiceError(
-            f"{answer}. {_in_front(status_code, at)}", retry_after=retry_after, **known
-        )
+        return XpanderServiceError(f"{reply}. {_in_front(status_code, at)}", retry_after=retry_after, **known)
     if status_code == 401:
-        return XpanderAuthError(f"{answer}. Check the API key (password) of {at}.", **known)
+        return XpanderAuthError(f"{reply}. Check the API key (password) of {at}.", **known)
     if status_code == 403:
         hint = f"The key of {at} is known but has no access to this; keys can be limited to named agents."
-        return XpanderAuthError(f"{answer}. {hint}", **known)
+        return XpanderAuthError(f"{reply}. {hint}", **known)
     if status_code == 404:
         hint = f"Check the id, and whether the key of {at} may see it."
         if said.text == "Not Found":  # of the framework, not of the API: there is no such route
             hint += " Any server that is not the xpander.ai API says so too: check the base URL."
-        return XpanderNotFoundError(f"{answer}. {hint}", **known)
+        return XpanderNotFoundError(f"{reply}. {hint}", **known)
     if status_code in (400, 422):
         hint = ""
         if "input.user" in said.text:
             hint = " Set user on the operator, or user_email and user_id on the connection."
-        return XpanderValidationError(f"{answer}.{hint}", **known)
+        return XpanderValidationError(f"{reply}.{hint}", **known)
     if 300 <= status_code < 400:
         hint = "Redirects are not followed, so that the key stays with its host; set the connection's host."
-        return XpanderServiceError(f"{answer}. {hint}", may_pass=False, **known)
+        return XpanderServiceError(f"{reply}. {hint}", may_pass=False, **known)
     may_pass = status_code >= 500 or status_code in _PASSING
-    return XpanderServiceError(f"{answer}.", retry_after=retry_after, may_pass=may_pass, **known)
+    return XpanderServiceError(f"{reply}.", retry_after=retry_after, may_pass=may_pass, **known)
 
 
 def _when(retry_after: float | None) -> str:

@@ -70,7 +70,7 @@ def asked_seconds(headers: Mapping[str, str], now: datetime, *, refused: bool = 
 
     :param headers: response headers; the names in any case.
     :param now: the present time, aware.
-    :param refused: whether the answer is a 429, which means that none is left whatever is said.
+    :param refused: whether the reply is a 429, which means that none is left whatever is said.
     :return: seconds, not negative; None if nothing usable was said.
     """
     lower = {name.lower(): value for name, value in headers.items()}

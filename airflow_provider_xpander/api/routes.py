@@ -1,4 +1,4 @@
-"""Functions, one for each endpoint: what to send, how safe a repetition is, and how the answer is read."""
+"""Functions, one for each endpoint: what to send, how safe a repetition is, and how the reply is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from airflow_provider_xpander.api.text import remember, secret_texts
 
 T = TypeVar("T")
 PAGE_SIZE = 50
-"""The most items of a page that the service gives; more is answered with 422 (contract 2.5)."""
+"""The most items of a page that the service gives; more is refused with 422 (contract 2.5)."""
 
 
 class Priority(IntEnum):
@@ -43,7 +43,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True)
 class Submission:
-    """What is needed to look for a run whose submit got no clear answer."""
+    """What is needed to look for a run whose submit got no clear reply."""
 
     target_id: str
     title: str | None
@@ -53,7 +53,7 @@ class Submission:
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """
-    One request and the way to read its answer.
+    One request and the way to read its reply.
 
     :param what: what the call does, in words, for messages.
     :param method: the HTTP method.
@@ -135,7 +135,7 @@ def invoke_sync(target: Target, request: InvokeRequest) -> Call[Task]:
 
 def invoke_async(target: Target, request: InvokeRequest) -> Call[Task]:
     """
-    Start a run; the service answers at once (routes 2 and 5).
+    Start a run; the service replies at once (routes 2 and 5).
 
     :param target: what to run.
     :param request: the request.
@@ -236,7 +236,7 @@ def poll_tasks(
 
 def stop_task(task_id: str) -> Call[Task]:
     """
-    Cancel a run (route 10); one that has ended is answered unchanged.
+    Cancel a run (route 10); one that has ended is returned unchanged.
 
     :param task_id: id of the task.
     """

@@ -15,7 +15,7 @@ from airflow_provider_xpander.api.text import SHORTEST_CREDENTIAL, remember
 DEFAULT_BASE_URL = "https://api.xpander.ai"
 DEFAULT_CONSOLE_URL = "https://app.xpander.ai"
 CONNECT_TIMEOUT = 10.0
-"""Seconds to establish a connection, TLS included; apart from the time to wait for an answer."""
+"""Seconds to establish a connection, TLS included; apart from the time to wait for a reply."""
 
 
 def is_header_safe(text: str) -> bool:
@@ -42,7 +42,7 @@ class Settings:
     :param task_link_template: link to a task, with ``{agent_id}``, ``{task_id}``, ``{organization_id}``.
     :param verify: whether TLS certificates are checked, or the path of a CA file or folder.
     :param proxy: URL of the proxy, or None for what the environment says.
-    :param timeout: seconds that a whole answer may take once the request is sent.
+    :param timeout: seconds that a whole reply may take once the request is sent.
     :param requests_per_minute: published limit of the service; 0 means none.
     :param requests_per_hour: published limit of the service; 0 means none.
     :param client_task_ids: whether invokes carry an id of our own choice (contract C5).

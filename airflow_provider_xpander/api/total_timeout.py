@@ -1,8 +1,8 @@
 """
-Total time-out of an answer for requests, whose own one is between two bytes: a drip of bytes outlasts it.
+Total time-out of a reply for requests, whose own one is between two bytes: a drip of bytes outlasts it.
 
-Every read of an answer goes through a file that looks at the clock first. It is put beneath the answer by the
-class of the connection's responses, so that it holds for the head of an answer as well as for its body.
+Every read of a reply goes through a file that looks at the clock first. It is put beneath the reply by the
+class of the connection's responses, so that it holds for the head of a reply as well as for its body.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 class Limit:
     """
-    The time that an answer may take, from the moment at which its request was sent.
+    The time that a reply may take, from the moment at which its request was sent.
 
     :param seconds: how long.
     """
@@ -43,11 +43,11 @@ class Limit:
 
 
 current_limit: ContextVar[Limit | None] = ContextVar("current_limit", default=None)
-"""The limit of the answer that this thread is about to wait for."""
+"""The limit of the reply that this thread is about to wait for."""
 
 
 class _LimitedFile(io.RawIOBase):
-    """What an answer is read from: the socket's file, as long as there is time."""
+    """What a reply is read from: the socket's file, as long as there is time."""
 
     def __init__(self, beneath: Any, sock: socket.socket, limit: Limit) -> None:
         self._beneath, self._sock, self._limit = beneath, sock, limit
@@ -83,7 +83,7 @@ class _LimitedResponse(HTTPResponse):
 
 
 class LimitedAdapter(HTTPAdapter):
-    """Adapter of a session whose answers keep :data:`current_limit`, through any proxy."""
+    """Adapter of a session whose replies keep :data:`current_limit`, through any proxy."""
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the pool of connections for a request; the parameters are those of requests."""

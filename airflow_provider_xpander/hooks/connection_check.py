@@ -1,4 +1,4 @@
-"""The test of a connection: what it asks of the service, and what it says of each answer."""
+"""The test of a connection: what it asks of the service, and what it says of each reply."""
 
 from __future__ import annotations
 

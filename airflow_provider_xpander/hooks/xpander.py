@@ -126,7 +126,7 @@ class XpanderHook(BaseHook):
         Make one call of ``api/routes.py`` as it is; an invoke with a request that :meth:`prepare` has made.
 
         :param call: the call.
-        :param timeout: seconds to wait for the answer; the connection's ``timeout`` by default.
+        :param timeout: seconds to wait for the reply; the connection's ``timeout`` by default.
         :raises XpanderError: it did not succeed.
         """
         return self._client.call(call, timeout=timeout)
@@ -150,11 +150,11 @@ class XpanderHook(BaseHook):
         """
         Run an agent or workflow and wait for its end on the open connection; for runs under a minute.
 
-        The answer need not be terminal (contract 2.2): look at its status.
+        The reply need not be terminal (contract 2.2): look at its status.
 
         :param target: what to run.
         :param request: an :class:`InvokeRequest`, a mapping of its fields, or the input text.
-        :param timeout: seconds to wait for the answer; the connection's ``timeout`` by default.
+        :param timeout: seconds to wait for the reply; the connection's ``timeout`` by default.
         :raises XpanderAmbiguousSubmitError: the run may have been started; its outcome is unknown.
         """
         return self.call(routes.invoke_sync(target, self.prepare(request)), timeout=timeout)

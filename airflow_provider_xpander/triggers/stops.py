@@ -152,7 +152,7 @@ class StopQueue:
                 await self._open(client, task_id, log)
                 settings, governor = client.settings, client.governor
                 counted = await self._take_turn(governor, decided_at, shared=digests is not None)
-                # From here the request is on its way; others need not wait for its answer.
+                # From here the request is on its way; others need not wait for its reply.
                 steps = stop_run(
                     task_id,
                     _POLICY,
