@@ -299,7 +299,8 @@ class XpanderRequestOperator(BaseOperator):
                 fields[name] = render(written, context)
             mask_request_secrets(fields[name])
         request.given("input", fields["input"].get("text"))
-        check_schema_path(context, self.task_id, self.output_schema)
+        if isinstance(self.output_schema, str):
+            check_schema_path(context, self.task_id, self.output_schema)
         schema = self.answers.schema(self.output_schema)
         try:
             return parse_request(fields | {"output_schema": schema.body if schema else None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -16,8 +16,7 @@ from airflow_provider_xpander._compat import (
     is_deferral_timeout,
     masked,
 )
-from airflow_provider_xpander.api import routes
-from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
+from airflow_provider_xpander.api.models import Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import Options, check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
@@ -100,7 +99,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             self.log.info("Starting %s", target)
             stream = Streaming(attempt, masked) if self.mode == "stream" else None
             try:
-                task = attempt.start(starter, stream.submit if stream else self._submit(hook, starter))
+                task = attempt.start(starter, stream.submit if stream else starter.invoke)
             except ThreadBusy as busy:
                 self._defer_on_thread(attempt, busy)
             with attempt.guard.while_going_on():
@@ -304,24 +303,17 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             on_paused=self.on_paused,
             deferrable=self.deferrable,
             busy_until=busy_until,
+            sync=self.mode == "sync",
         )
 
-    def _submit(self, hook: XpanderHook, starter: RunStarter) -> Callable[[Target, InvokeRequest], Task]:
-        def invoke(target: Target, request: InvokeRequest) -> Task:
-            if self.mode != "sync":
-                return hook.call(routes.invoke_async(target, request))  # as it is: it is prepared already
-            left = float("inf") if starter.run_deadline is None else starter.run_deadline - time.time()
-            limit = min(hook.settings.timeout, max(1.0, left))
-            return hook.call(routes.invoke_sync(target, request), timeout=limit)
-
-        return invoke
-
     def _attempt_deadline(self, context: Context) -> float | None:
+        if self.execution_timeout is None:
+            return None
         started = getattr(context["ti"], "start_date", None)
         return deadline_of(
             time.time(),
             timeout=None,
-            execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
+            execution_timeout=self.execution_timeout.total_seconds(),
             started=started.timestamp() if started else None,
         )
 

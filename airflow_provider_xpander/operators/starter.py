@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import (
     XpanderAmbiguousSubmitError,
     XpanderError,
@@ -61,6 +62,7 @@ class RunStarter:
     :param deferrable: raise :class:`~airflow_provider_xpander.runs.thread.ThreadBusy` instead of waiting here
         for the end of a thread's turn.
     :param busy_until: Unix seconds up to which a busy thread is waited for, where that wait has begun before.
+    :param sync: whether the submit waits for the end of the run, on the open connection.
     """
 
     hook: XpanderHook
@@ -77,6 +79,7 @@ class RunStarter:
     on_paused: OnPaused = "wait"
     deferrable: bool = False
     busy_until: float | None = None
+    sync: bool = False
 
     newer_than: float | None = None
     """Unix seconds at which the thread's previous turn ended: an end as old as that is not this run's."""
@@ -95,6 +98,20 @@ class RunStarter:
 
     def _wanted_of(self, identities: Iterable[Identity]) -> Wanted:
         return wanted_of(identities, self.target.id, self.identity.began)
+
+    def invoke(self, target: Target, request: InvokeRequest) -> Task:
+        """
+        Submit a run.
+
+        :param target: what to run.
+        :param request: what to ask, prepared: it is sent as it is.
+        :raises XpanderError: it was not started, or may have been.
+        """
+        if not self.sync:
+            return self.hook.call(routes.invoke_async(target, request))
+        left = float("inf") if self.run_deadline is None else self.run_deadline - time.time()
+        timeout = min(self.hook.settings.timeout, max(1.0, left))
+        return self.hook.call(routes.invoke_sync(target, request), timeout=timeout)
 
     def obtain(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
         """

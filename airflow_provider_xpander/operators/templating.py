@@ -106,17 +106,17 @@ def _made_of(written: str, rendered: Any) -> bool:
         return False
 
 
-def check_schema_path(context: Context, task_id: str, output_schema: Any) -> None:
+def check_schema_path(context: Context, task_id: str, path: str) -> None:
     """
     Refuse the import of what data names: it is for the author of the DAG to say what is imported.
 
     :param context: that of the task instance.
     :param task_id: the task.
-    :param output_schema: as it was given.
+    :param path: the ``output_schema`` as it was given.
     :raises XpanderValidationError: it is an import path out of XCom.
     """
-    if isinstance(output_schema, str) and is_from_xcom(context, task_id, "output_schema", output_schema):
+    if is_from_xcom(context, task_id, "output_schema", path):
         raise XpanderValidationError(
-            f"output_schema: {output_schema!r} comes out of XCom, and what is imported is for the author of "
+            f"output_schema: {path!r} comes out of XCom, and what is imported is for the author of "
             f"the DAG to say: write the path in the DAG, or hand on a JSON Schema, a dictionary"
         )

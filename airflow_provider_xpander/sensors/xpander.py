@@ -233,7 +233,8 @@ class XpanderTaskSensor(BaseSensorOperator):
 
     def _attempt_at(self, context: Context, hook: XpanderHook) -> Attempt:
         """Return what waits for the run and answers; it never stops it."""
-        check_schema_path(context, self.task_id, self.output_schema)
+        if isinstance(self.output_schema, str):
+            check_schema_path(context, self.task_id, self.output_schema)
         options = Options(
             xpander_conn_id=self.xpander_conn_id,
             invocation=lambda task: Invocation("workflow" if task.is_orchestration else "agent"),
