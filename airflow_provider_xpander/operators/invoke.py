@@ -125,8 +125,15 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         :param newer_than: Unix seconds at which the thread's turn before ended.
         :param deadline: Unix seconds at which the run has to have ended.
         """
-        found = read_event(event)
-        wait = wait_of(event, newer_than=newer_than, deadline=deadline)
+        kept = {"newer_than": newer_than, "deadline": deadline}
+        if choice_of(event) is not None:
+            from airflow_provider_xpander.operators.question import disregard
+
+            run = {"xpander_task_id": self._id_in_xcom(context), "agent_id": self.target().id}
+            wait = wait_of(event, **kept, **run)
+            with self._failing(), self._resumed(context, wait) as attempt:
+                return disregard(attempt, wait)
+        found, wait = read_event(event), wait_of(event, **kept)
         with self._failing(), self._resumed(context, wait) as attempt:
             return attempt.finish(wait, attempt.resume(wait, found))
 

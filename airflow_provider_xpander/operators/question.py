@@ -87,6 +87,18 @@ def obey(choice: Choice, attempt: Attempt, wait: Wait) -> Over:
     return over
 
 
+def disregard(attempt: Attempt, wait: Wait) -> NoReturn:
+    """
+    Wait on where a person has chosen about a run of before a clear, whose question was still open.
+
+    :param attempt: the attempt at the run.
+    :param wait: what is waited for.
+    :raises TaskDeferred: always, unless the run cannot be read.
+    """
+    attempt.log.warning("A choice about a run of before a clear decides nothing. The wait goes on.")
+    attempt.defer(wait, attempt.get_task_or_defer(wait))
+
+
 def _stop(by: str, attempt: Attempt, wait: Wait) -> Task:
     def stopped_by(_: Task | None, stopped: bool | None) -> Exception:
         if not stopped:

@@ -17,6 +17,7 @@ from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.deferral import Wait, event_of
 from airflow_provider_xpander.runs.log.status_log import StatusReport
+from airflow_provider_xpander.runs.question import choice_of
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.timing import until_old_enough
 from airflow_provider_xpander.runs.watch import OnPaused, Watch
@@ -176,5 +177,10 @@ class XpanderTaskTrigger(BaseTrigger):
         self._report(task)
 
     async def _taken_up(self) -> bool:
-        """Whether a worker has the run in its hands, although this trigger has not fired."""
-        return False
+        """Whether a worker has the run in its hands, because somebody has answered an earlier question."""
+        if self.on_paused != "ask" or self.task_instance is None:
+            return False
+        from airflow_provider_xpander.required_actions import persons_choice
+
+        found = await persons_choice(str(self.task_instance.id))
+        return found is not None and choice_of(found) is not None

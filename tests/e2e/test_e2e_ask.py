@@ -123,6 +123,12 @@ def test_a_task_that_is_cleared_while_it_asks_stops_its_run_and_asks_about_the_n
     scenario.clear()
     scenario.is_stopped(scenario.run)
     wait_for(lambda: len(scenario.runs()) == 2, limit=60, what="the new run")
+    # The question of before the clear may still be open: an answer to it decides nothing about the new run.
+    wait_for(
+        lambda: "Asked in Airflow" in scenario.client.log(scenario.dag_id, scenario.run_id, "run", 2),
+        limit=90,
+        what="the new question",
+    )
     scenario.wait_until_asked()
     scenario.answer(STOP)
     assert scenario.client.wait_for_run(scenario.dag_id, scenario.run_id) == "failed"

@@ -186,3 +186,20 @@ def test_a_question_that_airflow_does_not_take_is_no_reason_to_lose_the_run(
         "warning"
     )
     assert service.stops(ti.xcom["xpander_task_id"]) == 0
+
+
+@pytest.mark.usefixtures("slept")
+@pytest.mark.parametrize("option", [KEEP_WAITING, STOP])
+def test_a_choice_about_a_run_of_before_a_clear_decides_nothing(option: str, service: Service) -> None:
+    """Airflow keeps the question open after a clear, and resumes whatever waits when it is answered."""
+    ti = AskingTaskInstance()
+    task = agent(agent_id="slow", input="take 600", deferrable=True, timeout=600)
+    with pytest.raises(TaskDeferred) as first:
+        task.execute(ti.context())
+    ti.xcom_pull = lambda **asked: ti.xcom[asked["key"]]  # type: ignore[attr-defined]
+    with pytest.raises(TaskDeferred) as again:
+        resume(first.value, ti, answered(option), agent_id="slow", input="take 600", timeout=600)
+    assert again.value.method_name == "execute_complete"
+    before, after = (one.value.trigger.serialize()[1] for one in (first, again))
+    assert (after["xpander_task_id"], after["deadline"]) == (before["xpander_task_id"], before["deadline"])
+    assert service.status(ti.xcom["xpander_task_id"]) != "stopped"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from airflow_side import POLL, Service, fire
 from airflow_provider_xpander.runs.question import KEEP_WAITING, STOP, WENT_ON
 from airflow_provider_xpander.triggers import asking as asking_module
 from airflow_provider_xpander.triggers.asking import XpanderAskingTrigger
+from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 TI_ID = "0199b7a0-0000-7000-8000-000000000001"
 
@@ -145,3 +147,17 @@ async def test_whoever_has_answered_has_the_run_taken_up(
 ) -> None:
     person.answer = answer
     assert await (await asking(service))._taken_up() is taken_up
+
+
+@pytest.mark.parametrize(("on_paused", "taken_up"), [("ask", True), ("wait", False)])
+async def test_a_trigger_that_waits_after_a_clear_knows_of_the_question_of_before(
+    on_paused: str, taken_up: bool, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow resumes the task when that is answered, and cancels the trigger as if it had been killed."""
+    from airflow_provider_xpander import required_actions
+
+    monkeypatch.setattr(required_actions, "persons_choice", person.persons_choice)
+    person.answer = {"chosen_options": [STOP]}
+    trigger = XpanderTaskTrigger("t-1", on_paused=on_paused)  # type: ignore[arg-type]
+    trigger.task_instance = SimpleNamespace(id=TI_ID, task_id="ask")  # type: ignore[assignment]
+    assert await trigger._taken_up() is taken_up
