@@ -25,12 +25,17 @@ def task(status: str, **fields: Any) -> Task:
     return Task.model_validate({"id": "t-1", "status": status, **fields})
 
 
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the wait has logged; an emulator of other tests may log at the same time."""
+    return [record.getMessage() for record in caplog.records if record.name == "wait"]
+
+
 def test_a_line_for_each_change(caplog: pytest.LogCaptureFixture) -> None:
     report = StatusReport(logging.getLogger("wait"))
     with caplog.at_level(logging.INFO, logger="wait"):
         for status in ["pending", "pending", "executing", "executing", "pending", "completed"]:
             report(task(status))
-    assert [record.getMessage() for record in caplog.records] == [
+    assert lines_of(caplog) == [
         "xpander task t-1 is pending",
         "xpander task t-1 is executing",
         "xpander task t-1 is pending",
@@ -56,7 +61,7 @@ def test_what_a_log_has_told_is_not_told_again(
     report = StatusReport(logging.getLogger("wait"), told=told)
     with caplog.at_level(logging.INFO, logger="wait"):
         report(task("executing"))
-    lines = [record.getMessage() for record in caplog.records]
+    lines = lines_of(caplog)
     assert lines == ([] if told == "executing" else ["xpander task t-1 is executing"])
 
 
@@ -66,9 +71,7 @@ def test_a_pause_is_told_once_with_what_it_waits_for(caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO, logger="wait"):
         for _ in range(3):
             report(waiting)
-    assert [record.getMessage() for record in caplog.records] == [
-        "xpander task t-1 is paused: somebody has to log in to GitHub at https://x"
-    ]
+    assert lines_of(caplog) == ["xpander task t-1 is paused: somebody has to log in to GitHub at https://x"]
 
 
 def test_progress_is_told_when_it_changes(caplog: pytest.LogCaptureFixture) -> None:
@@ -76,7 +79,7 @@ def test_progress_is_told_when_it_changes(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.INFO, logger="wait"):
         for node in ["start", "start", None, "start", "report"]:
             report(task("executing", last_executed_node_id=node))
-    assert [record.getMessage() for record in caplog.records] == [
+    assert lines_of(caplog) == [
         "xpander task t-1 has executed node start",
         "xpander task t-1 is executing",
         "xpander task t-1 has executed node report",
@@ -92,7 +95,7 @@ def test_a_long_wait_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> No
         for _ in range(80):
             now[0] += 30
             report.waiting(30)
-    assert [record.getMessage() for record in caplog.records] == [
+    assert lines_of(caplog) == [
         "xpander task t-1 is executing",
         "xpander task t-1 is executing after 5 min; next look in 30 s",
         "xpander task t-1 is executing after 15 min; next look in 30 s",
@@ -110,7 +113,7 @@ def test_a_pause_is_told_with_its_link_and_the_next_one_too(caplog: pytest.LogCa
             report(one)
         StatusReport(logging.getLogger("wait"), settings, asked=pause_of(second))(second)
     where = "The paused run in the console: https://console.example/agents/a-1"
-    assert [record.getMessage() for record in caplog.records] == [
+    assert lines_of(caplog) == [
         "xpander task t-1 is paused: a person has to answer (Send?)",
         where,
         "xpander task t-1 is paused: nobody is asked; it may go on by its own schedule",
