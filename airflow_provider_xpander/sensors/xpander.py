@@ -48,10 +48,10 @@ from airflow_provider_xpander.runs.timing import jittered, look_interval
 from airflow_provider_xpander.runs.watch import End, Watch
 from airflow_provider_xpander.task_instance import failing_at_once, noted_turn
 from airflow_provider_xpander.telemetry import Invocation
+from airflow_provider_xpander.xcom import push_link
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
-from airflow_provider_xpander.xcom import push_link
 
 
 class XpanderTaskSensor(BaseSensorOperator):
