@@ -1,0 +1,1 @@
+"""Rows in, one answer per row out: the parts of :class:`XpanderEnrichOperator`."""
