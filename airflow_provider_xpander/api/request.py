@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.fields import About, about, parameters_of
 from airflow_provider_xpander.api.text import printable
 
 OutputFormat = Literal["text", "markdown", "json", "voice"]
@@ -27,14 +28,6 @@ ReasoningEffort = Literal["low", "medium", "high", "xhigh"]
 SourceNodeType = Literal[
     "workbench", "sdk", "task", "assistant", "webhook", "mcp", "a2a", "telegram", "slack", "email", "api"
 ]
-
-
-SECRET_FIELDS = frozenset({"user_tokens", "user_oidc_token", "mcp_servers"})
-"""Fields that carry credentials; the service echoes them back (contract section 3)."""
-
-
-_ID_FIELDS = ("id", "parent_execution_id", "worker_id", "triggering_agent_id", "test_run_node_id")
-
 
 NULL = "None"
 """What Jinja makes of a parameter or an XCom that is null."""
@@ -129,6 +122,10 @@ class Target:
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, ser_json_inf_nan="constants")
 
 
+_INTERNAL = About(offered=False)
+_HIDDEN: Any = Field(default=None, repr=False)
+
+
 class User(BaseModel):
     """The person on whose behalf a run is made (contract section 3, ``input.user``)."""
 
@@ -139,8 +136,8 @@ class User(BaseModel):
     first_name: str | None = None
     last_name: str | None = None
     additional_attributes: dict[str, Any] | None = None
-    role: str | None = None
-    is_super_admin: bool | None = None
+    role: Annotated[str | None, About(unset="member")] = None
+    is_super_admin: Annotated[bool | None, About(unset=False)] = None
     timezone: str | None = None
 
 
@@ -149,8 +146,8 @@ class InvokeInput(BaseModel):
 
     model_config = _STRICT
 
-    text: str | None = None
-    files: list[str] | None = None
+    text: Annotated[str | None, About(offered=False, unset="")] = None
+    files: Annotated[list[str] | None, About(unset=[])] = None
     user: User | None = None
 
     @field_validator("files")
@@ -175,6 +172,9 @@ class InvokeRequest(BaseModel):
     A field that this model does not know is refused, because it is most likely a typo; ``extra_body`` is
     the way for fields that are younger than this provider. Only what was set is sent.
 
+    The operators' template fields, the building of a request, the care for secrets and the emulator's reading
+    are derived from these fields. Only the operators' signature repeats them, for whoever writes DAGs.
+
     :param input: the text, or a mapping with ``text``, ``files`` (URLs) and ``user``. Text or a file is
         needed.
     :param id: the thread to continue; the API answers with the same id. Empty is unset, like an empty
@@ -186,32 +186,32 @@ class InvokeRequest(BaseModel):
     model_config = _STRICT
 
     input: InvokeInput
-    id: str | None = None
+    id: Annotated[str | None, About(parameter="thread_id")] = None
     payload_extension: dict[str, Any] | None = None
-    parent_execution_id: str | None = None
-    worker_id: str | None = None
-    source: str | None = None
+    parent_execution_id: Annotated[str | None, _INTERNAL] = None
+    worker_id: Annotated[str | None, _INTERNAL] = None
+    source: Annotated[str | None, _INTERNAL] = None
     output_format: OutputFormat | None = None
     output_schema: dict[str, Any] | None = None
-    run_locally: bool | None = None
+    run_locally: Annotated[bool | None, About(offered=False, unset=False)] = None
     additional_context: str | None = None
     instructions_override: str | None = None
-    test_run_node_id: str | None = None
+    test_run_node_id: Annotated[str | None, _INTERNAL] = None
     expected_output: str | None = None
-    events_streaming: bool | None = None
-    mcp_servers: list[dict[str, Any]] | None = Field(default=None, repr=False)
-    triggering_agent_id: str | None = None
+    events_streaming: Annotated[bool | None, About(offered=False, unset=False)] = None
+    mcp_servers: Annotated[list[dict[str, Any]] | None, About(secret=True, unset=[])] = _HIDDEN
+    triggering_agent_id: Annotated[str | None, _INTERNAL] = None
     title: str | None = None
-    think_mode: ThinkMode | None = None
-    disable_attachment_injection: bool | None = None
-    user_tokens: dict[str, Any] | None = Field(default=None, repr=False)
-    user_oidc_token: str | None = Field(default=None, repr=False)
-    return_metrics: bool | None = None
+    think_mode: Annotated[ThinkMode | None, About(unset="default")] = None
+    disable_attachment_injection: Annotated[bool | None, About(unset=False)] = None
+    user_tokens: Annotated[dict[str, Any] | None, About(secret=True)] = _HIDDEN
+    user_oidc_token: Annotated[str | None, About(secret=True)] = _HIDDEN
+    return_metrics: Annotated[bool | None, About(unset=False)] = None
     llm_model_provider: str | None = None
     llm_model_name: str | None = None
     llm_reasoning_effort: ReasoningEffort | None = None
-    source_node_type: SourceNodeType | None = None
-    extra_body: dict[str, Any] | None = Field(default=None, repr=False)
+    source_node_type: Annotated[SourceNodeType | None, _INTERNAL] = None
+    extra_body: dict[str, Any] | None = _HIDDEN
 
     @field_validator("input", mode="before")
     @classmethod
@@ -255,6 +255,13 @@ class InvokeRequest(BaseModel):
         if self.wants_json:
             body["output_format"] = "json"
         return body | (self.extra_body or {})
+
+
+PARAMETERS = parameters_of(InvokeRequest, InvokeInput)
+"""The parameters of the operators that give a field of the request."""
+
+SECRET_FIELDS = frozenset(name for name, field in InvokeRequest.model_fields.items() if about(field).secret)
+"""Fields that carry credentials."""
 
 
 def parse_request(request: InvokeRequest | Mapping[str, Any] | str) -> InvokeRequest:

@@ -13,6 +13,7 @@ from airflow_provider_xpander._compat import BaseOperator, Context, default_defe
 from airflow_provider_xpander.api import request
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
+from airflow_provider_xpander.api.request import PARAMETERS, InvokeInput
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.arguments import (
     MAX_REPAIRS,
@@ -52,9 +53,6 @@ from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
-
-OBJECTS = ("input", "files", "user", "output_schema", "payload_extension", "extra_body")
-"""Fields whose templates may give objects, with ``render_template_as_native_obj=True``."""
 
 
 class XpanderRequestOperator(BaseOperator):
@@ -124,18 +122,21 @@ class XpanderRequestOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "input", "files", "user", "version", "thread_id", "output_format", "output_schema", "expected_output",
-        "instructions_override", "additional_context", "think_mode", "llm_model_provider", "llm_model_name",
-        "llm_reasoning_effort", "title", "payload_extension", "extra_body", "xpander_conn_id", "result_path",
+        *(name for name, given in PARAMETERS.items() if not given.secret and not given.is_flag),
+        "version", "xpander_conn_id", "result_path",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        "output_schema": "json",
-        "payload_extension": "json",
-        "extra_body": "json",
-        "user": "json",
+        name: "json"
+        for name, given in PARAMETERS.items()
+        if not (given.secret or given.is_flag or given.is_text or name == "input")
     }
     # Rendered only when the request is made, so that Airflow's table of rendered fields never has them.
-    secret_template_fields: ClassVar[tuple[str, ...]] = ("mcp_servers", "user_tokens", "user_oidc_token")
+    secret_template_fields: ClassVar[tuple[str, ...]] = tuple(
+        name for name, given in PARAMETERS.items() if given.secret
+    )
+    thread_id: str | None
+    output_format: str | None
+    llm_model_name: str | None
     target_field: ClassVar[Literal["agent_id", "workflow_id"]]
     """The one of the two ids that the class takes."""
     operator_extra_links: tuple[XpanderRunLink, ...] = (XpanderRunLink(),)
@@ -185,33 +186,16 @@ class XpanderRequestOperator(BaseOperator):
         reattach: Reattach = True,
         **kwargs: Any,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name in PARAMETERS}
         super().__init__(**kwargs)
-        self.agent_id = agent_id
-        self.workflow_id = workflow_id
-        self.input = input
-        self.files = files
-        self.user = user
-        self.version = version
-        self.thread_id = thread_id
-        self.output_format = output_format
+        for name, value in given.items():
+            setattr(self, name, value)
         with naming(self):
             self.answers = AnswerArguments(output_schema)
         self.output_schema = as_field(output_schema)
-        self.expected_output = expected_output
-        self.instructions_override = instructions_override
-        self.additional_context = additional_context
-        self.think_mode = think_mode
-        self.llm_model_provider = llm_model_provider
-        self.llm_model_name = llm_model_name
-        self.llm_reasoning_effort = llm_reasoning_effort
-        self.mcp_servers = mcp_servers
-        self.user_tokens = user_tokens
-        self.user_oidc_token = user_oidc_token
-        self.title = title
-        self.payload_extension = payload_extension
-        self.disable_attachment_injection = disable_attachment_injection
-        self.return_metrics = return_metrics
-        self.extra_body = extra_body
+        self.agent_id = agent_id
+        self.workflow_id = workflow_id
+        self.version = version
         self.xpander_conn_id = xpander_conn_id
         with naming(self):
             self.mode = check_choice("mode", mode, MODES)
@@ -259,17 +243,10 @@ class XpanderRequestOperator(BaseOperator):
         return make(target_id, self.version)
 
     def _request_fields(self) -> dict[str, Any]:
-        parts = {"files": self.files, "user": self.user, **input_parts(self.input)}
-        fields = {
-            name: getattr(self, name)
-            for name in (
-                "output_format", "output_schema", "expected_output", "instructions_override",
-                "additional_context", "think_mode", "llm_model_provider", "llm_model_name",
-                "llm_reasoning_effort", "title", "payload_extension", "disable_attachment_injection",
-                "return_metrics", "extra_body", *self.secret_template_fields,
-            )
-        }  # fmt: skip
-        return {"input": parts, "id": self.thread_id, **fields}
+        given = {name: getattr(self, name) for name in PARAMETERS}
+        parts = {name: given.pop(name) for name in InvokeInput.model_fields if name in given}
+        fields = {PARAMETERS[name].field: value for name, value in given.items()}
+        return fields | {"input": parts | dict(input_parts(given["input"]))}
 
     def _note_written(self) -> None:
         """Note the arguments as they are written in the DAG, before Airflow renders them in their place."""
@@ -283,7 +260,8 @@ class XpanderRequestOperator(BaseOperator):
         as_text = partial(render_texts, context=context)
         for name, written in self._written.items():
             rendered = getattr(self, name)
-            setattr(self, name, keep_texts(written, rendered, None if name in OBJECTS else as_text))
+            only_text = name not in PARAMETERS or PARAMETERS[name].is_text
+            setattr(self, name, keep_texts(written, rendered, as_text if only_text else None))
 
     def _request(self, context: Context) -> InvokeRequest:
         fields = self._request_fields()
@@ -293,8 +271,8 @@ class XpanderRequestOperator(BaseOperator):
                 continue
             if not is_from_xcom(context, self.task_id, name, written):
                 # A template may give the whole object; in an object, all are texts.
-                is_object = isinstance(written, str) and name != "user_oidc_token"
-                texts = is_native(context) and not is_object
+                gives_object = isinstance(written, str) and not PARAMETERS[name].is_text
+                texts = is_native(context) and not gives_object
                 render = render_texts if texts else self.render_template
                 fields[name] = render(written, context)
             mask_request_secrets(fields[name])

@@ -1,26 +1,29 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, User, parse_request
+from airflow_provider_xpander.api.request import SECRET_FIELDS
+from airflow_provider_xpander.emulator.request_model import AgentExecutionRequest
 
-# The OpenAPI document: AgentExecutionRequest, AgentExecutionInput-Input and User-Input.
-REQUEST_FIELDS = [
-    "input", "id", "payload_extension", "parent_execution_id", "worker_id", "source", "output_format",
-    "output_schema", "run_locally", "additional_context", "instructions_override", "test_run_node_id",
-    "expected_output", "events_streaming", "mcp_servers", "triggering_agent_id", "title", "think_mode",
-    "disable_attachment_injection", "user_tokens", "user_oidc_token", "return_metrics",
-    "llm_model_provider", "llm_model_name", "llm_reasoning_effort", "source_node_type",
-]  # fmt: skip
-INPUT_FIELDS = ["text", "files", "user"]
-USER_FIELDS = [
-    "id", "first_name", "last_name", "email", "additional_attributes", "role", "is_super_admin", "timezone",
-]  # fmt: skip
+DOCUMENT = (Path(__file__).parents[2] / "docs/api.md").read_text()
+SECTION = DOCUMENT[DOCUMENT.index("\n## 3. ") : DOCUMENT.index("\n## 4. ")]
+ROWS = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|", SECTION, re.MULTILINE)
+"""Name, type and default of each field, from the contract."""
+TYPES = {
+    "string": str | None,
+    "object": dict[str, Any] | None,
+    "JSON Schema object": dict[str, Any] | None,
+    "object[]": list[dict[str, Any]] | None,
+    "bool": bool | None,
+}
 OF_TYPE: dict[str, Any] = {
     "payload_extension": {"ticket": 7}, "output_schema": {"type": "object"}, "run_locally": True,
     "output_format": "json", "events_streaming": True, "mcp_servers": [{"name": "m"}],
@@ -29,17 +32,40 @@ OF_TYPE: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in REQUEST_FIELDS if name != "input"])
+@pytest.mark.parametrize("name", [name for name, _, _ in ROWS if name != "input"])
 def test_every_field_of_the_api_is_sent_as_given(name: str) -> None:
     value = OF_TYPE.get(name, "x-1" if name.endswith("id") else "some text")
     body = InvokeRequest.model_validate({"input": "hi", name: value}).body()
     assert body[name] == value
 
 
-def test_there_is_no_field_that_the_api_does_not_know() -> None:
-    assert set(InvokeRequest.model_fields) - {"extra_body"} == set(REQUEST_FIELDS)
-    assert set(InvokeInput.model_fields) == set(INPUT_FIELDS)
-    assert set(User.model_fields) == set(USER_FIELDS)
+def test_the_fields_are_those_of_the_contract() -> None:
+    assert [name for name in InvokeRequest.model_fields if name != "extra_body"] == [row[0] for row in ROWS]
+    of_input, of_user = (text for text in SECTION.split("\n\n") if text.startswith("`input"))
+    assert set(InvokeInput.model_fields) == set(re.findall(r"`(\w+)` \(", of_input))
+    assert set(re.findall(r"`([a-z_]+)`", of_user)) - {"member", "display_name"} == set(User.model_fields)
+
+
+@pytest.mark.parametrize(("name", "kind", "default"), ROWS[1:])
+def test_a_field_has_type_and_default_of_the_contract(name: str, kind: str, default: str) -> None:
+    field = InvokeRequest.model_fields[name]
+    values = kind.strip("`").split()
+    if kind.startswith("`"):
+        assert set(values) <= set(get_args(get_args(field.annotation)[0]))
+    else:
+        assert field.annotation == TYPES[kind]
+    unset = AgentExecutionRequest.model_validate({"input": {}}).model_dump()[name]
+    word = default.split()[0]
+    assert unset == {"null": None, "false": False, "[]": []}.get(word, word)
+
+
+def test_the_emulator_reads_more_than_the_provider_sends() -> None:
+    given = {"input": {"text": "", "image": "x"}, "titel": "x", "output_format": "text", "output_schema": {}}
+    read = AgentExecutionRequest.model_validate(given).model_dump()
+    assert "titel" not in read
+    assert read["input"] == {"text": "", "files": [], "user": None}
+    with pytest.raises(ValidationError, match="think_mode"):
+        AgentExecutionRequest.model_validate({"input": {}, "think_mode": "hard"})
 
 
 @pytest.mark.parametrize(
@@ -158,13 +184,13 @@ def test_the_value_of_a_secret_field_is_in_no_message(fields: dict[str, Any]) ->
 
 
 def test_secrets_are_not_in_the_repr() -> None:
-    request = InvokeRequest(
-        input="hi",
-        user_tokens={"n": "s3cret"},
-        user_oidc_token="s3cret",
-        mcp_servers=[{"api_key": "s3cret"}],
-        extra_body={"x": "s3cret"},
-    )
+    secrets = {
+        "user_tokens": {"n": "s3cret"},
+        "user_oidc_token": "s3cret",
+        "mcp_servers": [{"api_key": "s3cret"}],
+    }
+    assert set(secrets) == SECRET_FIELDS
+    request = InvokeRequest.model_validate({"input": "hi", "extra_body": {"x": "s3cret"}, **secrets})
     assert "s3cret" not in repr(request)
 
 

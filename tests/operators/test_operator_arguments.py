@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, BaseOpera
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.request import PARAMETERS
+from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
     XpanderInvokeWorkflowOperator,
@@ -317,6 +320,21 @@ def test_data_for_an_input_is_told_how_to_become_a_text(given: Any, message: str
 def test_the_other_kinds_id_is_refused() -> None:
     with pytest.raises(XpanderValidationError, match="workflow_id is not taken here, got 'w': give agent_id"):
         XpanderInvokeAgentOperator(task_id="triage", workflow_id="w", input="x")
+
+
+def test_the_signature_has_the_fields_of_the_request_and_nothing_that_is_dropped() -> None:
+    signature = inspect.signature(XpanderRequestOperator.__init__).parameters
+    named = [name for name, one in signature.items() if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert set(PARAMETERS) <= set(named)
+    assert {name: signature[name].default for name in PARAMETERS} == dict.fromkeys(PARAMETERS)
+    operator = agent()
+    assert [name for name in named if not hasattr(operator, name)] == []
+
+
+def test_default_args_give_parameters_of_the_request() -> None:
+    with DAG("flow", schedule=None, default_args={"think_mode": "harder", "user_oidc_token": "{{ ds }}"}):
+        operator = agent(think_mode="default")
+    assert (operator.think_mode, operator.user_oidc_token) == ("default", "{{ ds }}")
 
 
 def test_a_class_of_ones_own_may_add_template_fields() -> None:
