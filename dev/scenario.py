@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import sqlalchemy
 
 from airflow_provider_xpander.emulator.server import EmulatorServer
@@ -34,10 +35,12 @@ class Scenario:
         self.emulator = emulator.emulator
         self.dag_id = dag_id
         self.run_id = self.client.trigger(dag_id, {"text": text})
+        self.killed_try = 1
 
     @property
     def tries(self) -> int:
-        return self.client.task_instance(self.dag_id, self.run_id, "run").try_number
+        """The tries of the Airflow task, from the one on whose worker was killed."""
+        return self.client.task_instance(self.dag_id, self.run_id, "run").try_number - self.killed_try + 1
 
     def runs(self) -> list[str]:
         """Return the ids of the remote runs that were created, in their order."""
@@ -51,7 +54,7 @@ class Scenario:
 
     def wait_until_started(self) -> None:
         wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
-        wait_for(lambda: self._pids(1), limit=30, what="the worker's process id", interval=0.1)
+        wait_for(lambda: self._pids(self._newest_try), limit=30, what="the worker's process", interval=0.1)
 
     def wait_until_deferred(self) -> None:
         # The trigger has to run: before, Airflow tells nobody that the task is ended.
@@ -64,10 +67,29 @@ class Scenario:
         return sum(1 for _ in folder.glob("task_id=run/**/attempt=*.log.trigger.*.log"))
 
     def wait_until_resumed(self) -> None:
-        wait_for(lambda: len(self._pids(1)) >= 2, limit=90, what="the resumed task", interval=0.1)
+        wait_for(
+            lambda: len(self._pids(self._newest_try)) >= 2, limit=90, what="the resumed task", interval=0.1
+        )
 
-    def kill_worker(self) -> None:
-        os.kill(self._pids(1)[-1], signal.SIGKILL)
+    def kill_worker(self, process: int) -> None:
+        """
+        Kill the process that has the task, once the run exists, and let those that come after it go on.
+
+        :param process: of the try: 1 for the one that starts the run, 2 for the one that resumes the task.
+        """
+        wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
+        self.killed_try, pid = wait_for(
+            lambda: self._living(process), limit=90, what=f"process {process} of a try", interval=0.1
+        )
+        os.kill(pid, signal.SIGKILL)
+        self.let_go()
+
+    def wait_until_tried_again(self) -> None:
+        wait_for(lambda: self._newest_try > self.killed_try, limit=120, what="the next try", interval=0.1)
+
+    def let_go(self) -> None:
+        """Tell the processes of a slow DAG that nobody is going to kill them any more."""
+        self._notes("go").touch()
 
     def clear(self) -> None:
         self.client.clear(self.dag_id, self.run_id, "run")
@@ -132,7 +154,19 @@ class Scenario:
         finally:
             engine.dispose()
 
+    @property
+    def _newest_try(self) -> int:
+        # A try may have failed before its worker could be killed, e.g. while the service was away.
+        return next(number for number in range(9, 0, -1) if number == 1 or self._notes(number).exists())
+
+    def _living(self, process: int) -> tuple[int, int] | None:
+        number = self._newest_try
+        pid = next(iter(self._pids(number)[process - 1 :]), None)
+        return (number, pid) if pid is not None and psutil.pid_exists(pid) else None
+
     def _pids(self, try_number: int) -> list[int]:
-        name = f"{self.dag_id}.{self.run_id}.{try_number}".replace("/", "_")
-        path = Path(self.airflow.env["E2E_PIDS"], name)
+        path = self._notes(try_number)
         return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def _notes(self, suffix: object) -> Path:
+        return Path(self.airflow.env["E2E_PIDS"], f"{self.dag_id}.{self.run_id}.{suffix}".replace("/", "_"))

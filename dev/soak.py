@@ -212,7 +212,7 @@ def main() -> int:
             sys.exit(f"Airflow 2 needs PostgreSQL for this: {database.why_sqlite}")
         env = {
             "E2E_PIDS": str(pids),
-            "E2E_DAWDLE": "6",
+            "E2E_DAWDLE": "60",
             "E2E_MAPPED": "1",
             "E2E_MANY": str(options.mass or 1),
             "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(service),

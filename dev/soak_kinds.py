@@ -78,12 +78,16 @@ def add_fault(scenario: Scenario, fault: Fault) -> None:
     scenario.emulator.add_fault(one)
 
 
-def _kill_when(ready: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
-    def act(scenario: Scenario) -> None:
-        ready(scenario)
-        scenario.kill_worker()
+def _kill_starter(scenario: Scenario) -> None:
+    # The run goes on until the retry is there, however late that or the kill comes.
+    scenario.kill_worker(1)
+    scenario.wait_until_tried_again()
+    scenario.pause(2)
+    scenario.emulator.finish(scenario.runs()[0])
 
-    return act
+
+def _kill_resumed(scenario: Scenario) -> None:
+    scenario.kill_worker(2)
 
 
 def _mark_when(ready: Callable[[Scenario], None], state: str) -> Callable[[Scenario], None]:
@@ -149,15 +153,11 @@ def _leave_and_clear(scenario: Scenario) -> None:
     _finish_first(scenario)
 
 
-DEFERRED, STARTED, RESUMED = (
-    Scenario.wait_until_deferred,
-    Scenario.wait_until_started,
-    Scenario.wait_until_resumed,
-)
+DEFERRED, STARTED = Scenario.wait_until_deferred, Scenario.wait_until_started
 _504 = Fault.html(504, path=INVOKE, act_first=True)
 _BROKEN = Fault.dropped(path=INVOKE, act_first=True)
 _CUT_OFF = Fault.truncated(path=INVOKE)
-_SLOW = Fault.slow(6, path=INVOKE, act_first=True)
+_SLOW = Fault.slow(20, path=INVOKE, act_first=True)
 
 KEPT: dict[str, Kind] = {
     "nothing": Kind("deferred"),
@@ -169,12 +169,12 @@ KEPT: dict[str, Kind] = {
     "sync's connection broken": Kind("sync", fault=_BROKEN),
     "sync's answer cut off": Kind("sync", fault=_CUT_OFF),
     "stream's connection broken": Kind("stream", fault=_BROKEN),
-    "worker killed in the submit": Kind("deferred", _kill_when(STARTED), _SLOW, tries=2),
-    "worker killed before deferral": Kind("slow_to_defer", _kill_when(STARTED), tries=2),
-    "worker killed in its wait": Kind("worker", _kill_when(STARTED), tries=2),
-    "worker killed in a sync call": Kind("sync", _kill_when(STARTED), tries=2),
-    "worker killed in a stream": Kind("stream", _kill_when(STARTED), tries=2),
-    "worker killed at the resume": Kind("slow_to_resume", _kill_when(RESUMED), tries=2),
+    "worker killed in the submit": Kind("deferred", _kill_starter, _SLOW, seconds=ENDLESS, tries=2),
+    "worker killed before deferral": Kind("slow_to_defer", _kill_starter, seconds=ENDLESS, tries=2),
+    "worker killed in its wait": Kind("worker", _kill_starter, seconds=ENDLESS, tries=2),
+    "worker killed in a sync call": Kind("sync", _kill_starter, seconds=ENDLESS, tries=2),
+    "worker killed in a stream": Kind("stream", _kill_starter, seconds=ENDLESS, tries=2),
+    "worker killed at the resume": Kind("slow_to_resume", _kill_resumed, tries=2),
 }
 """One run, whose answer arrives."""
 

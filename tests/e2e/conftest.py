@@ -76,7 +76,7 @@ def airflow(
             "E2E_MAPPED": "3" if MAJOR == 2 and database.url is None else "10",
             # For e2e_kills: where workers note their process ids, and how long they dawdle.
             "E2E_PIDS": str(tmp_path_factory.mktemp("pids")),
-            "E2E_DAWDLE": "8",
+            "E2E_DAWDLE": "60",
             "E2E_MANY": "20",
             "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(emulator, requests_per_minute=100),
             # The caller may have an agent of the real service there.

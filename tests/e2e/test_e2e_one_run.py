@@ -17,6 +17,7 @@ def test_service_is_away_for_a_minute_in_each_phase(start, emulator: EmulatorSer
     resuming.wait_until_resumed()
     emulator.stop()
     try:
+        resuming.let_go()
         submitting = start("deferred", "take 5")
         submitting.pause(60)
     finally:

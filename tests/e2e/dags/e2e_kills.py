@@ -8,26 +8,32 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, get_current_context
 
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 
 
+def notes(ti: Any, suffix: object) -> Path:
+    """Return the file by which the test and the processes of one run of a DAG tell each other something."""
+    return Path(os.environ["E2E_PIDS"], f"{ti.dag_id}.{ti.run_id}.{suffix}".replace("/", "_"))
+
+
 def note_pid(context: Any) -> None:
     """Tell the test which process is the worker of this try."""
-    ti = context["ti"]
-    path = Path(os.environ["E2E_PIDS"], f"{ti.dag_id}.{ti.run_id}.{ti.try_number}".replace("/", "_"))
-    with path.open("a") as file:
+    with notes(context["ti"], context["ti"].try_number).open("a") as file:
         file.write(f"{os.getpid()}\n")
 
 
 def dawdle() -> None:
-    """Give the test the time to kill this process at this very point."""
-    time.sleep(float(os.environ["E2E_DAWDLE"]))
+    """Wait at this very point until the test kills this process, or lets it go."""
+    go = notes(get_current_context()["ti"], "go")
+    give_up = time.monotonic() + float(os.environ["E2E_DAWDLE"])
+    while time.monotonic() < give_up and not go.exists():
+        time.sleep(0.1)
 
 
 class SlowToDefer(XpanderInvokeAgentOperator):
-    """Stays a while between the submit and the deferral, at its first try."""
+    """Stays a while between the submit and the deferral."""
 
     def defer(self, **kwargs: Any) -> Any:
         """Dawdle, then defer."""
