@@ -201,6 +201,6 @@ class RepairTurn:
         written = mark_of(invalid)
         # Of the run, so that a retry compares its own request with what the run was asked.
         asked = written.fingerprint if written else fingerprint(str(self.target), self.request.body())
-        mark = Mark(self.identity.digest, asked, self.number)
+        mark = Mark(self.identity.digest, asked, self.number, self.identity.pack)
         text = InvokeInput(text=repair_text(error.problems), user=self.request.input.user)
         return marked(self.request, self.identity, mark, id=invalid.id, input=text)

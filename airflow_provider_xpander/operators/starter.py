@@ -21,6 +21,7 @@ from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Reattach, Start
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
 from airflow_provider_xpander.runs.lookup import (
+    LAG,
     Wanted,
     find_by_id,
     find_left_over,
@@ -63,6 +64,7 @@ class RunStarter:
         for the end of a thread's turn.
     :param busy_until: Unix seconds up to which a busy thread is waited for, where that wait has begun before.
     :param sync: whether the submit waits for the end of the run, on the open connection.
+    :param lag: seconds before each look for a run whose submit was lost.
     """
 
     hook: XpanderHook
@@ -80,6 +82,7 @@ class RunStarter:
     deferrable: bool = False
     busy_until: float | None = None
     sync: bool = False
+    lag: Sequence[float] = LAG
 
     newer_than: float | None = None
     """Unix seconds at which the thread's previous turn ended: an end as old as that is not this run's."""
@@ -87,7 +90,8 @@ class RunStarter:
     """Unix seconds at which the run has to end, or None; counted from the submit, and so known after it."""
 
     def __post_init__(self) -> None:
-        self.mark = Mark(self.identity.digest, fingerprint(str(self.target), self.request.body()))
+        asked = fingerprint(str(self.target), self.request.body())
+        self.mark = Mark(self.identity.digest, asked, pack=self.identity.pack)
         self.request = marked(self.request, self.identity, self.mark)
 
     @cached_property
@@ -97,7 +101,7 @@ class RunStarter:
         return replace(self._wanted_of([self.identity]), input=asked)
 
     def _wanted_of(self, identities: Iterable[Identity]) -> Wanted:
-        return wanted_of(identities, self.target.id, self.identity.began)
+        return wanted_of(identities, self.target.id, self.identity.began, self.identity.pack)
 
     def invoke(self, target: Target, request: InvokeRequest) -> Task:
         """
@@ -275,8 +279,8 @@ class RunStarter:
         try:
             found: Sequence[Task] = []
             if chosen_id is not None:
-                found = self.hook.run(find_by_id(chosen_id, self._is_new))
-            found = found or self.hook.run(find_runs(mine))
+                found = self.hook.run(find_by_id(chosen_id, self._is_new, lag=self.lag))
+            found = found or self.hook.run(find_runs(mine, lag=self.lag))
         except XpanderError as error:
             raise XpanderAmbiguousSubmitError(
                 f"{lost} The look-up failed: {error}",

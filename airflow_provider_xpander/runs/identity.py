@@ -27,7 +27,9 @@ from airflow_provider_xpander.api.models import InvokeRequest, Task
 TITLE_LIMIT = 200
 """The longest title that is sent, in characters; the service's own limit is unknown."""
 
-_MARKER = re.compile(r"\[airflow ([0-9a-f]{20})(?: ([0-9a-f]{12}))?(?: repair ([1-9]\d?))?\]")
+_MARKER = re.compile(
+    r"\[airflow ([0-9a-f]{20})(?: ([0-9a-f]{12}))?(?: pack ([1-9]\d*))?(?: repair ([1-9]\d?))?\]"
+)
 _NOT_ASKED = frozenset({"title", "source", "id", "user_tokens", "user_oidc_token"})
 _CREDENTIAL = re.compile(
     r"(api|access|private)?[-_ ]?key$|token|secret|passw|credential|cookie|authori[sz]ation|signature"
@@ -52,6 +54,8 @@ class Identity:
         installations and deleted DAG runs are told apart by ``deployment`` only.
     :param region: the loop of tasks and its iteration (Airflow 3.4), empty outside of loops.
     :param deployment: the name that this installation of Airflow was given, empty if none.
+    :param pack: which pack of rows a run is asked about, where one task starts many runs; 0 for its only run.
+        It is no part of the digest, so that all runs of a task instance are found at once.
     """
 
     dag_id: str
@@ -62,6 +66,7 @@ class Identity:
     began: datetime | None = None
     region: str = ""
     deployment: str = ""
+    pack: int = 0
 
     @property
     def digest(self) -> str:
@@ -103,7 +108,8 @@ class Identity:
 
         :param try_number: Airflow's number of the try that starts the run.
         """
-        return str(uuid5(_NAMESPACE, f"{self.digest}/{try_number}"))
+        pack = f"/{self.pack}" if self.pack else ""
+        return str(uuid5(_NAMESPACE, f"{self.digest}/{try_number}{pack}"))
 
 
 def _digest(parts: list[Any]) -> str:
@@ -126,15 +132,18 @@ class Mark:
     :param digest: of the identity.
     :param fingerprint: of the request; None if only the identity is known.
     :param turn: which repair turn of the run it is; 0 for the run's first turn.
+    :param pack: which pack of rows the run is asked about; 0 where the task has one run only.
     """
 
     digest: str
     fingerprint: str | None = None
     turn: int = 0
+    pack: int = 0
 
     def __str__(self) -> str:
         asked = f" {self.fingerprint}" if self.fingerprint else ""
-        return f"[airflow {self.digest}{asked}{f' repair {self.turn}' if self.turn else ''}]"
+        pack = f" pack {self.pack}" if self.pack else ""
+        return f"[airflow {self.digest}{asked}{pack}{f' repair {self.turn}' if self.turn else ''}]"
 
 
 def fingerprint(target: str, body: Mapping[str, Any]) -> str:
@@ -197,8 +206,8 @@ def read_mark(text: str | None) -> Mark | None:
     found = _MARKER.findall(text or "")
     if not found:
         return None
-    digest, asked, turn = found[-1]
-    return Mark(digest, asked or None, int(turn or 0))
+    digest, asked, pack, turn = found[-1]
+    return Mark(digest, asked or None, int(turn or 0), int(pack or 0))
 
 
 def mark_of(task: Task) -> Mark | None:

@@ -52,6 +52,7 @@ class Wanted:
     :param known: ids of runs of the same identity that are not meant, because they ended before.
     :param input: what was asked, by which a run is known where the service keeps no mark at all; None if
         that could be an older run of the same task.
+    :param pack: the pack of rows that the run is asked about; 0 for the only run of a task, None for any.
     """
 
     target_id: str
@@ -60,6 +61,7 @@ class Wanted:
     old_digests: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
     input: Mapping[str, Any] | None = None
+    pack: int | None = 0
 
     def is_in(self, text: str | None, task: Task) -> bool:
         """
@@ -69,7 +71,7 @@ class Wanted:
         :param task: the task that it belongs to.
         """
         mark = read_mark(text)
-        if mark is None or task.id in self.known:
+        if mark is None or task.id in self.known or self.pack not in (None, mark.pack):
             return False
         return mark.digest in self.digests or (mark.digest in self.old_digests and self._is_since(task))
 
@@ -110,13 +112,16 @@ class Wanted:
         return task.created_at >= self.since - CLOCK_MARGIN
 
 
-def wanted_of(identities: Iterable[Identity], target_id: str, since: datetime | None) -> Wanted:
+def wanted_of(
+    identities: Iterable[Identity], target_id: str, since: datetime | None, pack: int | None = 0
+) -> Wanted:
     """
     Return what to look for to find the runs of identities, by the marks of this release and of older ones.
 
     :param identities: whose runs are meant.
     :param target_id: the agent or workflow that runs them.
     :param since: the start of the DAG run, or None if that is unknown.
+    :param pack: the pack of rows that is meant; None for any.
     """
     known = list(identities)
     return Wanted(
@@ -124,6 +129,7 @@ def wanted_of(identities: Iterable[Identity], target_id: str, since: datetime | 
         frozenset(identity.digest for identity in known),
         since,
         frozenset(filter(None, (identity.old_digest for identity in known))),
+        pack=pack,
     )
 
 
@@ -158,6 +164,20 @@ def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG, alive: bool = False
         if found:
             return found
     return _only_look_alike(wanted, others.values())
+
+
+def find_all(wanted: Wanted) -> Steps[list[Task]]:
+    """
+    Find all runs that carry the mark, in whatever status: those of a task that starts many.
+
+    :param wanted: the runs.
+    :return: the runs, as listed, or read where the service keeps no mark in titles.
+    :raises XpanderError: the service does not answer, so nothing is known.
+    """
+    listed = yield from _listed(wanted, lambda task: False)
+    if any(read_mark(task.title) for task in listed):
+        return [task for task in listed if wanted.is_in(task.title, task)]
+    return (yield from _by_source(wanted, filter(wanted.may_be, listed), lambda task: False, {}))
 
 
 def find_left_over(wanted: Wanted) -> Steps[list[Task]]:

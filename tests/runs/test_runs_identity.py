@@ -320,6 +320,9 @@ def test_the_name_of_a_deep_task_is_cut_too() -> None:
         (f"x {Mark(DIGEST, 'abcdef012345', 1)}", Mark(DIGEST, "abcdef012345", 1)),
         (f"[airflow {DIGEST} abcdef012345 repair 10]", Mark(DIGEST, "abcdef012345", 10)),
         (f"[airflow {DIGEST} abcdef012345 repair 0]", None),
+        (f"x {Mark(DIGEST, 'abcdef012345', pack=1000)}", Mark(DIGEST, "abcdef012345", pack=1000)),
+        (f"[airflow {DIGEST} abcdef012345 pack 7 repair 2]", Mark(DIGEST, "abcdef012345", 2, 7)),
+        (f"[airflow {DIGEST} abcdef012345 pack 0]", None),
         (f"airflow {MARK}", MARK),
         (f"{MARK} and more", MARK),
         # The last one counts: a title that was copied from another run begins with that one's mark.
@@ -329,3 +332,9 @@ def test_the_name_of_a_deep_task_is_cut_too() -> None:
 )
 def test_reading_a_mark(text: str | None, mark: Mark | None) -> None:
     assert read_mark(text) == mark
+
+
+def test_the_packs_of_a_task_share_its_digest_and_no_id() -> None:
+    packs = [replace(ONE, pack=number) for number in (0, 1, 2)]
+    assert {pack.digest for pack in packs} == {ONE.digest}
+    assert len({pack.client_id(1) for pack in packs}) == 3

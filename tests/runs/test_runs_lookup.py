@@ -30,6 +30,7 @@ from airflow_provider_xpander.runs.lookup import (
     MAX_PAGES,
     MAX_RECORDS,
     Wanted,
+    find_all,
     find_by_id,
     find_left_over,
     find_runs,
@@ -572,3 +573,22 @@ def test_queries_are_made_as_the_contract_has_them() -> None:
     assert parse_qs("&".join(f"{name}={value}" for name, value in step.call.params.items())).keys() == {
         "agent_id", "from_date", "page", "per_page",
     }  # fmt: skip
+
+
+def test_the_run_of_one_pack_is_told_from_those_of_others(service: Service) -> None:
+    first, second = (service.start(replace(OURS, pack=number)) for number in (1, 2))
+    only = service.start()
+    service.start(replace(OTHERS, pack=1))
+    assert service.find() == [only]
+    assert service.find(Wanted("slow", DIGESTS, NOW, pack=2)) == [second]
+    found = service.run(find_all(Wanted("slow", DIGESTS, NOW, pack=None)))
+    assert {task.id for task in found} == {first, second, only}
+
+
+@pytest.mark.parametrize("titles", [True, False], ids=["in titles", "in sources only"])
+def test_all_runs_are_found_whatever_became_of_them(service: Service, titles: bool) -> None:
+    kept = {} if titles else {"title": "rewritten by the service"}
+    runs = [service.start(replace(OURS, pack=number), **kept) for number in range(1, 4)]
+    service.emulator.stop(runs[0])
+    found = service.run(find_all(Wanted("slow", DIGESTS, NOW, pack=None)))
+    assert {task.id for task in found} == set(runs)
