@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_xpander._compat import masked, push_past_backend
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.api.text import printable, sentence
 from airflow_provider_xpander.runs.answer import (
     AnswerRules,
@@ -114,9 +115,8 @@ def publish(
     :raises XpanderError: the answer could not be written to ``result_path``.
     """
     publish_summary(ti, task, earlier)
-    error = failure(task)
-    if error is not None:
-        raise error
+    if task.status is not TaskStatus.COMPLETED:
+        raise failure(task)
     try:
         answer = _answer(task, rules, log)
     except XpanderAnswerError as invalid:

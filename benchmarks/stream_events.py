@@ -23,7 +23,7 @@ from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Target
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.api.ticking import with_ticks
+from airflow_provider_xpander.api.stream import with_ticks
 from airflow_provider_xpander.runs.log.stream_log import Narrator
 
 TASK = "11111111-1111-4111-8111-111111111111"

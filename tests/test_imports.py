@@ -14,7 +14,7 @@ import airflow_provider_xpander.runs
 
 DRIVERS = {
     "airflow_provider_xpander.api.client",
-    "airflow_provider_xpander.api.total_timeout",
+    "airflow_provider_xpander.api.stream",
     "airflow_provider_xpander.api.aclient",
 }
 CORE = sorted(

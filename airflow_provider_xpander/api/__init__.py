@@ -1,7 +1,7 @@
 """
 REST contract of xpander.ai: what to send and what a reply means.
 
-Nothing here imports Airflow. Only the two drivers, ``client`` (with ``total_timeout``) and ``aclient``, open
+Nothing here imports Airflow. Only the two drivers, ``client`` (with ``stream``) and ``aclient``, open
 a socket.
 """
 

@@ -1,20 +1,28 @@
-"""Synchronous driver: carries conversations over requests, and streams over sseclient-py."""
+"""
+Synchronous driver: carries conversations over requests.
+
+The time-out of requests is one between two bytes, which a drip of bytes outlasts. So every read of a reply
+goes through a file that looks at the clock first. It is put beneath the reply by the class of the
+connection's responses, so that it holds for the head of a reply as well as for its body.
+"""
 
 from __future__ import annotations
 
+import io
+import socket
 import time
-from collections.abc import Callable, Generator, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextvars import ContextVar
+from http.client import HTTPResponse
 from traceback import walk_tb
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import requests
-import sseclient
 from requests import exceptions as rex
+from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as uex
 
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import (
     NoReply,
     Outcome,
@@ -24,28 +32,17 @@ from airflow_provider_xpander.api.exchange import (
     Steps,
     exchange,
     not_sendable,
-    read,
 )
 from airflow_provider_xpander.api.governor import Governor, governed
-from airflow_provider_xpander.api.models import StreamEvent
-from airflow_provider_xpander.api.network import not_reached, proxy_of, verify_of
-from airflow_provider_xpander.api.refusals import read_error
+from airflow_provider_xpander.api.network import not_reached, proxy_of, reason_of, verify_of
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
-from airflow_provider_xpander.api.sse import END_OF_STREAM, FINISHED, parse_event
-from airflow_provider_xpander.api.text import printable
-from airflow_provider_xpander.api.total_timeout import Limit, LimitedAdapter, current_limit
+from airflow_provider_xpander.api.stream import Events, events_of
 
 T = TypeVar("T")
-Events: TypeAlias = Generator[StreamEvent, None, None]
 _NOT_SENT = (rex.ConnectTimeout, rex.ProxyError)
 _NOT_SENDABLE = (rex.InvalidURL, rex.InvalidSchema, UnicodeError)  # of a header that is no Latin-1
-IGNORED = 20
-"""Events of one stream that carry nothing and are looked into; more of them are passed over in silence."""
-BEGINNING = 2000
-"""Bytes of a stream without an event that are looked through for the reason."""
-_BOM = b"\xef\xbb\xbf"
 
 
 class Client:
@@ -74,7 +71,7 @@ class Client:
         # Proxies and certificates are told with each request (api/network.py); ~/.netrc replaces no key.
         self._session.trust_env = False
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, LimitedAdapter())
+            self._session.mount(scheme, _LimitedAdapter())
 
     def again(self) -> Client:
         """Return another client of the same service, with the present credentials and no budget."""
@@ -131,7 +128,7 @@ class Client:
         :param call: the invoke.
         :raises XpanderError: no stream was opened.
         """
-        return _events(call, self._drive(exchange(call, self.policy), self._open))
+        return events_of(call, self._drive(exchange(call, self.policy), self._open))
 
     def _drive(self, steps: Steps[T], send: Callable[[Call[Any]], Outcome]) -> T:
         if self.governor is not None:
@@ -151,12 +148,12 @@ class Client:
                 self.settings = self._refresh()
 
     def _send(self, call: Call[Any], timeout: float | None) -> Reply | NoReply:
-        limit = Limit(timeout or self.settings.timeout)
+        limit = _Limit(timeout or self.settings.timeout)
         opened = self._request(call, limit)
         return opened if isinstance(opened, NoReply) else self._whole(opened, limit)
 
     def _open(self, call: Call[Any]) -> Reply | NoReply:
-        limit = Limit(self.settings.timeout)
+        limit = _Limit(self.settings.timeout)
         opened = self._request(call, limit, accept="text/event-stream")
         if isinstance(opened, NoReply):
             return opened
@@ -165,18 +162,18 @@ class Client:
             return Reply(opened.status_code, opened.headers, stream=opened)
         return self._whole(opened, limit)
 
-    def _whole(self, response: requests.Response, limit: Limit) -> Reply | NoReply:
+    def _whole(self, response: requests.Response, limit: _Limit) -> Reply | NoReply:
         with response:
             try:
                 body = response.content
             except (rex.RequestException, uex.HTTPError) as error:
                 if (limit.left or 0.0) <= 0:
                     return NoReply(f"no whole answer within {limit.seconds:g} s", sent=True)
-                return NoReply(f"the answer broke off ({_reason(error)})", sent=True)
+                return NoReply(f"the answer broke off ({reason_of(error)})", sent=True)
         return Reply(response.status_code, response.headers, body, settings=self.settings)
 
     def _request(
-        self, call: Call[Any], limit: Limit, accept: str | None = None
+        self, call: Call[Any], limit: _Limit, accept: str | None = None
     ) -> requests.Response | NoReply:
         settings = self.settings
         timeout = limit.seconds or settings.timeout
@@ -196,7 +193,7 @@ class Client:
             )
         except (rex.RequestException, ValueError, TypeError) as error:
             raise not_sendable(call, error) from None
-        token = current_limit.set(limit)
+        token = _current_limit.set(limit)
         try:
             # Not by the session: it takes the address of a redirect apart, and fails where that is none.
             return self._session.get_adapter(settings.base_url).send(
@@ -217,47 +214,14 @@ class Client:
                 or isinstance(cause, uex.ConnectTimeoutError)
                 or _in_handshake(error)
             ):
-                return NoReply(not_reached(settings, _reason(error)), sent=False)
+                return NoReply(not_reached(settings, reason_of(error)), sent=False)
             if isinstance(error, rex.ReadTimeout):
                 return NoReply(f"no answer within {timeout:g} s", sent=True)
-            return NoReply(f"the connection broke ({_reason(error)})", sent=True)
+            return NoReply(f"the connection broke ({reason_of(error)})", sent=True)
         except OSError as error:  # of certificates that are gone; all else is one of the above
             raise not_sendable(call, error) from None
         finally:
-            current_limit.reset(token)
-
-
-def _events(call: Call[Any], response: requests.Response) -> Events:
-    """Read the events of an open stream, up to the end of its own run."""
-    own: str | None = None
-    begun, ignored, beginning = False, 0, bytearray()
-    problem = "the stream ended without an event"
-    try:
-        for event in sseclient.SSEClient(_chunks(response, beginning)).events():
-            if event.data.strip() == END_OF_STREAM:
-                break
-            parsed = parse_event(event.data, event.event, quiet=ignored >= IGNORED)
-            if parsed is None:
-                ignored += 1
-                continue
-            begun = True
-            if own is None and parsed.type != "connected":
-                own = parsed.task_id  # those of sub-agents come later
-            yield parsed
-            if parsed.type == FINISHED and parsed.task_id in (None, own):
-                break
-            if parsed.type == "error" and own is None:
-                break  # no run was named: this is the reason, not what becomes of the connection later
-    except (rex.RequestException, uex.HTTPError, UnicodeDecodeError) as error:
-        problem = f"the stream broke ({_reason(error)})"
-        if begun:
-            raise XpanderConnectionError(f"{call.what}: {problem}; the run goes on.") from error
-    finally:
-        response.close()
-    if not begun:
-        if said := read_error(bytes(beginning)).text:
-            problem += f"; it began with: {printable(said, 200)}"
-        read(call, NoReply(problem, sent=True), datetime.now(UTC))
+            _current_limit.reset(token)
 
 
 def _in_handshake(error: BaseException) -> bool:
@@ -275,29 +239,79 @@ def _in_handshake(error: BaseException) -> bool:
     return False
 
 
-def _chunks(response: requests.Response, beginning: bytearray) -> Iterator[bytes]:
+class _Limit:
     """
-    Yield the body as it arrives, whatever its framing, without the byte order mark that may lead it.
+    The time that a reply may take, from the moment at which its request was sent.
 
-    :param beginning: is given the first bytes, for a message.
+    :param seconds: how long.
     """
-    while chunk := response.raw.read1(65536, decode_content=True):
-        if not beginning:
-            chunk = chunk.removeprefix(_BOM)
-        if len(beginning) < BEGINNING:
-            beginning += chunk[:BEGINNING]
-        yield chunk
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds: float | None = seconds
+        self._since = time.monotonic()
+
+    def begin(self) -> None:
+        """Start the clock: the request was sent."""
+        self._since = time.monotonic()
+
+    def lift(self) -> None:
+        """Take the limit away: a stream is as long as its run."""
+        self.seconds = None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left, or None if there is no limit."""
+        return None if self.seconds is None else self._since + self.seconds - time.monotonic()
 
 
-def _reason(error: BaseException) -> str:
-    """Say what went wrong in short: the innermost cause, without the addresses of Python objects."""
-    inner: BaseException = error
-    while True:
-        deeper = getattr(inner, "reason", None) or next(
-            (arg for arg in inner.args if isinstance(arg, BaseException)), None
-        )
-        if not isinstance(deeper, BaseException):
-            break
-        inner = deeper
-    text = printable(inner, 200)
-    return text.split(">: ", 1)[-1] or type(inner).__name__
+_current_limit: ContextVar[_Limit | None] = ContextVar("_current_limit", default=None)
+"""The limit of the reply that this thread is about to wait for."""
+
+
+class _LimitedFile(io.RawIOBase):
+    """What a reply is read from: the socket's file, as long as there is time."""
+
+    def __init__(self, beneath: Any, sock: socket.socket, limit: _Limit) -> None:
+        self._beneath, self._sock, self._limit = beneath, sock, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left, own = self._limit.left, self._sock.gettimeout()
+        if left is None:
+            return self._beneath.readinto(buffer)  # type: ignore[no-any-return]
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(left if own is None else min(own, left))
+        try:
+            return self._beneath.readinto(buffer)  # type: ignore[no-any-return]
+        finally:
+            self._sock.settimeout(own)
+
+    def close(self) -> None:
+        self._beneath.close()
+        super().close()
+
+
+class _LimitedResponse(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        limit = _current_limit.get()
+        if limit is not None:
+            limit.begin()
+            beneath = self.fp.detach()
+            self.fp = io.BufferedReader(_LimitedFile(beneath, sock, limit))
+
+
+class _LimitedAdapter(HTTPAdapter):
+    """Adapter of a session whose replies keep their :class:`_Limit`, through any proxy."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool of connections for a request; the parameters are those of requests."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        kind = pool.ConnectionCls
+        if kind.response_class is not _LimitedResponse:
+            # A subclass for this pool, because the class is everybody's.
+            pool.ConnectionCls = type(kind.__name__, (kind,), {"response_class": _LimitedResponse})
+        return pool

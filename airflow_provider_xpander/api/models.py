@@ -183,6 +183,13 @@ class Task(Tolerant):
             return None
         return max(0.0, (self.finished_at - begun).total_seconds())
 
+    @property
+    def pause(self) -> str | None:
+        """What tells one pause from the next: the time of its beginning if there is one; None: not paused."""
+        if self.status is not TaskStatus.PAUSED:
+            return None
+        return self.paused_at.isoformat() if self.paused_at else "paused"
+
     def __repr__(self) -> str:
         return f"Task(id={self.id!r}, agent_id={self.agent_id!r}, status={self.status.value!r})"
 

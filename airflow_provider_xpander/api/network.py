@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.api.text import printable
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NO_TLS = re.compile(
@@ -218,3 +219,21 @@ def check_network(settings: Settings) -> None:
     """
     proxy_of(settings)
     verify_of(settings)
+
+
+def reason_of(error: BaseException) -> str:
+    """
+    Say what went wrong in short: the innermost cause, without the addresses of Python objects.
+
+    :param error: that of an HTTP library.
+    """
+    inner: BaseException = error
+    while True:
+        deeper = getattr(inner, "reason", None) or next(
+            (arg for arg in inner.args if isinstance(arg, BaseException)), None
+        )
+        if not isinstance(deeper, BaseException):
+            break
+        inner = deeper
+    text = printable(inner, 200)
+    return text.split(">: ", 1)[-1] or type(inner).__name__

@@ -14,7 +14,7 @@ from airflow_provider_xpander._compat import (
     mask_secret,
 )
 from airflow_provider_xpander.api import routes
-from airflow_provider_xpander.api.client import Client, Events
+from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.governor import governor_of
 from airflow_provider_xpander.api.models import (
@@ -30,6 +30,7 @@ from airflow_provider_xpander.api.models import (
 )
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.stream import Events
 from airflow_provider_xpander.connection import (
     CONN_TYPE,
     DEFAULT_CONN_ID,

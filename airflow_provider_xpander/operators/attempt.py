@@ -19,8 +19,8 @@ from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.deferral import Wait, WaitEvent
 from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.identity import Identity
-from airflow_provider_xpander.runs.log.status_log import StatusReport, recap
-from airflow_provider_xpander.runs.task_errors import account, paused
+from airflow_provider_xpander.runs.log.status_log import StatusReport, account, recap
+from airflow_provider_xpander.runs.task_errors import paused
 from airflow_provider_xpander.runs.watch import (
     BACKSTOP,
     RESUME_INTERVAL,

@@ -26,9 +26,8 @@ from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.operators.streaming import Streaming
-from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
+from airflow_provider_xpander.runs.deferral import Wait, choice_of, read_event, wait_of
 from airflow_provider_xpander.runs.identity import Identity
-from airflow_provider_xpander.runs.question import choice_of
 from airflow_provider_xpander.runs.thread import ThreadBusy
 from airflow_provider_xpander.runs.timing import deadline_of
 from airflow_provider_xpander.runs.watch import End, Over

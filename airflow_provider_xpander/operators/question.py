@@ -11,10 +11,9 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.ending import end_stopped
 from airflow_provider_xpander.required_actions import ask_person
-from airflow_provider_xpander.runs.deferral import Wait
+from airflow_provider_xpander.runs.deferral import Choice, Wait
 from airflow_provider_xpander.runs.log.status_log import recap
-from airflow_provider_xpander.runs.question import OPTIONS, Choice, question_about
-from airflow_provider_xpander.runs.task_errors import pause_of
+from airflow_provider_xpander.runs.question import OPTIONS, question_about
 from airflow_provider_xpander.runs.watch import Again, End, Over
 
 
@@ -33,7 +32,7 @@ def ask(attempt: Attempt, wait: Wait, task: Task) -> NoReturn:
     from airflow_provider_xpander.triggers.asking import XpanderAskingTrigger
     from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
-    wait = replace(wait, asked=pause_of(task))
+    wait = replace(wait, asked=task.pause)
     arguments = attempt.trigger_arguments(wait, task)
     if _put_question(attempt, wait, task):
         trigger: XpanderTaskTrigger = XpanderAskingTrigger(str(attempt.ti.id), **arguments)

@@ -14,8 +14,8 @@ from airflow_provider_xpander.api.exchange import ambiguous
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Target, Task
 from airflow_provider_xpander.api.sse import FINISHED
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.stream import with_ticks
 from airflow_provider_xpander.api.text import printable
-from airflow_provider_xpander.api.ticking import with_ticks
 from airflow_provider_xpander.runs.log.size_limit import Line
 from airflow_provider_xpander.runs.log.stream_log import Narrator
 from airflow_provider_xpander.runs.watch import Again, Over, Watch, poll_once

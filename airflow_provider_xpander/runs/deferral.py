@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.log.status_log import told_of
+from airflow_provider_xpander.runs.question import OPTIONS, STOP
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.watch import End, OnPaused, Over
 
@@ -157,3 +158,33 @@ def read_event(payload: Any) -> WaitEvent:
         payload.get("status"),
         payload.get("message"),
     )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """
+    What a person has chosen.
+
+    :param stop: whether the run is to be stopped.
+    :param by: name of the person, or None if Airflow does not say.
+    """
+
+    stop: bool
+    by: str | None = None
+
+
+def choice_of(payload: Any) -> Choice | None:
+    """
+    Read the choice out of an event with which Airflow resumes a task.
+
+    :param payload: the event. It may also be one about the run, which has no choice.
+    :return: None if nobody has chosen one of the options.
+    """
+    if not isinstance(payload, Mapping):
+        return None
+    chosen = payload.get("chosen_options") or ()
+    if not set(OPTIONS).intersection(chosen):
+        return None
+    by = payload.get("responded_by_user")
+    name = by.get("name") if isinstance(by, Mapping) else None
+    return Choice(STOP in chosen, printable(name, 100) if name else None)

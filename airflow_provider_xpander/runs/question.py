@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.text import printable, sentence
@@ -84,33 +82,3 @@ def as_link(address: str) -> str:
     :param address: what the service gave.
     """
     return f"<{address}>" if _WEB_ADDRESS.fullmatch(address) else as_text(address)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """
-    What a person has chosen.
-
-    :param stop: whether the run is to be stopped.
-    :param by: name of the person, or None if Airflow does not say.
-    """
-
-    stop: bool
-    by: str | None = None
-
-
-def choice_of(payload: Any) -> Choice | None:
-    """
-    Read the choice out of an event with which Airflow resumes a task.
-
-    :param payload: the event. It may also be one about the run, which has no choice.
-    :return: None if nobody has chosen one of the options.
-    """
-    if not isinstance(payload, Mapping):
-        return None
-    chosen = payload.get("chosen_options") or ()
-    if not set(OPTIONS).intersection(chosen):
-        return None
-    by = payload.get("responded_by_user")
-    name = by.get("name") if isinstance(by, Mapping) else None
-    return Choice(STOP in chosen, printable(name, 100) if name else None)

@@ -22,17 +22,15 @@ ADDRESS_LIMIT = 4000
 """Greatest length of a log-in address that is shown whole: with its state and scopes it is a long one."""
 
 
-def failure(task: Task) -> XpanderTaskError | None:
+def failure(task: Task) -> XpanderTaskError:
     """
-    Return the error of a run that has ended, or None if it completed.
+    Return the error of a run that has ended in another way than completed.
 
     The service has no field for the reason: on ``error`` it is in ``result`` (contract 4.1). A ``stopped``
     run was cancelled by somebody, or ended by the system, time-outs included (contract section 5).
 
-    :param task: a task in a terminal status.
+    :param task: a task in a terminal status, but not completed.
     """
-    if task.status is TaskStatus.COMPLETED:
-        return None
     reason = printable(task.result) if task.result else None
     known: dict[str, Any] = {"task_id": task.id, "status": task.status.value, "reason": reason}
     said = f": {reason}" if reason else ", and the service gave no reason"
@@ -60,24 +58,6 @@ def headline(error: XpanderError) -> str:
     return printable(error, HEADLINE)
 
 
-def account(task: Task, *, repair_turn: int = 0) -> str:
-    """
-    Return one line about a run that has ended: how, after how long, and what it has used.
-
-    :param task: a task in a terminal status.
-    :param repair_turn: which repair turn of the run this was; 0 for the run itself.
-    """
-    parts = [f"Repair turn {repair_turn}:"] if repair_turn else []
-    parts += [f"xpander task {task.id} {task.status.in_words}"]
-    if task.duration is not None:
-        parts.append(f"after {task.duration:.1f} s")
-    if task.tokens is not None and task.tokens.total_tokens is not None:
-        parts.append(f"with {task.tokens.total_tokens} tokens")
-    if task.llm_model_name:
-        parts.append(f"of {printable(task.llm_model_name, 100)}")
-    return " ".join(parts)
-
-
 def paused(task: Task) -> XpanderTaskPaused:
     """
     Return the error of a run that is paused where ``on_paused="fail"`` was asked for.
@@ -92,18 +72,6 @@ def paused(task: Task) -> XpanderTaskPaused:
         status=task.status.value,
         reason=reason,
     )
-
-
-def pause_of(task: Task) -> str | None:
-    """
-    Return what tells one pause of a run from the next: the time of its beginning, if the service gives one.
-
-    :param task: the run.
-    :return: None if the run is not paused.
-    """
-    if task.status is not TaskStatus.PAUSED:
-        return None
-    return task.paused_at.isoformat() if task.paused_at else "paused"
 
 
 def pause_reason(task: Task) -> str:

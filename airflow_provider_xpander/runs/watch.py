@@ -21,7 +21,6 @@ from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import as_poll, get_task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.error_policy import PASSING
-from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.runs.timing import jittered, look_interval
 
 log = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ class Watch:
     :param on_paused: whether a paused run ends the wait.
     :param newer_than: Unix seconds; an end as old as that is of the thread's previous turn, which reads may
         still show after the next one was posted (contract 2.3).
-    :param asked: the pause that a person was asked about already (``pause_of``); only another one ends
+    :param asked: the pause that a person was asked about already (``Task.pause``); only another one ends
         the wait.
     :param since: Unix seconds at which the run was started; the first poll if unknown.
     :param brief: whether to remember of a task no more than its status from one poll to the next, as where
@@ -149,7 +148,7 @@ class Watch:
         self._refused = False
         if self.has_ended(task):
             return self.over(End.FINISHED, task)
-        pause = pause_of(task)
+        pause = task.pause
         if pause is None:
             self.asked = None
         elif self.on_paused != "wait" and pause != self.asked:

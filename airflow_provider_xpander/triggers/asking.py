@@ -8,9 +8,8 @@ from typing import Any
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.required_actions import close_question, persons_choice
-from airflow_provider_xpander.runs.deferral import carry
-from airflow_provider_xpander.runs.question import WENT_ON, choice_of
-from airflow_provider_xpander.runs.task_errors import pause_of
+from airflow_provider_xpander.runs.deferral import carry, choice_of
+from airflow_provider_xpander.runs.question import WENT_ON
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 CHOICE_INTERVAL = 5.0
@@ -69,7 +68,7 @@ class XpanderAskingTrigger(XpanderTaskTrigger):
 
     def _note(self, task: Task, settings: Settings) -> None:
         super()._note(task, settings)
-        if pause_of(task) != self.asked and self._closing is None:
+        if task.pause != self.asked and self._closing is None:
             self._closing = asyncio.create_task(self._close())
 
     async def _close(self) -> None:

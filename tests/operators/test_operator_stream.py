@@ -13,7 +13,7 @@ from airflow_side import LIMIT, Service, eventually, resume
 from attempts import Lines, attempt, go, lines, operator, signalled, slept, submit
 from streamed_story import STORY_LOG, without_ids
 
-from airflow_provider_xpander.api import ticking
+from airflow_provider_xpander.api import stream as api_stream
 from airflow_provider_xpander.api.errors import (
     XpanderAmbiguousSubmitError,
     XpanderTaskFailed,
@@ -356,7 +356,7 @@ def test_whoever_reads_never_starts_a_run(service: Service, lines: Lines) -> Non
             super().start()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ticking.threading, "Thread", Poster)
+        patch.setattr(api_stream.threading, "Thread", Poster)
         assert go(task, attempt(1)).endswith(ANSWER)
     assert "xpander stream after 2 posts" in posters
     assert len(service.runs()) == 1

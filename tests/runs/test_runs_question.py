@@ -5,14 +5,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.runs.deferral import Choice, choice_of
 from airflow_provider_xpander.runs.question import (
     KEEP_WAITING,
     STOP,
     WENT_ON,
-    Choice,
     as_link,
     as_text,
-    choice_of,
     question_about,
 )
 

@@ -19,7 +19,6 @@ from airflow_provider_xpander.api.errors import (
 from airflow_provider_xpander.api.exchange import NoReply, Refresh, Reply, Send, Sleep
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.task_errors import pause_of
 from airflow_provider_xpander.runs.watch import (
     NOT_FOUND_GRACE,
     OUTAGE_BUDGET,
@@ -98,11 +97,11 @@ NINE, TEN = "2026-02-07T09:00:00Z", "2026-02-07T10:00:00Z"
     ("asked", "seen", "ends"),
     [
         (None, [paused(NINE)], True),
-        (pause_of(paused(NINE)), [paused(NINE), paused(NINE)], False),
-        (pause_of(paused(NINE)), [paused(TEN)], True),
-        (pause_of(paused(NINE)), [task(), paused(TEN)], True),
-        (pause_of(paused()), [paused(), paused()], False),
-        (pause_of(paused()), [paused(), task(), paused()], True),
+        (paused(NINE).pause, [paused(NINE), paused(NINE)], False),
+        (paused(NINE).pause, [paused(TEN)], True),
+        (paused(NINE).pause, [task(), paused(TEN)], True),
+        (paused().pause, [paused(), paused()], False),
+        (paused().pause, [paused(), task(), paused()], True),
     ],
     ids=["first", "same", "next", "went on, next", "same without a time", "went on, next without a time"],
 )

@@ -12,7 +12,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus, normalize_status
 from airflow_provider_xpander.api.text import printable
-from airflow_provider_xpander.runs.task_errors import pause_of, pause_reason
+from airflow_provider_xpander.runs.task_errors import pause_reason
 
 FIRST_SIGN = 300.0
 """Seconds from the beginning of a wait to its first sign of life."""
@@ -47,7 +47,7 @@ class StatusReport:
 
     :param log: where to.
     :param settings: those of the connection, for the link to a paused run.
-    :param asked: the pause that is in the log already (:func:`~.task_errors.pause_of`).
+    :param asked: the pause that is in the log already (``Task.pause``).
     :param told: the status that is in the log already.
     :param clock: gives Unix seconds.
     """
@@ -82,7 +82,7 @@ class StatusReport:
             for change in progress.changes_since(self._progress):
                 self._log.info("xpander task %s %s", task.id, change)
             self._progress = progress.or_else(self._progress)
-        pause = pause_of(task)
+        pause = task.pause
         if task.status is self._last and pause == self._pause:
             return
         self._last, self._pause = task.status, pause
@@ -231,6 +231,24 @@ def plan_steps(tasks: Any) -> dict[str, bool]:
         return {}
     steps = [step for step in tasks if isinstance(step, Mapping)]
     return {str(step.get("title") or step.get("id")): bool(step.get("completed")) for step in steps}
+
+
+def account(task: Task, *, repair_turn: int = 0) -> str:
+    """
+    Return one line about a run that has ended: how, after how long, and what it has used.
+
+    :param task: a task in a terminal status.
+    :param repair_turn: which repair turn of the run this was; 0 for the run itself.
+    """
+    parts = [f"Repair turn {repair_turn}:"] if repair_turn else []
+    parts += [f"xpander task {task.id} {task.status.in_words}"]
+    if task.duration is not None:
+        parts.append(f"after {task.duration:.1f} s")
+    if task.tokens is not None and task.tokens.total_tokens is not None:
+        parts.append(f"with {task.tokens.total_tokens} tokens")
+    if task.llm_model_name:
+        parts.append(f"of {printable(task.llm_model_name, 100)}")
+    return " ".join(parts)
 
 
 def recap(task: Task) -> str:

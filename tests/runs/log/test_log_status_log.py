@@ -18,7 +18,6 @@ from airflow_provider_xpander.runs.log.status_log import (
     sign_of_life,
     told_of,
 )
-from airflow_provider_xpander.runs.task_errors import pause_of
 
 
 def task(status: str, **fields: Any) -> Task:
@@ -111,7 +110,7 @@ def test_a_pause_is_told_with_its_link_and_the_next_one_too(caplog: pytest.LogCa
         report = StatusReport(logging.getLogger("wait"), settings)
         for one in (first, first, second):
             report(one)
-        StatusReport(logging.getLogger("wait"), settings, asked=pause_of(second))(second)
+        StatusReport(logging.getLogger("wait"), settings, asked=second.pause)(second)
     where = "The paused run in the console: https://console.example/agents/a-1"
     assert lines_of(caplog) == [
         "xpander task t-1 is paused: a person has to answer (Send?)",

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from airflow_provider_xpander.api.ticking import AHEAD, with_ticks
+from airflow_provider_xpander.api.stream import AHEAD, with_ticks
 
 LIMIT = 10.0
 
