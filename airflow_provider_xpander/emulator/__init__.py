@@ -6,8 +6,10 @@ Everything here can be imported without the extra ``emulator``; starting a serve
 
 from __future__ import annotations
 
+from airflow_provider_xpander.emulator.agents import Prompt
 from airflow_provider_xpander.emulator.clock import ManualClock
 from airflow_provider_xpander.emulator.fault import Fault
+from airflow_provider_xpander.emulator.scripts import Script
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from airflow_provider_xpander.emulator.settings import (
     BEARER_TOKEN,
@@ -27,5 +29,7 @@ __all__ = [
     "EmulatorServer",
     "Fault",
     "ManualClock",
+    "Prompt",
+    "Script",
     "Settings",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
@@ -18,23 +18,31 @@ from airflow_provider_xpander.emulator.story import STORY
 @dataclass(frozen=True)
 class Prompt:
     """
-    What an agent is asked: the text, whether the answer is to be JSON, and by which schema.
+    What an agent is asked.
 
+    :param text: what the user wrote.
+    :param wants_json: whether the answer is to be JSON.
+    :param schema: the JSON Schema of the answer, if there is one.
     :param earlier: the texts of the thread's earlier turns, oldest first.
+    :param target_id: id of the agent or workflow.
+    :param body: the request as the service read it, with every field.
     """
 
     text: str
     wants_json: bool = False
     schema: Mapping[str, Any] | None = None
     earlier: tuple[str, ...] = ()
+    target_id: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], earlier: Iterable[str] = ()) -> Prompt:
+    def of(cls, body: Mapping[str, Any], earlier: Iterable[str] = (), target_id: str = "") -> Prompt:
         """
         Read the prompt out of the body of an invoke request.
 
         :param body: the body, with every field.
         :param earlier: the texts of the thread's earlier turns, oldest first.
+        :param target_id: id of the agent or workflow.
         """
         asked = body.get("input") or {}
         schema = body.get("output_schema")
@@ -43,6 +51,8 @@ class Prompt:
             wants_json=body.get("output_format") == "json" or bool(schema),
             schema=schema or None,
             earlier=tuple(earlier),
+            target_id=target_id,
+            body=body,
         )
 
 
@@ -221,16 +231,6 @@ NODES: dict[str, tuple[str, ...]] = {
     "broken": ("start", "enrich", "report"),
     "echo-flow": ("start", "echo"),
 }
-
-
-def find(kind: str, target_id: str) -> Agent | None:
-    """
-    Return what is invoked: workflows and agents as workflows, but agents only as agents.
-
-    :param kind: ``agent`` or ``workflow``.
-    :param target_id: the id that is invoked.
-    """
-    return AGENTS.get(target_id) or (WORKFLOWS.get(target_id) if kind == "workflow" else None)
 
 
 def _seconds(text: str, default: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_xpander.emulator.agents import AGENTS, NODES, WORKFLOWS
+from airflow_provider_xpander.emulator.registry import Registry
 from airflow_provider_xpander.emulator.settings import ORGANIZATION_ID
 
 MODEL_PROVIDER = "openai"
@@ -12,23 +13,32 @@ MODEL_NAME = "emulated-1"
 AGENT_VERSION = "3"
 
 
-def agents() -> list[dict[str, Any]]:
-    """Return every agent, in short."""
-    return [_short(agent_id, "regular") for agent_id in AGENTS]
+def agents(registry: Registry) -> list[dict[str, Any]]:
+    """
+    Return every agent, in short.
+
+    :param registry: the agents and workflows that there are.
+    """
+    return [_short(agent_id, "regular") for agent_id in registry.ids("agent")]
 
 
-def workflows() -> list[dict[str, Any]]:
-    """Return every workflow, in full: its list has no short form."""
-    return [full for workflow_id in WORKFLOWS if (full := workflow(workflow_id))]
+def workflows(registry: Registry) -> list[dict[str, Any]]:
+    """
+    Return every workflow, in full: its list has no short form.
+
+    :param registry: the agents and workflows that there are.
+    """
+    return [full for workflow_id in registry.ids("workflow") if (full := workflow(workflow_id))]
 
 
-def agent(agent_id: str) -> dict[str, Any] | None:
+def agent(registry: Registry, agent_id: str) -> dict[str, Any] | None:
     """
     Return one agent in full, or None if there is no such agent.
 
+    :param registry: the agents and workflows that there are.
     :param agent_id: id of the agent.
     """
-    return _full(agent_id, "regular") if agent_id in AGENTS else None
+    return _full(agent_id, "regular") if registry.find("agent", agent_id) else None
 
 
 def workflow(workflow_id: str) -> dict[str, Any] | None:
@@ -51,7 +61,8 @@ def nodes(workflow_id: str) -> list[dict[str, Any]] | None:
 
 
 def _short(agent_id: str, kind: str) -> dict[str, Any]:
-    does = {**AGENTS, **WORKFLOWS}[agent_id].__doc__ or ""
+    act = {**AGENTS, **WORKFLOWS}.get(agent_id)
+    does = (act.__doc__ if act else None) or "An agent of this emulator."
     return {
         "id": agent_id,
         "name": agent_id.replace("-", " ").title(),

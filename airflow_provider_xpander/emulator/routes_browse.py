@@ -9,54 +9,60 @@ from fastapi.responses import JSONResponse, Response
 
 from airflow_provider_xpander.emulator import catalogue
 from airflow_provider_xpander.emulator.bodies import page_body
-from airflow_provider_xpander.emulator.dependencies import PageNumber, PageSize
+from airflow_provider_xpander.emulator.dependencies import PageNumber, PageSize, Service
 from airflow_provider_xpander.emulator.state import NotFoundError
 
 router = APIRouter()
 
 
 @router.get("/agents")
-async def list_agents(page: PageNumber = 1, per_page: PageSize = 20) -> Response:
+async def list_agents(emulator: Service, page: PageNumber = 1, per_page: PageSize = 20) -> Response:
     """
     List agents, in short.
 
+    :param emulator: the emulator.
     :param page: from 1.
     :param per_page: items on a page, 1 to 50.
     """
-    return JSONResponse(page_body(catalogue.agents(), page, per_page))
+    return JSONResponse(page_body(catalogue.agents(emulator.agents), page, per_page))
 
 
 @router.get("/agents/full")
-async def list_full_agents(page: PageNumber = 1, per_page: PageSize = 20) -> Response:
+async def list_full_agents(emulator: Service, page: PageNumber = 1, per_page: PageSize = 20) -> Response:
     """
     List agents, in full.
 
+    :param emulator: the emulator.
     :param page: from 1.
     :param per_page: items on a page, 1 to 50.
     """
-    full = [catalogue.agent(agent["id"]) or {} for agent in catalogue.agents()]
+    full = [
+        catalogue.agent(emulator.agents, agent["id"]) or {} for agent in catalogue.agents(emulator.agents)
+    ]
     return JSONResponse(page_body(full, page, per_page))
 
 
 @router.get("/agents/{agent_id}")
-async def get_agent(agent_id: str) -> Response:
+async def get_agent(agent_id: str, emulator: Service) -> Response:
     """
     Answer one agent.
 
     :param agent_id: id of the agent.
+    :param emulator: the emulator.
     """
-    return _answer(catalogue.agent(agent_id), f"Agent {agent_id} not found")
+    return _answer(catalogue.agent(emulator.agents, agent_id), f"Agent {agent_id} not found")
 
 
 @router.get("/workflows")
-async def list_workflows(page: PageNumber = 1, per_page: PageSize = 20) -> Response:
+async def list_workflows(emulator: Service, page: PageNumber = 1, per_page: PageSize = 20) -> Response:
     """
     List workflows.
 
+    :param emulator: the emulator.
     :param page: from 1.
     :param per_page: items on a page, 1 to 50.
     """
-    return JSONResponse(page_body(catalogue.workflows(), page, per_page))
+    return JSONResponse(page_body(catalogue.workflows(emulator.agents), page, per_page))
 
 
 @router.get("/workflows/{workflow_id}")

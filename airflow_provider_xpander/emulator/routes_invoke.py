@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
@@ -21,7 +21,7 @@ from airflow_provider_xpander.emulator.request_model import AgentExecutionReques
 from airflow_provider_xpander.emulator.schedule import reached
 from airflow_provider_xpander.emulator.state import Emulator
 from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
-from airflow_provider_xpander.emulator.waiting import wait
+from airflow_provider_xpander.emulator.waiting import ServerClosing, in_thread, wait
 
 router = APIRouter()
 
@@ -48,7 +48,14 @@ async def start_run(
         missing = {"type": "missing", "loc": ("body", "input", "user"), "msg": "Field required", "input": {}}
         raise RequestValidationError([missing])
     kind: Kind = "workflow" if request.url.path.startswith("/v1/workflows/") else "agent"
-    task = emulator.invoke(kind, target_id, body.model_dump(mode="json"), version)
+    asked = body.model_dump(mode="json")
+    if emulator.agents.calls_python(target_id):
+        try:
+            task = await in_thread(emulator, lambda: emulator.invoke(kind, target_id, asked, version))
+        except ServerClosing as error:
+            raise HTTPException(503, str(error)) from error
+    else:
+        task = emulator.invoke(kind, target_id, asked, version)
     call: Call = request.state.call
     call.task_id = task.id
     return task, task.last
@@ -121,7 +128,9 @@ async def _events(
         return len(reached(turn.plan, emulator.now())) > shown
 
     while True:
-        steps = reached(turn.plan, emulator.now())
+        plan = turn.plan
+        steps = reached(plan, emulator.now())
+        story = [step.told for step in plan if step.told]
         for step in steps[shown:]:
             shown += 1
             working = step.status is TaskStatus.EXECUTING and not worked
@@ -129,7 +138,7 @@ async def _events(
             # The body as of this step, even where the next one happened at the same time.
             body = emulator.body(task, turn=replace(turn, plan=steps[:shown]), at=step.at)
             for event in stream.events_of_step(
-                body, step, turn.behaviour, first=shown == 1, working=working, settings=settings
+                body, step, story, first=shown == 1, working=working, settings=settings
             ):
                 yield event, step.at
         if steps[-1].status.is_terminal or emulator.closing:

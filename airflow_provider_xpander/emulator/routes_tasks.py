@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import JSONResponse, Response
 
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.emulator import agents
 from airflow_provider_xpander.emulator.dependencies import PageNumber, PageSize, Service
 from airflow_provider_xpander.emulator.state import NotFoundError
 
@@ -88,7 +87,7 @@ async def list_agent_tasks(
     :param page: from 1.
     :param per_page: items on a page, 1 to 50.
     """
-    if agents.find("workflow", agent_id) is None:
+    if emulator.agents.find("workflow", agent_id) is None:
         raise NotFoundError(f"Agent {agent_id} not found")
     return JSONResponse(emulator.list_tasks({**common, "agent_id": agent_id}, page=page, per_page=per_page))
 

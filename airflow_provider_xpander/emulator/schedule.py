@@ -8,7 +8,7 @@ and the clock whenever somebody asks, so nothing runs in the background and the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
@@ -26,6 +26,7 @@ class Behaviour:
     :param resume_after: seconds after which a paused run resumes by itself; None means it does not.
     :param nodes: ids of the workflow nodes that the run executes, in order.
     :param story: what the run tells on its stream while it works, instead of a thought and a tool call.
+    :param then: what the run does after the pause; None means that it ends as this one says.
     """
 
     result: Any = None
@@ -35,6 +36,17 @@ class Behaviour:
     resume_after: float | None = None
     nodes: tuple[str, ...] = ()
     story: tuple[Told, ...] = ()
+    then: Behaviour | None = None
+
+    @property
+    def ending(self) -> Behaviour:
+        """The last part of the run, which says how it ends."""
+        return self.then.ending if self.pause is not None and self.then else self
+
+    @property
+    def after_pause(self) -> Behaviour:
+        """What the run does after the pause."""
+        return self.then or replace(self, pause=None, nodes=(), story=())
 
 
 @dataclass(frozen=True)
@@ -45,11 +57,13 @@ class Told:
     :param type: its type (contract 6.3).
     :param data: what it carries.
     :param by: name of the sub-agent whose event it is; empty for the run's own.
+    :param after: seconds since the event before it; None in all of a story spreads them evenly.
     """
 
     type: str
     data: Any = None
     by: str = ""
+    after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +72,14 @@ class Step:
     From ``at`` (epoch seconds) on the run has this status, and these fields of its task are changed.
 
     :param told: the event with which the step shows on the stream, instead of the task.
+    :param then: what a step that pauses the run goes on with.
     """
 
     at: float
     status: TaskStatus
     fields: Mapping[str, Any] = field(default_factory=dict)
     told: Told | None = None
+    then: Behaviour | None = None
 
 
 Plan = tuple[Step, ...]
@@ -81,34 +97,40 @@ class Snapshot:
     fields: Mapping[str, Any]
 
 
-def plan_run(
-    start: float, behaviour: Behaviour, end: Mapping[str, Any], *, seconds: float, pending: float
-) -> Plan:
+def plan_run(start: float, behaviour: Behaviour, end: Mapping[str, Any], *, pending: float) -> Plan:
     """
     Lay out a run.
 
     :param start: when it was submitted, in epoch seconds.
-    :param behaviour: of its agent.
+    :param behaviour: of its agent, with its ``seconds``.
     :param end: fields of the task when the run ends.
-    :param seconds: from submit to the end, or to the pause.
-    :param pending: seconds until it is executing.
+    :param pending: seconds until it is executing, at most.
     """
-    executing, done = start + pending, start + max(seconds, pending)
-    steps = [Step(start, TaskStatus.PENDING), Step(executing, TaskStatus.EXECUTING)]
+    done = start + (behaviour.seconds or 0.0)
+    executing = min(start + pending, done)
+    steps = (Step(start, TaskStatus.PENDING), Step(executing, TaskStatus.EXECUTING))
+    return (*steps, *_course(executing, done, behaviour, end))
+
+
+def _course(start: float, done: float, behaviour: Behaviour, end: Mapping[str, Any]) -> Plan:
+    """Lay out what a run does from the moment at which it executes."""
+    steps = []
     for number, node in enumerate(behaviour.nodes[:-1], start=1):
-        at = executing + (done - executing) * number / len(behaviour.nodes)
+        at = start + (done - start) * number / len(behaviour.nodes)
         steps.append(Step(at, TaskStatus.EXECUTING, {"last_executed_node_id": node}))
-    for number, told in enumerate(behaviour.story, start=1):
-        at = executing + (done - executing) * number / (len(behaviour.story) + 1)
-        steps.append(Step(at, TaskStatus.EXECUTING, told=told))
+    at = start
+    for told in behaviour.story:
+        at += (done - start) / (len(behaviour.story) + 1) if told.after is None else told.after
+        steps.append(Step(min(at, done), TaskStatus.EXECUTING, told=told))
     if behaviour.nodes:
         end = {**end, "last_executed_node_id": behaviour.nodes[-1]}
     if behaviour.pause is None:
         return (*steps, Step(done, behaviour.status, end))
-    plan = (*steps, Step(done, TaskStatus.PAUSED, behaviour.pause))
+    then = behaviour.after_pause
+    plan = (*steps, Step(done, TaskStatus.PAUSED, behaviour.pause, then=then))
     if behaviour.resume_after is None:
         return plan
-    return resumed(plan, done + behaviour.resume_after, seconds, behaviour.status, end)
+    return resumed(plan, done + behaviour.resume_after, then, end)
 
 
 def reached(plan: Plan, now: float) -> Plan:
@@ -158,22 +180,18 @@ def ended(plan: Plan, at: float, status: TaskStatus, fields: Mapping[str, Any]) 
     return steps if steps[-1].status.is_terminal else (*steps, Step(at, status, fields))
 
 
-def resumed(plan: Plan, at: float, seconds: float, status: TaskStatus, end: Mapping[str, Any]) -> Plan:
+def resumed(plan: Plan, at: float, then: Behaviour, end: Mapping[str, Any]) -> Plan:
     """
-    Let a run that is paused at ``at`` execute again and end ``seconds`` later; others are left alone.
+    Let a run that is paused at ``at`` execute again; others are left alone.
 
     :param plan: the steps of the run.
     :param at: epoch seconds.
-    :param seconds: how long it goes on.
-    :param status: how it ends.
+    :param then: what the run does from then on; it takes its ``seconds``.
     :param end: fields of the task at its end.
     """
     steps = reached(plan, at)
     if steps[-1].status is not TaskStatus.PAUSED:
         return plan
     waits_no_more = {"hitl_request": None, "pending_eca_request": None}
-    return (
-        *steps,
-        Step(at, TaskStatus.EXECUTING, waits_no_more),
-        Step(at + seconds, status, end),
-    )
+    going_on = Step(at, TaskStatus.EXECUTING, waits_no_more)
+    return (*steps, going_on, *_course(at, at + (then.seconds or 0.0), then, end))

@@ -11,13 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.emulator import agents
+from airflow_provider_xpander.emulator.agents import Prompt
 from airflow_provider_xpander.emulator.bodies import Body, end_fields, page_body, task_body, thread_body
 from airflow_provider_xpander.emulator.calls import Call
 from airflow_provider_xpander.emulator.clock import Clock
 from airflow_provider_xpander.emulator.fault import Fault
 from airflow_provider_xpander.emulator.lists import listed
-from airflow_provider_xpander.emulator.schedule import Behaviour, ended, plan_run, resumed
+from airflow_provider_xpander.emulator.registry import Registry
+from airflow_provider_xpander.emulator.schedule import Behaviour, ended, plan_run, reached, resumed
+from airflow_provider_xpander.emulator.scripts import Script
 from airflow_provider_xpander.emulator.settings import Settings
 from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
 
@@ -40,6 +42,7 @@ class Emulator:
         self.tasks: dict[str, EmulatedTask] = {}
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
+        self.agents = Registry()
         self.closing = False
         self._runs: list[Turn] = []
         self._lock = threading.RLock()
@@ -50,7 +53,7 @@ class Emulator:
 
     def reset(self, settings: Settings | None = None) -> None:
         """
-        Forget tasks, calls, runs and faults, and start over.
+        Forget tasks, calls, runs, faults and scripted agents, and start over.
 
         :param settings: from now on; None for the default ones.
         """
@@ -59,6 +62,7 @@ class Emulator:
             self.calls.clear()
             self.faults.clear()
             self._runs.clear()
+            self.agents.clear()
             self.settings = settings or Settings()
 
     def configure(self, changes: Mapping[str, Any]) -> Settings:
@@ -70,6 +74,14 @@ class Emulator:
         """
         self.settings = Settings.model_validate({**self.settings.model_dump(), **changes})
         return self.settings
+
+    def agent(self, pattern: str) -> Script:
+        """
+        Return the script of an agent or workflow, to say what it does: ``agent("triage").answers("ok")``.
+
+        :param pattern: its id, or a pattern of ids such as ``enrich-*``.
+        """
+        return self.agents.script(pattern)
 
     def runs(self, target_id: str | None = None) -> list[Turn]:
         """
@@ -118,10 +130,16 @@ class Emulator:
         :param version: version to run; None is the latest.
         :raises NotFoundError: unknown agent or workflow, or an unknown id while the settings refuse those.
         """
-        act = agents.find(kind, target_id)
+        act = self.agents.find(kind, target_id)
         if act is None:
-            known = ", ".join(agents.AGENTS if kind == "agent" else agents.WORKFLOWS)
+            known = ", ".join(self.agents.ids(kind))
             raise NotFoundError(f"{kind.title()} {target_id} not found; the emulator has {known}")
+        with self._lock:
+            before = self.tasks.get(body["id"] or "")
+            earlier = [turn.text for turn in before.turns] if before else []
+        prompt = Prompt.of(body, earlier, target_id)
+        # Not under the lock: it may be a function of somebody else, which takes its time.
+        behaviour = self._timed(act(prompt))
         with self._lock:
             settings, now = self.settings, self.now()
             task = self.tasks.get(body["id"] or "")
@@ -131,11 +149,9 @@ class Emulator:
                 task = EmulatedTask(id=body["id"] or str(uuid.uuid4()), created=now)
             elif settings.busy_thread == "cancel":
                 task.last.plan = ended(task.last.plan, now, TaskStatus.STOPPED, {"is_manually_stopped": True})
-            prompt = agents.Prompt.of(body, [turn.text for turn in task.turns])
-            behaviour = self._timed(act(prompt))
-            end = end_fields(prompt.text, behaviour.result, prompt.wants_json, settings.json_results)
-            seconds = behaviour.seconds or 0.0
-            pending = min(seconds, settings.run_seconds * settings.pending_share / settings.speed)
+            result = behaviour.ending.result
+            end = end_fields(prompt.text, result, prompt.wants_json, settings.json_results)
+            pending = settings.run_seconds * settings.pending_share / settings.speed
             turn = Turn(
                 task_id=task.id,
                 kind=kind,
@@ -145,7 +161,7 @@ class Emulator:
                 behaviour=behaviour,
                 end=end,
                 started=now,
-                plan=plan_run(now, behaviour, end, seconds=seconds, pending=pending),
+                plan=plan_run(now, behaviour, end, pending=pending),
             )
             task.turns.append(turn)
             self.tasks[task.id] = task
@@ -258,14 +274,16 @@ class Emulator:
 
     def resume(self, task_id: str) -> EmulatedTask:
         """
-        Let a paused task execute again, for ``run_seconds``; others are left as they are.
+        Let a paused task execute again, as its agent goes on; others are left as they are.
 
         :param task_id: id of the task.
         """
         with self._lock:
-            task = self.task(task_id)
-            turn, seconds = task.last, self.settings.run_seconds / self.settings.speed
-            turn.plan = resumed(turn.plan, self.now(), seconds, turn.behaviour.status, turn.end)
+            task, now = self.task(task_id), self.now()
+            turn = task.last
+            then = reached(turn.plan, now)[-1].then
+            if then is not None:
+                turn.plan = resumed(turn.plan, now, then, turn.end)
             return task
 
     def finish(self, task_id: str, status: str | None = None, result: Any = None) -> EmulatedTask:
@@ -280,7 +298,7 @@ class Emulator:
             task, now = self.task(task_id), self.now()
             turn = task.last
             end = turn.end if result is None else {**turn.end, "result": result}
-            turn.plan = ended(turn.plan, now, TaskStatus(status or turn.behaviour.status), end)
+            turn.plan = ended(turn.plan, now, TaskStatus(status or turn.behaviour.ending.status), end)
             return task
 
     def override(self, task_id: str, fields: Mapping[str, Any]) -> EmulatedTask:
@@ -296,11 +314,17 @@ class Emulator:
             return task
 
     def _timed(self, behaviour: Behaviour) -> Behaviour:
-        settings = self.settings
-        seconds = settings.run_seconds if behaviour.seconds is None else behaviour.seconds
+        """Fill in the usual length, and divide all times by the speed."""
+        speed = self.settings.speed
+        seconds = self.settings.run_seconds if behaviour.seconds is None else behaviour.seconds
         wait = behaviour.resume_after
         return replace(
             behaviour,
-            seconds=seconds / settings.speed,
-            resume_after=None if wait is None else wait / settings.speed,
+            seconds=seconds / speed,
+            resume_after=None if wait is None else wait / speed,
+            story=tuple(
+                told if told.after is None else replace(told, after=told.after / speed)
+                for told in behaviour.story
+            ),
+            then=self._timed(behaviour.then) if behaviour.then else None,
         )

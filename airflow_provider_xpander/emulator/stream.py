@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.emulator.schedule import Behaviour, Step, Told
+from airflow_provider_xpander.emulator.schedule import Step, Told
 from airflow_provider_xpander.emulator.settings import ORGANIZATION_ID, Settings
 
 COMMENT = ": heartbeat"
@@ -39,7 +39,7 @@ def handshake(task_id: str, settings: Settings) -> list[Event]:
 def events_of_step(
     body: Mapping[str, Any],
     step: Step,
-    behaviour: Behaviour,
+    story: Sequence[Told],
     *,
     first: bool,
     working: bool,
@@ -50,7 +50,7 @@ def events_of_step(
 
     :param body: the task as it is at that step.
     :param step: the step.
-    :param behaviour: of the run.
+    :param story: all that the run tells.
     :param first: whether it is the first step, the one that creates the task.
     :param working: whether it is the first step at which the agent works.
     :param settings: of the emulator.
@@ -62,9 +62,9 @@ def events_of_step(
         return [Event("task_created", task_id, body)]
     if not status.is_terminal:
         events = [Event("task_updated", task_id, body)]
-        return events + _work(task_id, settings) if working and not behaviour.story else events
+        return events + _work(task_id, settings) if working and not story else events
     events = []
-    told_already = any(told.type == "chunk" and not told.by for told in behaviour.story)
+    told_already = any(told.type == "chunk" and not told.by for told in story)
     if status is TaskStatus.COMPLETED and isinstance(body["result"], str) and not told_already:
         events = [Event("chunk", task_id, piece) for piece in _pieces(body["result"])]
     if settings.stream_finish != "absent":

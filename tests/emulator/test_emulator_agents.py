@@ -13,7 +13,6 @@ from airflow_provider_xpander.emulator.agents import (
     classifier,
     echo,
     failing,
-    find,
     not_json,
     paused,
     sloppy,
@@ -22,6 +21,7 @@ from airflow_provider_xpander.emulator.agents import (
 )
 from airflow_provider_xpander.emulator.classify import level, pick, summarize
 from airflow_provider_xpander.emulator.conform import conform
+from airflow_provider_xpander.emulator.registry import Registry
 
 BILLING = "I was charged twice for invoice 4711, please refund me. My mail is ann@example.com."
 BUG = "The export crashes with an exception since yesterday. Production is down, urgent!"
@@ -219,10 +219,10 @@ def test_sloppy_gets_it_right_when_it_was_told_often_enough(
 
 
 def test_workflows_may_be_agents_but_agents_are_not_workflows() -> None:
-    assert find("workflow", "echo") is AGENTS["echo"]
-    assert find("workflow", "triage") is WORKFLOWS["triage"]
-    assert find("agent", "triage") is None
-    assert find("agent", "nobody") is None
+    assert Registry().find("workflow", "echo") is AGENTS["echo"]
+    assert Registry().find("workflow", "triage") is WORKFLOWS["triage"]
+    assert Registry().find("agent", "triage") is None
+    assert Registry().find("agent", "nobody") is None
 
 
 def test_files_stand_for_a_missing_text() -> None:

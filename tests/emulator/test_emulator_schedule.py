@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_provider_xpander.api.status import TaskStatus
@@ -10,7 +12,7 @@ END = {"result": "done"}
 
 
 def plan(behaviour: Behaviour) -> Plan:
-    return plan_run(100.0, behaviour, END, seconds=10, pending=2)
+    return plan_run(100.0, replace(behaviour, seconds=10), END, pending=2)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def test_a_paused_run_waits_until_it_is_resumed() -> None:
     course = plan(Behaviour("done", pause={"hitl_request": {"wait_node_id": "w"}}))
     assert snapshot(course, 9999).status == "paused"
     assert snapshot(course, 9999).paused_at == 110
-    course = resumed(course, 200, 5, TaskStatus.COMPLETED, END)
+    course = resumed(course, 200, Behaviour("done", seconds=5), END)
     seen = snapshot(course, 201)
     assert (seen.status, seen.fields["hitl_request"]) == ("executing", None)
     assert snapshot(course, 205).fields["result"] == "done"
@@ -55,7 +57,7 @@ def test_a_paused_run_waits_until_it_is_resumed() -> None:
 
 def test_a_run_that_is_not_paused_is_not_resumed() -> None:
     course = plan(Behaviour("done"))
-    assert resumed(course, 105, 5, TaskStatus.COMPLETED, END) == course
+    assert resumed(course, 105, Behaviour("done", seconds=5), END) == course
 
 
 def test_a_self_scheduled_run_resumes_by_itself() -> None:
