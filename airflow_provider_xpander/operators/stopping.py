@@ -12,7 +12,7 @@ from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.stop_policy import not_stopped
-from airflow_provider_xpander.runs.stopping import stop_run
+from airflow_provider_xpander.runs.stopping import Stopped, stop_run
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.api.client import Client
@@ -49,13 +49,7 @@ def stop_runs(
         settings = None
         try:
             settings = hook.settings
-            steps = stop_run(
-                task_id,
-                hook.get_conn().policy,
-                digests=digests,
-                newer_than=newer_than,
-                look_first=digests is not None,
-            )
+            steps = stop_run(task_id, hook.get_conn().policy, digests=digests, newer_than=newer_than)
             found = hook.run(steps)  # as it is then: it may have completed before
         except Exception as error:  # the connection may be gone too; the failure that led here counts more
             log.error("%s", not_stopped(task_id, settings, error))
@@ -71,7 +65,7 @@ class _Progress:
     """How far a stop has come when its time is up."""
 
     found: list[str] = field(default_factory=list)
-    stopped: list[Task] = field(default_factory=list)
+    done: list[Stopped] = field(default_factory=list)
     error: XpanderError | None = None
 
 
@@ -81,50 +75,57 @@ def stop_quickly(
     search: Callable[[], Steps[list[str]]] | None,
     sign: str,
     log: Any,
+    *,
+    digests: Collection[str] | None = None,
+    newer_than: float | None = None,
 ) -> bool:
     """
     Stop a run on a kill, over a client of its own, and be done in time whatever the network does.
 
-    One call stops a run whose id is known; one that is being started is looked for first. The log is written
-    from another thread: the kill may have come in the middle of a line, which holds the log's lock.
+    One call stops a run whose id is known; one that is being started is looked for first, and a thread that
+    somebody else may have continued is read first. The log is written from another thread: the kill may have
+    come in the middle of a line, which holds the log's lock.
 
     :param client: that of the attempt, None if the connection is not known.
     :param task_id: the run, None while it is being started.
     :param search: looks for the ids of runs that are being started.
     :param sign: what the title of such a run contains.
     :param log: where to say what was done.
-    :return: whether a run was there, and each was stopped.
+    :param digests: marks of the turn that is meant, where somebody else may have continued its thread.
+    :param newer_than: Unix seconds at which the turn before that one ended, if there was one.
+    :return: whether a run was there, and each was stopped or is another's by now.
     """
     progress = _Progress()
     settings = None if client is None else client.settings
     if client is not None:
-        thread = threading.Thread(target=_stop_once, args=(client, task_id, search, progress), daemon=True)
+        turn = {"digests": digests, "newer_than": newer_than}
+        thread = threading.Thread(
+            target=_stop_once, args=(client, task_id, search, progress), kwargs=turn, daemon=True
+        )
         thread.start()
         thread.join(KILL_TIMEOUT)
     found = progress.found or ([task_id] if task_id else [])
-    stopped = list(progress.stopped)
+    done = list(progress.done)
     lines = threading.Thread(
-        target=_tell, args=(settings, found, stopped, progress.error, sign, log), daemon=True
+        target=_tell, args=(settings, found, done, progress.error, sign, log), daemon=True
     )
     lines.start()
     lines.join(LOG_TIMEOUT)
-    return bool(found) and {task.id for task in stopped}.issuperset(found)
+    return bool(found) and {one.task.id for one in done}.issuperset(found)
 
 
 def _tell(
     settings: Settings | None,
     found: Iterable[str],
-    stopped: Iterable[Task],
+    done: Collection[Stopped],
     error: XpanderError | None,
     sign: str,
     log: Any,
 ) -> None:
-    done = set()
-    for task in stopped:
-        done.add(task.id)
-        log.info("Killed; stopped xpander task %s (%s)", task.id, task.status.value)
+    for one in done:
+        log.info("Killed. %s", one)
     for task_id in found:
-        if task_id not in done:
+        if not any(one.task.id == task_id for one in done):
             log.error("%s", not_stopped(task_id, settings, error or "no answer in time"))
     if not found:
         log.warning(
@@ -139,6 +140,7 @@ def _stop_once(
     task_id: str | None,
     search: Callable[[], Steps[list[str]]] | None,
     progress: _Progress,
+    **turn: Any,
 ) -> None:
     try:
         with client.again() as own:
@@ -147,7 +149,6 @@ def _stop_once(
             elif search is not None:
                 progress.found = own.run(search())
             for found in progress.found:
-                stopped = own.run(stop_run(found, own.policy), timeout=KILL_TIMEOUT)
-                progress.stopped.append(stopped.task)
+                progress.done.append(own.run(stop_run(found, own.policy, **turn), timeout=KILL_TIMEOUT))
     except XpanderError as error:
         progress.error = error

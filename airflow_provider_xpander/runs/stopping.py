@@ -59,9 +59,10 @@ def stop_run(
 
     :param task_id: the run.
     :param policy: how often and how fast a stop is repeated.
-    :param digests: marks that the turn to stop may carry; None if they are not known.
+    :param digests: marks that the turn to stop may carry, where somebody else may have continued its thread:
+        then the thread is read before each stop, and what cannot be read is not stopped.
     :param newer_than: Unix seconds; an end as old as that is of an earlier turn of the thread.
-    :param look_first: whether the run may be over, or its thread continued, since the stop was decided.
+    :param look_first: whether the run may be over since the stop was decided.
     :param budget: seconds from now after which it is not repeated.
     :param clock: gives seconds.
     :param rng: gives a float in [0, 1) for the jitter.
@@ -70,9 +71,14 @@ def stop_run(
     began, attempt, refreshed = clock(), 0, False
     while True:
         attempt += 1
-        if look_first and (found := (yield from _over(task_id, digests, newer_than))):
-            return found
         try:
+            found = None
+            if digests is not None:
+                found = yield from _over(task_id, digests, newer_than)
+            elif look_first:
+                found = yield from _over_if_known(task_id, digests, newer_than)
+            if found:
+                return found
             return Stopped((yield from exchange(stop_task(task_id), ONCE)))
         except XpanderError as error:
             problem = error
@@ -86,7 +92,7 @@ def stop_run(
         if delay is not None and clock() + delay - began > budget:
             delay = None
         if delay is None or _is_odd(problem):
-            if found := (yield from _over(task_id, digests, newer_than)):
+            if found := (yield from _over_if_known(task_id, digests, newer_than)):
                 return found
             if delay is None:
                 raise problem
@@ -101,11 +107,18 @@ def _is_odd(error: XpanderError) -> bool:
 
 
 def _over(task_id: str, digests: Collection[str] | None, newer_than: float | None) -> Steps[Stopped | None]:
-    """Read the task; None if its run goes on, or if it cannot be read."""
-    try:
-        task = yield from exchange(as_poll(get_task(task_id), Priority.STOP), ONCE)
-    except XpanderError:
-        return None
+    """Read the task; None if it shows the run that is meant, and that goes on."""
+    task = yield from exchange(as_poll(get_task(task_id), Priority.STOP), ONCE)
     if digests is not None and is_foreign_turn(task, digests, newer_than):
         return Stopped(task, is_foreign=True)
     return Stopped(task) if Watch(task_id, newer_than=newer_than).has_ended(task) else None
+
+
+def _over_if_known(
+    task_id: str, digests: Collection[str] | None, newer_than: float | None
+) -> Steps[Stopped | None]:
+    """Read the task; None also if it cannot be read."""
+    try:
+        return (yield from _over(task_id, digests, newer_than))
+    except XpanderError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from attempts import (
     lists,
     mark_of,
     operator,
+    signalled,
     slept,
     slow_operator,
     submit,
@@ -390,6 +392,36 @@ def test_a_late_task_does_not_stop_the_turn_of_another(end: str, retries: int, s
     with pytest.raises(XpanderError, match="was continued by somebody else"):
         task.resume_execution(deferred.value.method_name, kwargs, context)
     assert not service.stops(thread)
+
+
+@pytest.mark.parametrize(
+    ("turn", "stops", "said"),
+    [
+        ("own", 1, "Killed. Stopped xpander task"),
+        ("another's", 0, "is not stopped: somebody else has continued its thread"),
+        ("unreadable", 0, "could not be stopped and may go on"),
+    ],
+)
+def test_a_kill_in_the_worker_stops_its_own_turn_only(
+    turn: str, stops: int, said: str, service: Service, lines: Lines
+) -> None:
+    thread = service.start(text="first")
+    service.finish(thread)
+    task = slow_operator(thread_id=thread, deferrable=False, poll_interval=60)
+
+    def kill() -> None:
+        if turn == "another's":
+            service.start("slow", LONG, id=thread, title=f"t {Mark('f' * 20)}")
+        if turn == "unreadable":
+            service.add_fault(Fault(method="GET", path="/v1/tasks/", status=403, times=9))
+        task.on_kill()
+        service.faults.clear()
+        service.finish(thread)
+
+    with signalled(lambda: "runs as xpander task" in lines.text, kill), suppress(XpanderError):
+        go(task, attempt(1))
+    assert service.stops(thread) == stops
+    assert said in lines.text
 
 
 def test_a_deferrable_task_waits_for_a_busy_thread_in_the_triggerer(service: Service) -> None:

@@ -92,7 +92,7 @@ def test_a_kill_while_the_worker_waits_stops_the_run_once(
     with signalled(lambda: polled(service), task.on_kill), pytest.raises(XpanderTaskStopped):
         go(task, attempt(1))
     assert service.stops(only_run(service)) == 1
-    assert f"Killed; stopped xpander task {only_run(service)}" in lines.at("info")
+    assert f"Killed. Stopped xpander task {only_run(service)}" in lines.at("info")
 
 
 def test_a_kill_while_the_resumed_worker_waits_stops_the_run_once(service: Service) -> None:
@@ -227,7 +227,7 @@ def test_a_kill_while_the_run_is_being_started(
             assert action == "stop"
     assert service.stops(only_run(service)) == (action == "stop")
     if action == "stop":
-        assert f"Killed; stopped xpander task {only_run(service)}" in lines.at("info")
+        assert f"Killed. Stopped xpander task {only_run(service)}" in lines.at("info")
     else:
         assert re.search(r"its title has \[airflow [0-9a-f]{20}", lines.at("warning"))
 
@@ -238,7 +238,7 @@ def test_a_kill_during_the_one_blocking_call_stops_the_run(service: Service, lin
     with signalled(lambda: bool(service.runs()), task.on_kill), pytest.raises(XpanderTaskStopped):
         go(task, attempt(1))
     assert service.stops(only_run(service)) == 1
-    assert f"Killed; stopped xpander task {only_run(service)}" in lines.at("info")
+    assert f"Killed. Stopped xpander task {only_run(service)}" in lines.at("info")
 
 
 def test_a_kill_before_the_submit_has_arrived_says_what_to_look_for(service: Service, lines: Lines) -> None:

@@ -276,7 +276,7 @@ def test_a_kill_stops_the_run_once_and_ends_the_reading(service: Service, lines:
     assert time.monotonic() - started < 5
     task_id = service.runs()[0].task_id
     assert service.stops(task_id) == 1
-    assert f"Killed; stopped xpander task {task_id}" in lines.at("info")
+    assert f"Killed. Stopped xpander task {task_id}" in lines.at("info")
 
 
 def test_a_killed_task_does_not_defer(service: Service) -> None:

@@ -52,7 +52,7 @@ def play(replies: list[Any], **kwargs: Any) -> tuple[str, list[str]]:
 
 
 GONE = NoReply("the connection broke", sent=True)
-LATE = {"look_first": True, "digests": [OWN]}
+SHARED = {"digests": [OWN]}
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,40 @@ LATE = {"look_first": True, "digests": [OWN]}
             id="503 for too long",
         ),
         pytest.param([said(503), task("executing")], {"budget": 0.0}, "error 503", "stop read", id="no time"),
-        # Stops that come late.
-        pytest.param([task("completed", OWN)], LATE, "completed", "read", id="late, over"),
-        pytest.param([task("executing", OTHER)], LATE, "another", "read", id="late, another's turn"),
-        pytest.param([task("completed", OTHER)], LATE, "another", "read", id="late, another's turn is over"),
-        pytest.param([task("executing", OWN), task("stopped")], LATE, "stopped", "read stop", id="late, own"),
-        pytest.param([task("executing"), task("stopped")], LATE, "stopped", "read stop", id="late, no mark"),
-        pytest.param([GONE, task("stopped")], LATE, "stopped", "read stop", id="late, cannot be read"),
+        # Threads that somebody else may have continued, and stops that come late.
+        pytest.param([task("completed", OWN)], SHARED, "completed", "read", id="shared, over"),
+        pytest.param([task("executing", OTHER)], SHARED, "another", "read", id="shared, another's turn"),
+        pytest.param([task("completed", OTHER)], SHARED, "another", "read", id="shared, another's is over"),
+        pytest.param(
+            [task("executing", OWN), task("stopped")], SHARED, "stopped", "read stop", id="shared, own"
+        ),
+        pytest.param(
+            [task("executing"), task("stopped")], SHARED, "stopped", "read stop", id="shared, no mark"
+        ),
+        pytest.param(
+            [GONE, task("executing", OWN), task("stopped")],
+            SHARED,
+            "stopped",
+            "read read stop",
+            id="shared, cannot be read at first",
+        ),
+        pytest.param([said(403), said(403)], SHARED, "error 403", "read read", id="shared, cannot be read"),
+        pytest.param(
+            [task("executing", OWN), said(503), task("executing", OTHER)],
+            SHARED,
+            "another",
+            "read stop read",
+            id="shared, continued by another between two tries",
+        ),
+        pytest.param(
+            [GONE, task("stopped")], {"look_first": True}, "stopped", "read stop", id="late, cannot be read"
+        ),
         pytest.param(
             [task("completed", OTHER, "2026-11-01T00:00:00Z"), task("stopped")],
-            LATE | {"newer_than": 1.8e9},
+            SHARED | {"newer_than": 1.8e9},
             "stopped",
             "read stop",
-            id="late, the turn before is still shown",
+            id="shared, the turn before is still shown",
         ),
     ],
 )
