@@ -28,6 +28,13 @@ _BILLING = re.compile(
     r"payment|max_runs_per_day|free tier",
     re.IGNORECASE,
 )
+_PROBLEM = frozenset({"type", "title", "status"})
+"""Fields of an error by RFC 9457, which Airflow 2 and many others send, and the xpander.ai API does not."""
+_NO_SUCH_PATH = re.compile(
+    r"^not found$|^method not allowed$|no(t)? (such )?route|route not found|requested url|removed in airflow",
+    re.IGNORECASE,
+)
+"""What servers and their frameworks say of a path that they do not have, whatever the id in it."""
 _HTML = re.compile(r"^\s*(<!doctype html|<html|<head|<body|<\?xml)", re.IGNORECASE)
 
 _UNACCEPTABLE = frozenset({413, 414, 415, 431})
@@ -56,7 +63,7 @@ def read_error(body: bytes) -> Said:
 
     ``detail`` can be a string, the list of a validation error, an object, nested in itself, or the Python
     repr of all that; else ``message``, else ``error``, else the text as it is. All that is an error of the
-    API. HTML, text, JSON without any of these fields and an empty body are not.
+    API. HTML, text, JSON without any of these fields, an error by RFC 9457 and an empty body are not.
 
     :param body: the body as received.
     """
@@ -70,6 +77,7 @@ def read_error(body: bytes) -> Said:
     except (ValueError, RecursionError):
         content = text
     by_api = isinstance(content, Mapping) and any(key in content for key in ERROR_KEYS)
+    by_api = by_api and not set(content) >= _PROBLEM
     by_api = by_api or (isinstance(content, str) and _REPR.search(content) is not None)
     return Said(error_sentence(content), by_api)
 
@@ -97,7 +105,7 @@ def _sentence(content: Any, depth: int = 0) -> str:
             parts = path if isinstance(path, list) else ()
             place = ".".join(str(part) for part in parts if part != "body")
             return f"{place}: {content['msg']}" if place else str(content["msg"])
-        for key in ERROR_KEYS:
+        for key in (*ERROR_KEYS, "title") if set(content) >= _PROBLEM else ERROR_KEYS:
             if content.get(key):
                 return _sentence(content[key], depth + 1)
         return json.dumps(content, default=str)
@@ -162,14 +170,17 @@ def error_from_status(
     if 400 <= status_code < 500 and (status_code == 407 or not said.by_api):
         return XpanderServiceError(f"{reply}. {_in_front(status_code, at)}", retry_after=retry_after, **known)
     if status_code == 401:
-        return XpanderAuthError(f"{reply}. Check the API key (password) of {at}.", **known)
+        hint = f"Check the API key (password) of {at}."
+        if said.text.lower() in ("not authenticated", "unauthorized"):
+            hint += " Other APIs say the same: check the base URL, too."
+        return XpanderAuthError(f"{reply}. {hint}", **known)
     if status_code == 403:
         hint = f"The key of {at} is known but has no access to this; keys can be limited to named agents."
         return XpanderAuthError(f"{reply}. {hint}", **known)
     if status_code == 404:
         hint = f"Check the id, and whether the key of {at} may see it."
-        if said.text == "Not Found":  # of the framework, not of the API: there is no such route
-            hint += " Any server that is not the xpander.ai API says so too: check the base URL."
+        if _NO_SUCH_PATH.search(said.text):
+            hint = f"{_no_such_path(at)} If that is right, check the id."
         return XpanderNotFoundError(f"{reply}. {hint}", **known)
     if status_code in (400, 422):
         hint = ""
@@ -193,8 +204,15 @@ def _when(retry_after: float | None) -> str:
 
 def _not_taken(status_code: int, at: str) -> str:
     if status_code in _UNKNOWN_ROUTE:
-        return f"There is no such route: this is probably not the xpander.ai API. Check the base URL of {at}."
+        return _no_such_path(at)
     return "The request is too large, or of a kind that is not taken; a retry does not help."
+
+
+def _no_such_path(at: str) -> str:
+    return (
+        "The server has no such path: this is not the xpander.ai API, or the path in the base URL is wrong. "
+        f"Check the base URL of {at}."
+    )
 
 
 def _in_front(status_code: int, at: str) -> str:

@@ -26,7 +26,8 @@ def ask(client: Client) -> tuple[bool, str]:
         page = client.call(routes.list_agents(per_page=1), policy=ONCE)
     except XpanderAuthError as error:
         if error.status_code == 401:
-            return False, f"{url} does not accept the API key: check the connection's password."
+            said = f"{url} does not accept the API key: check the connection's password."
+            return False, said + (" Is it the xpander.ai API?" if "base URL" in str(error) else "")
         return False, f"{url} knows the API key, but the key has no access to the list of agents."
     except XpanderConnectionError as error:
         said = str(error).removeprefix("list agents: ").rstrip(".")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_xpander.api import errors
+from airflow_provider_xpander.api import errors, routes
+from airflow_provider_xpander.api.exchange import Reply, read
+from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.refusals import Said, error_from_status, is_billing, read_error
 
 OUT_OF_CREDIT = "Usage limit reached. Upgrade your plan."
@@ -198,7 +203,7 @@ def test_a_page_with_429_is_throttling(page: bytes) -> None:
             {"detail": "Task not found"},
             "whether the key of connection 'c' (GET https://host/v1/tasks/t-1) may",
         ),
-        (404, {"detail": "Not Found"}, "not the xpander.ai API says so too: check the base URL"),
+        (404, {"detail": "Not Found"}, "Check the base URL of connection 'c' (GET https"),
         (
             405,
             {"detail": "Method Not Allowed"},
@@ -210,6 +215,50 @@ def test_a_page_with_429_is_throttling(page: bytes) -> None:
 def test_the_connection_and_the_address_are_named(status: int, body: Any, words: str) -> None:
     at = "connection 'c' (GET https://host/v1/tasks/t-1)"
     assert words in str(error_from_status("get task t-1", status, json.dumps(body).encode(), at=at))
+
+
+NOT_XPANDER = {
+    "a framework": (404, {"detail": "Not Found"}),
+    "Spring": (404, {"timestamp": "x", "status": 404, "error": "Not Found", "path": "/v1/agents"}),
+    "Kong": (404, {"message": "no Route matched with those values"}),
+    "Kubernetes": (404, {"kind": "Status", "message": "Not Found", "code": 404}),
+    "FastAPI": (401, {"detail": "Not authenticated"}),
+    "a problem": (401, {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": None}),
+    "a router": (404, "404 page not found"),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), NOT_XPANDER.values(), ids=NOT_XPANDER.keys())
+@pytest.mark.parametrize("submit", [False, True])
+def test_other_apis_and_a_wrong_path_are_told_from_a_wrong_id(status: int, body: Any, submit: bool) -> None:
+    raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    said = str(error_from_status("get agent a-1", status, raw, submit=submit, at="connection 'c'"))
+    assert "base URL" in said
+    assert said.find("base URL") < said.find("the id") or "the id" not in said
+
+
+REAL = json.loads((Path(__file__).parent / "airflow_replies.json").read_text())
+"""What the servers of Airflow 2.11.2 and 3.3.2 answer, as recorded."""
+
+
+@pytest.mark.parametrize(
+    "reply", REAL, ids=lambda one: f"{one['airflow']} {one['status']} {one['method']} {one['path']}"
+)
+def test_an_airflow_where_the_api_should_be_is_told(reply: dict[str, Any]) -> None:
+    def call() -> Any:
+        submit = reply["method"] == "POST"
+        made = (
+            routes.invoke_async(Target.agent("a"), InvokeRequest(input="x"))
+            if submit
+            else routes.list_agents()
+        )
+        headers = {"content-type": reply["content_type"]}
+        return read(made, Reply(reply["status"], headers, reply["body"].encode()), datetime.now(UTC))
+
+    with pytest.raises(errors.XpanderError) as caught:
+        call()
+    assert re.search("not the xpander.ai API|no answer of the xpander.ai API|Other APIs", str(caught.value))
+    assert "check the id" not in str(caught.value).partition("base URL")[0].lower()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from airflow_side import Service
+from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.connection import FIELDS
 from airflow_provider_xpander.emulator import BEARER_TOKEN, RESTRICTED_API_KEY, EmulatorServer, Fault
@@ -179,13 +181,27 @@ def test_the_test_tells_something_that_is_not_xpander(service: Service, another_
     assert "Welcome to nginx!" in sentence
 
 
+REAL = json.loads((Path(__file__).parents[1] / "api/airflow_replies.json").read_text())
+GETS = [one for one in REAL if one["method"] == "GET" and one["path"].endswith("/agents")]
+
+
+@pytest.mark.parametrize("reply", GETS, ids=lambda one: f"{one['airflow']} {one['status']} {one['path']}")
+def test_the_test_tells_an_airflow(reply: dict[str, Any], service: Service) -> None:
+    answer = http(reply["status"], reply["body"].encode(), {"Content-Type": reply["content_type"]})
+    with ScriptedServer([answer]) as server:
+        service.connect(host=server.url)
+        fine, sentence = verdict()
+    assert not fine
+    assert f"{server.url} answers, but not as the xpander.ai API does: check the host" in sentence
+
+
 @pytest.mark.parametrize("path", ["/api", "/nowhere/v1"])
 def test_the_test_tells_a_base_url_with_a_wrong_path(service: Service, path: str) -> None:
     service.connect(host=service.server.url + path)
     fine, sentence = verdict()
     assert not fine
     assert "answers, but not as the xpander.ai API does: check the host" in sentence
-    assert "check the base URL" in sentence
+    assert "Check the base URL" in sentence
 
 
 def test_the_test_tells_that_there_is_no_network(service: Service, closed_port: int) -> None:
