@@ -112,14 +112,14 @@ test-wheel-on-%: dist
 	cd .venv/wheel-$* && bin/python -I $(CURDIR)/dev/check_wheel.py
 
 lock: $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST))
-lock-$(NEWEST): WHAT := --group test --group build --group lint
-lock-$(OLDEST): WHAT := --group test --group build
+lock-$(NEWEST): WHAT := --extra sql --extra parquet --group test --group build --group lint
+lock-$(OLDEST): WHAT := --extra sql --extra parquet --group test --group build
 
 # No name of an index and no path gets into the files, so that they work anywhere.
 lock-%: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--no-annotate --custom-compile-command "make lock" \
-		--extra emulator $(or $(WHAT),--group test-versions) $(AS_OF_$*:%=--exclude-newer %) \
+		$(or $(WHAT),--group test-versions) --extra emulator $(AS_OF_$*:%=--exclude-newer %) \
 		--output-file requirements/airflow-$*.txt pyproject.toml requirements/airflow-$*.in
 
 clean:

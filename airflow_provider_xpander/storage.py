@@ -22,7 +22,7 @@ def check_place(url: str) -> None:
     :raises XpanderError: the place cannot be reached.
     """
     try:
-        local = _local_path(_path(url))
+        local = _local_path(open_path(url))
         if local is not None:
             os.makedirs(os.path.dirname(local), exist_ok=True)
             if os.path.isdir(local) and not url.endswith("/"):
@@ -46,16 +46,33 @@ def write_answer(url: str, content: bytes, media_type: str, task_id: str) -> dic
     """
     if url.endswith("/"):
         url += quote(task_id, safe="") + MEDIA_ENDINGS.get(media_type, ".txt")
-    path = _path(url)
+    write_whole(url, content)
+    return {"url": url, "size": len(content), "content_type": media_type, "xpander_task_id": task_id}
+
+
+def write_whole(url: str, content: bytes) -> None:
+    """
+    Write a file so that a reader sees all of it, or what was there before.
+
+    :param url: of the file.
+    :param content: what to write.
+    :raises Exception: whatever the library that reaches the place raises.
+    """
+    path = open_path(url)
     local = _local_path(path)
     if local is None:
         path.fs.pipe_file(path.path, content)  # object stores show a file when all of it is there
     else:
         _replace(local, content)
-    return {"url": url, "size": len(content), "content_type": media_type, "xpander_task_id": task_id}
 
 
-def _path(url: str) -> Any:
+def open_path(url: str) -> Any:
+    """
+    Return Airflow's path to a file or folder, with the file system that it is on, ``path.fs``.
+
+    :param url: of the file, with any scheme that fsspec knows.
+    :raises ValueError, ImportError: Airflow has no such file system here.
+    """
     from airflow_provider_xpander._compat import object_storage_path
 
     path = object_storage_path(url)
