@@ -33,7 +33,7 @@ class Lazy(Sequence[Any]):
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW_CONN_TABLES", f"sqlite://{tmp_path}/tables.db")
-    monkeypatch.setenv("AIRFLOW_CONN_NOT_A_DATABASE", "xpander://localhost")
+    monkeypatch.setenv("AIRFLOW_CONN_NOT_A_DATABASE", "smtp://localhost")
     return tmp_path / "tables.db"
 
 
