@@ -9,6 +9,7 @@ from __future__ import annotations
 from airflow_provider_xpander.emulator.agents import Prompt
 from airflow_provider_xpander.emulator.clock import ManualClock
 from airflow_provider_xpander.emulator.fault import Fault
+from airflow_provider_xpander.emulator.run_fault import RunFault
 from airflow_provider_xpander.emulator.scripts import Script
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from airflow_provider_xpander.emulator.settings import (
@@ -30,6 +31,7 @@ __all__ = [
     "Fault",
     "ManualClock",
     "Prompt",
+    "RunFault",
     "Script",
     "Settings",
 ]

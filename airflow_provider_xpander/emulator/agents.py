@@ -13,6 +13,7 @@ from airflow_provider_xpander.emulator.classify import classify
 from airflow_provider_xpander.emulator.conform import DEFAULT_SCHEMA, conform
 from airflow_provider_xpander.emulator.schedule import Behaviour, Told
 from airflow_provider_xpander.emulator.story import STORY
+from airflow_provider_xpander.emulator.wrong_json import HowWrong, wrong_json
 
 
 @dataclass(frozen=True)
@@ -173,12 +174,8 @@ def sloppy(prompt: Prompt) -> Behaviour:
     right = conform(text, prompt.schema or DEFAULT_SCHEMA)
     if len(prompt.earlier) >= int(wrong[1] if wrong else 1):
         return Behaviour(right)
-    if "prose" in text:
-        return Behaviour(f"Let me think. This is {classify(text).category}, I would say.")
-    if "truncated" in text:
-        written = json.dumps(right)
-        return Behaviour(written[: len(written) // 2])
-    return Behaviour({name: {"value": value} for name, value in right.items()})
+    how: HowWrong = "prose" if "prose" in text else "truncated" if "truncated" in text else "values"
+    return Behaviour(wrong_json(right, how))
 
 
 def triage(prompt: Prompt) -> Behaviour:

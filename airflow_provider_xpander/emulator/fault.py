@@ -6,13 +6,15 @@ import json
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field
+
+from airflow_provider_xpander.emulator.due import Due
 
 _PROXY_PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
 _REASONS = {502: "502 Bad Gateway", 503: "503 Service Temporarily Unavailable", 504: "504 Gateway Time-out"}
 
 
-class Fault(BaseModel):
+class Fault(Due):
     """
     Something that goes wrong. Which requests, how often, and what happens then; in that order.
 
@@ -32,12 +34,8 @@ class Fault(BaseModel):
     :param truncate: send only the first half of the real answer, as if it were all.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     method: str | None = None
     path: str = ""
-    after: int = Field(default=0, ge=0)
-    times: int | None = Field(default=1, ge=1)
     delay_seconds: float = Field(default=0, ge=0)
     act_first: bool = False
     status: int | None = Field(default=None, ge=200, le=599)
@@ -45,14 +43,6 @@ class Fault(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     drop: Literal["before", "during"] | None = None
     truncate: bool = False
-
-    _seen: int = PrivateAttr(default=0)
-
-    @property
-    def hits(self) -> int:
-        """How many requests this fault has hit."""
-        hits = max(0, self._seen - self.after)
-        return hits if self.times is None else min(hits, self.times)
 
     def take(self, method: str, path: str) -> bool:
         """
@@ -63,9 +53,7 @@ class Fault(BaseModel):
         """
         if (self.method or method).upper() != method or not re.search(self.path, path):
             return False
-        before = self.hits
-        self._seen += 1
-        return self.hits > before
+        return self.count()
 
     def answer(self) -> tuple[bytes, dict[str, str]]:
         """Return body and headers that go with ``status``."""

@@ -50,6 +50,15 @@ class Registry:
         script = self.script_for(target_id)
         return script.act if script else _built_in(kind, target_id)
 
+    def takes_packs(self, target_id: str) -> bool:
+        """
+        Whether an agent answers a pack of rows by itself, and is not asked about each row.
+
+        :param target_id: the id that is invoked.
+        """
+        script = self.script_for(target_id)
+        return script is not None and script.whole_packs
+
     def calls_python(self, target_id: str) -> bool:
         """
         Whether a function that somebody has registered is called, which may take its time.

@@ -13,6 +13,7 @@ from airflow_provider_xpander.emulator.dependencies import Service
 from airflow_provider_xpander.emulator.fault import Fault
 from airflow_provider_xpander.emulator.middleware import CONTROL_PATH
 from airflow_provider_xpander.emulator.page import task_page
+from airflow_provider_xpander.emulator.run_fault import RunFault
 
 router = APIRouter(prefix=CONTROL_PATH)
 
@@ -68,14 +69,43 @@ async def add_fault(fault: Fault, emulator: Service) -> dict[str, Any]:
     return emulator.add_fault(fault).model_dump()
 
 
+@router.post("/run-faults")
+async def add_run_fault(fault: RunFault, emulator: Service) -> dict[str, Any]:
+    """
+    Add a fault of runs, given by the fields of :class:`RunFault`.
+
+    :param fault: what goes wrong, and in which runs.
+    :param emulator: the emulator.
+    """
+    return emulator.add_run_fault(fault).model_dump()
+
+
+@router.post("/stories/{name}", status_code=204, response_model=None)
+async def tell_story(
+    name: str, emulator: Service, options: Annotated[dict[str, Any] | None, Body()] = None
+) -> None:
+    """
+    Let something happen that has a name.
+
+    :param name: name of the story.
+    :param emulator: the emulator.
+    :param options: arguments of the story.
+    """
+    try:
+        emulator.story(name, **(options or {}))
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+
+
 @router.delete("/faults", status_code=204, response_model=None)
 async def clear_faults(emulator: Service) -> None:
     """
-    Forget all faults.
+    Forget all faults, those of runs too.
 
     :param emulator: the emulator.
     """
     emulator.faults.clear()
+    emulator.run_faults.clear()
 
 
 @router.post("/settings")

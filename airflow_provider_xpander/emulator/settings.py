@@ -43,6 +43,12 @@ class Settings(BaseModel):
     :param null_started_at: leave ``started_at`` null, as real samples often do (contract section 4).
     :param json_results: JSON answers as a string, as a string in a Markdown fence, or as an object
         (contract 4.1).
+    :param pack_rows_missing: so many rows are left out of each answer to a pack.
+    :param pack_rows_doubled: so many rows of such an answer come twice.
+    :param pack_rows_foreign: so many rows with keys that nobody asked for are added.
+    :param pack_rows_invalid: so many rows have an answer that the schema does not have.
+    :param pack_rows_shuffled: the rows come in another order.
+    :param poisonous_text: a run whose rows have this text somewhere fails, alone or in a pack; empty: none.
     :param stream_envelope: shape of the stream's events (C20).
     :param stream_drop_after: break the connection after so many events; None never does.
     :param stream_silent_after: send nothing more after so many events, but comments with
@@ -80,6 +86,12 @@ class Settings(BaseModel):
     slim_bodies: bool = False
     null_started_at: bool = False
     json_results: Literal["string", "fenced", "object"] = "string"
+    pack_rows_missing: int = Field(default=0, ge=0)
+    pack_rows_doubled: int = Field(default=0, ge=0)
+    pack_rows_foreign: int = Field(default=0, ge=0)
+    pack_rows_invalid: int = Field(default=0, ge=0)
+    pack_rows_shuffled: bool = False
+    poisonous_text: str = ""
     stream_envelope: Envelope = "current"
     stream_drop_after: int | None = Field(default=None, ge=0)
     stream_silent_after: int | None = Field(default=None, ge=0)

@@ -6,11 +6,12 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator import stories
+from airflow_provider_xpander.emulator.acting import act, timed
 from airflow_provider_xpander.emulator.agents import Prompt
 from airflow_provider_xpander.emulator.bodies import Body, end_fields, page_body, task_body, thread_body
 from airflow_provider_xpander.emulator.calls import Call
@@ -18,7 +19,8 @@ from airflow_provider_xpander.emulator.clock import Clock
 from airflow_provider_xpander.emulator.fault import Fault
 from airflow_provider_xpander.emulator.lists import listed
 from airflow_provider_xpander.emulator.registry import Registry
-from airflow_provider_xpander.emulator.schedule import Behaviour, ended, plan_run, reached, resumed
+from airflow_provider_xpander.emulator.run_fault import RunFault
+from airflow_provider_xpander.emulator.schedule import ended, plan_run, reached, resumed
 from airflow_provider_xpander.emulator.scripts import Script
 from airflow_provider_xpander.emulator.settings import Settings
 from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
@@ -42,6 +44,7 @@ class Emulator:
         self.tasks: dict[str, EmulatedTask] = {}
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
+        self.run_faults: list[RunFault] = []
         self.agents = Registry()
         self.closing = False
         self._runs: list[Turn] = []
@@ -61,6 +64,7 @@ class Emulator:
             self.tasks.clear()
             self.calls.clear()
             self.faults.clear()
+            self.run_faults.clear()
             self._runs.clear()
             self.agents.clear()
             self.settings = settings or Settings()
@@ -110,6 +114,25 @@ class Emulator:
         self.faults.append(fault)
         return fault
 
+    def add_run_fault(self, fault: RunFault) -> RunFault:
+        """
+        Let runs go wrong from now on; the first fault that is due wins.
+
+        :param fault: what goes wrong, and in which runs.
+        """
+        self.run_faults.append(fault)
+        return fault
+
+    def story(self, name: str, **options: Any) -> None:
+        """
+        Let something happen that has a name.
+
+        :param name: a function of :mod:`airflow_provider_xpander.emulator.stories`.
+        :param options: its arguments.
+        :raises ValueError: no such story, or not these options.
+        """
+        stories.tell(self, name, options)
+
     def take_fault(self, method: str, path: str) -> Fault | None:
         """
         Return the fault that is due for a request, and count it.
@@ -130,16 +153,18 @@ class Emulator:
         :param version: version to run; None is the latest.
         :raises NotFoundError: unknown agent or workflow, or an unknown id while the settings refuse those.
         """
-        act = self.agents.find(kind, target_id)
-        if act is None:
+        agent = self.agents.find(kind, target_id)
+        if agent is None:
             known = ", ".join(self.agents.ids(kind))
             raise NotFoundError(f"{kind.title()} {target_id} not found; the emulator has {known}")
         with self._lock:
             before = self.tasks.get(body["id"] or "")
             earlier = [turn.text for turn in before.turns] if before else []
-        prompt = Prompt.of(body, earlier, target_id)
-        # Not under the lock: it may be a function of somebody else, which takes its time.
-        behaviour = self._timed(act(prompt))
+            prompt = Prompt.of(body, earlier, target_id)
+            fault = next((fault for fault in self.run_faults if fault.take(prompt)), None)
+        # Not under the lock: it may call a function of somebody else, which takes its time.
+        whole_packs = self.agents.takes_packs(target_id)
+        behaviour = timed(act(agent, prompt, self.settings, fault, whole_packs=whole_packs), self.settings)
         with self._lock:
             settings, now = self.settings, self.now()
             task = self.tasks.get(body["id"] or "")
@@ -312,19 +337,3 @@ class Emulator:
             task = self.task(task_id)
             task.overrides |= fields
             return task
-
-    def _timed(self, behaviour: Behaviour) -> Behaviour:
-        """Fill in the usual length, and divide all times by the speed."""
-        speed = self.settings.speed
-        seconds = self.settings.run_seconds if behaviour.seconds is None else behaviour.seconds
-        wait = behaviour.resume_after
-        return replace(
-            behaviour,
-            seconds=seconds / speed,
-            resume_after=None if wait is None else wait / speed,
-            story=tuple(
-                told if told.after is None else replace(told, after=told.after / speed)
-                for told in behaviour.story
-            ),
-            then=self._timed(behaviour.then) if behaviour.then else None,
-        )
