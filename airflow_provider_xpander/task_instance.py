@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_xpander._compat import AirflowFailException, Context, deployment_name
@@ -13,6 +14,7 @@ from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.task_errors import headline
 from airflow_provider_xpander.runs.thread import Turn, read_turn
+from airflow_provider_xpander.runs.timing import deadline_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,24 @@ def retries_left(ti: Any) -> bool:
     :param ti: the task instance.
     """
     return bool(ti.try_number <= (ti.max_tries or 0))
+
+
+def attempt_deadline(ti: Any, execution_timeout: timedelta | None) -> float | None:
+    """
+    Return the Unix seconds at which Airflow ends the attempt, or None if it does not.
+
+    :param ti: the task instance.
+    :param execution_timeout: that of the task.
+    """
+    if execution_timeout is None:
+        return None
+    started = getattr(ti, "start_date", None)
+    return deadline_of(
+        time.time(),
+        timeout=None,
+        execution_timeout=execution_timeout.total_seconds(),
+        started=started.timestamp() if started else None,
+    )
 
 
 def gives_up(task: Any, context: Context, error: Exception) -> bool:

@@ -89,10 +89,18 @@ def test_each_parameter_of_a_public_function_is_explained(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_the_docstring_of_a_module_begins_with_what_it_holds(path: Path) -> None:
-    doc = ast.get_docstring(ast.parse(path.read_text()))
-    assert doc, "no docstring"
-    assert not QUESTION.match(doc), doc.splitlines()[0]
+def test_a_module_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_the_docstring_of_a_module_begins_with_what_it_holds() -> None:
+    docs = {
+        str(path.relative_to(ROOT)): ast.get_docstring(ast.parse(path.read_text())) or ""
+        for folder in ("airflow_provider_xpander", "tests", "dev", "benchmarks", "example_dags")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert len(docs) > 200
+    assert {name: doc.splitlines()[0] for name, doc in docs.items() if QUESTION.match(doc)} == {}
 
 
 def test_what_is_missing_is_found() -> None:

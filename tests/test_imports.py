@@ -1,4 +1,4 @@
-"""What is imported along, seen from a fresh interpreter."""
+"""Imports that come along, seen from a fresh interpreter."""
 
 from __future__ import annotations
 

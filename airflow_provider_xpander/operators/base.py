@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel
 
 from airflow_provider_xpander._compat import BaseOperator, Context, default_deferrable
-from airflow_provider_xpander.api import request
+from airflow_provider_xpander.api import request as api_request
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
 from airflow_provider_xpander.api.request import PARAMETERS, InvokeInput
@@ -22,6 +22,7 @@ from airflow_provider_xpander.operators.arguments import (
     ON_STOPPED,
     ON_TIMEOUT,
     AnswerArguments,
+    Options,
     answer_rules,
     as_field,
     check_choice,
@@ -50,9 +51,10 @@ from airflow_provider_xpander.operators.templating import (
     render_texts,
 )
 from airflow_provider_xpander.runs.adopt import Reattach
-from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
+from airflow_provider_xpander.runs.answer import OnInvalid
 from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
+from airflow_provider_xpander.telemetry import Invocation
 
 
 class XpanderRequestOperator(BaseOperator):
@@ -263,7 +265,13 @@ class XpanderRequestOperator(BaseOperator):
             only_text = name not in PARAMETERS or PARAMETERS[name].is_text
             setattr(self, name, keep_texts(written, rendered, as_text if only_text else None))
 
-    def _request(self, context: Context) -> InvokeRequest:
+    def request(self, context: Context) -> InvokeRequest:
+        """
+        Return what the run is asked, with the secret arguments rendered.
+
+        :param context: that of the task instance.
+        :raises XpanderValidationError: names each wrong field, its value and what is allowed.
+        """
         fields = self._request_fields()
         for name in self.secret_template_fields:
             written = fields[name]
@@ -276,7 +284,7 @@ class XpanderRequestOperator(BaseOperator):
                 render = render_texts if texts else self.render_template
                 fields[name] = render(written, context)
             mask_request_secrets(fields[name])
-        request.given("input", fields["input"].get("text"))
+        api_request.given("input", fields["input"].get("text"))
         if isinstance(self.output_schema, str):
             check_schema_path(context, self.task_id, self.output_schema)
         schema = self.answers.schema(self.output_schema)
@@ -290,5 +298,17 @@ class XpanderRequestOperator(BaseOperator):
                 f"objects of texts.)"
             ) from None
 
-    def _answer_rules(self) -> AnswerRules:
-        return answer_rules(self, on_invalid=self.on_invalid)
+    def _options(self) -> Options:
+        """Return what is wanted of the wait and its end."""
+        target = self.target()
+        return Options(
+            xpander_conn_id=self.xpander_conn_id,
+            invocation=lambda _: Invocation(target.kind, target.id, self.llm_model_name),
+            rules=lambda _: answer_rules(self, on_invalid=self.on_invalid),
+            poll_interval=self.poll_interval,
+            deferrable=self.deferrable,
+            on_paused=self.on_paused,
+            on_stopped=self.on_stopped,
+            on_kill_action=self.on_kill_action,
+            timeout=self.timeout,
+        )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
@@ -16,38 +15,32 @@ from airflow_provider_xpander._compat import (
     is_deferral_timeout,
     masked,
 )
-from airflow_provider_xpander.api.models import Target, Task
+from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.operators.arguments import Options, check_rendered_result_path
+from airflow_provider_xpander.operators.arguments import check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.repair import Repairs
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
-from airflow_provider_xpander.operators.streaming import Streaming
 from airflow_provider_xpander.runs.deferral import Wait, choice_of, read_event, wait_of
-from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.thread import ThreadBusy
-from airflow_provider_xpander.runs.timing import deadline_of
 from airflow_provider_xpander.runs.watch import End, Over
 from airflow_provider_xpander.task_instance import (
     check_own_task,
     failing_at_once,
-    gives_up,
     identity_of,
     note_run,
     note_turn,
-    noted_run,
-    retries_left,
 )
-from airflow_provider_xpander.telemetry import Invocation
 from airflow_provider_xpander.xcom import TASK_ID_KEY, push_link
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.streaming import Streaming
 
 
 class XpanderInvokeOperator(XpanderRequestOperator):
@@ -93,10 +86,10 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 # What cannot be stored would lose the run when deferring.
                 unknown = Wait("none yet", target.id)
                 json.dumps(attempt.trigger_arguments(unknown, Task(id=unknown.task_id)))
-            starter = self._starter(context, attempt, target, busy_until)
+            starter = RunStarter.of(self, context, attempt, busy_until)
             attempt.state.starting(str(starter.mark), partial(starter.going_on, lag=KILL_LAG))
             self.log.info("Starting %s", target)
-            stream = Streaming(attempt, masked) if self.mode == "stream" else None
+            stream = self._stream(attempt)
             try:
                 task = attempt.start(starter, stream.submit if stream else starter.invoke)
             except ThreadBusy as busy:
@@ -230,6 +223,13 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             return None
         return attempt, last[0]
 
+    def _stream(self, attempt: Attempt) -> Streaming | None:
+        if self.mode != "stream":
+            return None
+        from airflow_provider_xpander.operators.streaming import Streaming
+
+        return Streaming(attempt, masked)
+
     def _failing(self) -> failing_at_once:
         return failing_at_once(log=self.log, link=self._link)
 
@@ -244,41 +244,10 @@ class XpanderInvokeOperator(XpanderRequestOperator):
     def _attempt_at(
         self, context: Context, hook: XpanderHook, agent_id: str | None, task_id: str | None = None
     ) -> Attempt:
-        ti, target = context["ti"], self.target()
-        identity = identity_of(ti, retries=self.retries, anew=self.reattach is False)
-        guard = RunGuard(
-            hook=hook,
-            digests=identity.digests if self.thread_id else None,
-            state=KillState(agent_id, task_id),
-            log=self.log,
-            on_kill_action=self.on_kill_action,
-            on_timeout=self.on_timeout,
-            reattach=self.reattach,
-            retries_left=retries_left(ti),
-            gives_up=lambda error: gives_up(self, context, error),
-        )
-        options = Options(
-            xpander_conn_id=self.xpander_conn_id,
-            invocation=lambda _: Invocation(target.kind, target.id, self.llm_model_name),
-            rules=lambda _: self._answer_rules(),
-            poll_interval=self.poll_interval,
-            deferrable=self.deferrable,
-            on_paused=self.on_paused,
-            on_stopped=self.on_stopped,
-            on_kill_action=self.on_kill_action,
-            timeout=self.timeout,
-        )
-        repairs = None
-        if self.on_invalid == "repair":
-            repairs = Repairs(
-                target=target,
-                identity=identity,
-                request=lambda: hook.prepare(self._request(context)),
-                attempts=self.repair_attempts,
-                retried=ti.try_number > identity.first_try,
-                note=lambda task_id: note_run(context, identity, task_id),
-            )
-        return Attempt(ti, hook, self.log, options, guard, repairs, identity)
+        identity = identity_of(context["ti"], retries=self.retries, anew=self.reattach is False)
+        guard = RunGuard.of(self, context, hook, identity, KillState(agent_id, task_id))
+        repairs = Repairs.of(self, context, hook, identity) if self.on_invalid == "repair" else None
+        return Attempt(context["ti"], hook, self.log, self._options(), guard, repairs, identity)
 
     def _defer_on_thread(self, attempt: Attempt, busy: ThreadBusy) -> NoReturn:
         """Wait in the triggerer for the end of somebody else's turn, which is not ours to stop."""
@@ -289,39 +258,6 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         other = {"on_kill_action": "leave", "on_paused": "fail" if self.on_paused == "fail" else "wait"}
         trigger = XpanderTaskTrigger(**attempt.trigger_arguments(wait, busy.task) | other)
         attempt.defer_on(trigger, "execute_on_thread", wait)
-
-    def _starter(
-        self, context: Context, attempt: Attempt, target: Target, busy_until: float | None
-    ) -> RunStarter:
-        identity = cast("Identity", attempt.identity)
-        return RunStarter(
-            hook=attempt.hook,
-            log=self.log,
-            target=target,
-            request=attempt.hook.prepare(self._request(context)),
-            identity=identity,
-            try_number=context["ti"].try_number,
-            reattach=self.reattach,
-            stop_unwanted=attempt.guard.stop_unwanted,
-            noted=noted_run(context, identity),
-            deadline=self._attempt_deadline(context),
-            timeout=self.timeout,
-            on_paused=self.on_paused,
-            deferrable=self.deferrable,
-            busy_until=busy_until,
-            sync=self.mode == "sync",
-        )
-
-    def _attempt_deadline(self, context: Context) -> float | None:
-        if self.execution_timeout is None:
-            return None
-        started = getattr(context["ti"], "start_date", None)
-        return deadline_of(
-            time.time(),
-            timeout=None,
-            execution_timeout=self.execution_timeout.total_seconds(),
-            started=started.timestamp() if started else None,
-        )
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
         """Tell OpenLineage what is invoked."""

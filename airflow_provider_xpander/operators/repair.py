@@ -17,11 +17,14 @@ from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.lookup import LAG, find_by_id
 from airflow_provider_xpander.runs.repair import Repair, decide_repair, is_after, is_same_owner, repair_text
 from airflow_provider_xpander.runs.watch import end_of
+from airflow_provider_xpander.task_instance import note_run
 from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander._compat import Context
     from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.operators.attempt import Attempt
+    from airflow_provider_xpander.operators.base import XpanderRequestOperator
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,27 @@ class Repairs:
     attempts: int
     retried: bool
     note: Callable[[str], None]
+
+    @classmethod
+    def of(
+        cls, task: XpanderRequestOperator, context: Context, hook: XpanderHook, identity: Identity
+    ) -> Repairs:
+        """
+        Return the repair turns of an attempt of a task.
+
+        :param task: the operator, with its parameters.
+        :param context: that of the task instance.
+        :param hook: where to start them.
+        :param identity: whose run it is.
+        """
+        return cls(
+            target=task.target(),
+            identity=identity,
+            request=lambda: hook.prepare(task.request(context)),
+            attempts=task.repair_attempts,
+            retried=context["ti"].try_number > identity.first_try,
+            note=lambda task_id: note_run(context, identity, task_id),
+        )
 
     def turns(self, task: Task, earlier: Sequence[dict[str, Any]]) -> int:
         """

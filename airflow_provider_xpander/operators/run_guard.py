@@ -36,11 +36,15 @@ from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
 from airflow_provider_xpander.runs.thread import foreign_turn, is_foreign_turn
 from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
+from airflow_provider_xpander.task_instance import gives_up, retries_left
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander._compat import Context
     from airflow_provider_xpander.api.client import Client
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.base import XpanderRequestOperator
     from airflow_provider_xpander.operators.starter import RunStarter
+    from airflow_provider_xpander.runs.identity import Identity
 
 Search = Callable[[], Steps[list[str]]]
 
@@ -142,6 +146,36 @@ class RunGuard:
     gives_up: Callable[[Exception], bool] = field(default=lambda _: False, repr=False)
     digests: Collection[str] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        task: XpanderRequestOperator,
+        context: Context,
+        hook: XpanderHook,
+        identity: Identity,
+        state: KillState,
+    ) -> RunGuard:
+        """
+        Return the guard of an attempt of a task.
+
+        :param task: the operator, with its parameters.
+        :param context: that of the task instance.
+        :param hook: where to stop and look.
+        :param identity: whose run it is.
+        :param state: what a kill needs to know of the attempt.
+        """
+        return cls(
+            hook=hook,
+            state=state,
+            log=task.log,
+            on_kill_action=task.on_kill_action,
+            on_timeout=task.on_timeout,
+            reattach=task.reattach,
+            retries_left=retries_left(context["ti"]),
+            gives_up=lambda error: gives_up(task, context, error),
+            digests=identity.digests if task.thread_id else None,
+        )
+
     @contextmanager
     def while_starting(self, starter: RunStarter) -> Iterator[None]:
         """
@@ -157,9 +191,7 @@ class RunGuard:
                 self.state.handle()
                 found = self._find(starter)
                 if not found:
-                    self.log.warning(
-                        "No run with %s in its title is in sight; it may show later", self.state.sign
-                    )
+                    self.log.warning("No run with %s in its title is in sight yet", self.state.sign)
                 elif late:
                     self.stop_late(found)
                 else:
@@ -244,9 +276,8 @@ class RunGuard:
         )
         if fate is Fate.STOP:
             return self.stop(self._own())
-        self._say_goes_on(
-            self._own(), "the next attempt takes it over" if fate is Fate.KEEP else "as on_kill_action says"
-        )
+        why = "the next attempt takes it over" if fate is Fate.KEEP else "as on_kill_action says"
+        self._say_goes_on(self._own(), why)
         return []
 
     def stop_late(self, task_ids: Sequence[str] = ()) -> list[Task]:
@@ -320,9 +351,7 @@ class RunGuard:
             ):
                 state.handle()
         elif state.task_id is None:
-            self.log.warning(
-                "Killed while a run was being started; if there is one, its title has %s", state.sign
-            )
+            self.log.warning("Killed while a run was being started; its title has %s", state.sign)
         else:
             why = "the task was killed, and on_kill_action says so"
             self.log.info("%s", goes_on(state.task_id, state.settings, state.agent_id, why))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import (
@@ -37,9 +37,13 @@ from airflow_provider_xpander.runs.thread import (
     thread_error,
 )
 from airflow_provider_xpander.runs.watch import Again, End, OnPaused, Watch, end_of
+from airflow_provider_xpander.task_instance import attempt_deadline, noted_run
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander._compat import Context
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.attempt import Attempt
+    from airflow_provider_xpander.operators.base import XpanderRequestOperator
 
 
 @dataclass
@@ -88,6 +92,37 @@ class RunStarter:
     """Unix seconds at which the thread's previous turn ended: an end as old as that is not this run's."""
     run_deadline: float | None = None
     """Unix seconds at which the run has to end, or None; counted from the submit, and so known after it."""
+
+    @classmethod
+    def of(
+        cls, task: XpanderRequestOperator, context: Context, attempt: Attempt, busy_until: float | None
+    ) -> RunStarter:
+        """
+        Return what starts the run of a task.
+
+        :param task: the operator, with its parameters.
+        :param context: that of the task instance.
+        :param attempt: the attempt.
+        :param busy_until: Unix seconds up to which a busy thread is waited for, if that has begun before.
+        """
+        ti, identity = context["ti"], cast("Identity", attempt.identity)
+        return cls(
+            hook=attempt.hook,
+            log=task.log,
+            target=task.target(),
+            request=attempt.hook.prepare(task.request(context)),
+            identity=identity,
+            try_number=ti.try_number,
+            reattach=task.reattach,
+            stop_unwanted=attempt.guard.stop_unwanted,
+            noted=noted_run(context, identity),
+            deadline=attempt_deadline(ti, task.execution_timeout),
+            timeout=task.timeout,
+            on_paused=task.on_paused,
+            deferrable=task.deferrable,
+            busy_until=busy_until,
+            sync=task.mode == "sync",
+        )
 
     def __post_init__(self) -> None:
         asked = fingerprint(str(self.target), self.request.body())

@@ -1,4 +1,4 @@
-"""What only the asynchronous driver does. What it shares with the other is in test_api_drivers."""
+"""Asynchronous driver alone; the part that both drivers share is in test_api_drivers."""
 
 from __future__ import annotations
 

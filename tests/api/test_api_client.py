@@ -1,4 +1,4 @@
-"""What only the synchronous driver does: streams. What it shares with the other is in test_api_drivers."""
+"""Synchronous driver alone: streams; the part that both drivers share is in test_api_drivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both drivers promise; each test runs over requests and over httpx."""
+"""Promises of both drivers; each test runs over requests and over httpx."""
 
 from __future__ import annotations
 

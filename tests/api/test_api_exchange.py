@@ -1,4 +1,4 @@
-"""What is done next, without a socket: each conversation is driven by hand."""
+"""Conversations with the service, driven by hand and without a socket."""
 
 from __future__ import annotations
 

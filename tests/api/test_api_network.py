@@ -1,4 +1,4 @@
-"""Which proxy is used, by one rule for both drivers."""
+"""Proxies and certificates, by one rule for both drivers."""
 
 from __future__ import annotations
 

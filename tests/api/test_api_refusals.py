@@ -1,4 +1,4 @@
-"""What an answer means that is no success: whose words it holds, and which error tells what to do."""
+"""Replies that are no success: whose words they hold, and which error tells what to do."""
 
 from __future__ import annotations
 

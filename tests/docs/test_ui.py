@@ -1,4 +1,4 @@
-"""What `make ui` adds to a local Airflow."""
+"""Additions of `make ui` to a local Airflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused when the DAG is parsed, and what is accepted."""
+"""Arguments that are refused when the DAG is parsed, and those that are accepted."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What a task does about the answer to its question.
+Answers of a person to the question of a task, and their consequences.
 
 That people are asked and answer is Airflow's side of it, and faked here (``tests/e2e/test_e2e_ask.py`` has it
 real); the service is the emulator.

@@ -1,4 +1,4 @@
-"""What OpenLineage gets to know, through its own provider and its own client's classes."""
+"""Lineage of a run as OpenLineage gets it, through its own provider and its own client's classes."""
 
 from __future__ import annotations
 

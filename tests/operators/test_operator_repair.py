@@ -249,7 +249,7 @@ def test_a_retry_that_does_not_see_the_repair_turn_yet_waits_before_it_starts_on
             service.configure({"stale_turn_seconds": 0})
         time.sleep(min(asked, 0.02))
 
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     assert go(sloppy(), attempt(2)) == RIGHT
     assert len(service.runs()) == 2
 

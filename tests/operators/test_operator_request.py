@@ -1,4 +1,4 @@
-"""What is sent: every argument at its place, rendered, with the defaults of the connection."""
+"""Requests: every argument at its place, rendered, with the defaults of the connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an execution does: submit once, note the handle, wait in one of the ways, return the answer."""
+"""Executions: one submit, the note of the handle, the wait in one of the ways, the answer."""
 
 from __future__ import annotations
 

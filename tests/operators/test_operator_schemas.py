@@ -1,4 +1,4 @@
-"""What an answer has to look like: given as a schema, a model or its path, and what comes of each."""
+"""Schemas of answers: given as a schema, a model or its path, and the data that comes of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which texts are templates, and which values remain texts."""
+"""Templates: the texts that are rendered, and the values that remain texts."""
 
 from __future__ import annotations
 

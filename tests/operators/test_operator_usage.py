@@ -1,4 +1,4 @@
-"""What a run has used: in XCom and in Airflow's metrics, however the run has ended."""
+"""Usage of a run: in XCom and in Airflow's metrics, however the run has ended."""
 
 from __future__ import annotations
 

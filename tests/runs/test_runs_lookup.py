@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -99,7 +100,10 @@ def service(server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator
     server.emulator.reset(Settings(run_seconds=60))
     server.emulator.clock = clock
     service = Service(server, clock)
-    monkeypatch.setattr("airflow_provider_xpander.api.client.time", SimpleNamespace(sleep=service.sleep))
+    monkeypatch.setattr(
+        "airflow_provider_xpander.api.client.time",
+        SimpleNamespace(sleep=service.sleep, monotonic=time.monotonic),
+    )
     with service.client:
         yield service
 

@@ -1,4 +1,4 @@
-"""What the tests of hook, operators, trigger and sensor share: emulator, connection, task instance."""
+"""Parts that the tests of hook, operators, trigger and sensor share: emulator, connection, task instance."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         seconds.append(asked)
         time.sleep(min(asked, 0.02))
 
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     monkeypatch.setattr(guard_module, "STOP_PATIENCE", 1.0)
     return seconds
 

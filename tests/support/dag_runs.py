@@ -1,4 +1,4 @@
-"""What the database has of a DAG run that ``dag.test()`` has made."""
+"""DAG runs that ``dag.test()`` has made, as the database has them."""
 
 from __future__ import annotations
 

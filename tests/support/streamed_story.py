@@ -1,4 +1,4 @@
-"""What a reader of the log sees of a run of the emulator's agent ``storyteller``."""
+"""Log of a run of the emulator's agent ``storyteller``, as a reader sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a triggerer counts, through the Stats that it has set up itself."""
+"""Counts of a triggerer, through the Stats that it has set up itself."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What becomes of a run whose trigger is cancelled.
+Runs whose trigger is cancelled: stopped, kept or left.
 
 The state of the task instance is Airflow's side of it, and faked; the service is the emulator.
 """

@@ -1,4 +1,4 @@
-"""What a wait survives: everything that may pass, up to the deadline."""
+"""Tolerance of a wait: everything that may pass is survived, up to the deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What odd pages do to the waits of a poller."""
+"""Odd pages, and the waits of a poller that outlive them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader of the log sees of each event, in each envelope (contract section 6, C20, C21)."""
+"""Log lines of each event, in each envelope (contract section 6, C20, C21)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a poller asks next, against a simulated service in a time of its own."""
+"""Requests of a poller, one after the other, against a simulated service in a time of its own."""
 
 from __future__ import annotations
 
