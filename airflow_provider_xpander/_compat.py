@@ -18,6 +18,7 @@ _VERSION = tuple(map(int, AIRFLOW_VERSION.split(".")[:2]))
 
 if TYPE_CHECKING or _VERSION >= (3, 0):
     from airflow.sdk import (
+        BaseNotifier,
         BaseOperator,
         BaseOperatorLink,
         BaseSensorOperator,
@@ -29,6 +30,7 @@ else:
     from airflow.models.baseoperator import BaseOperator
     from airflow.models.baseoperatorlink import BaseOperatorLink
     from airflow.models.xcom_arg import XComArg
+    from airflow.notifications.basenotifier import BaseNotifier
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     from airflow.utils.context import Context
 
@@ -100,6 +102,7 @@ __all__ = [
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "BaseHook",
+    "BaseNotifier",
     "BaseOperator",
     "BaseOperatorLink",
     "BaseSensorOperator",

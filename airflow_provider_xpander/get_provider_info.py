@@ -32,6 +32,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"{package}.triggers.xpander", f"{package}.triggers.asking"],
             }
         ],
+        "notifications": [f"{package}.notifications.XpanderNotifier"],
         "extra-links": [f"{package}.operators.links.XpanderRunLink"],
         "connection-types": [
             {

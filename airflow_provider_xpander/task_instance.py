@@ -40,7 +40,7 @@ def identity_of(ti: Any, *, retries: int | None, anew: bool = False) -> Identity
         # Out of these bounds only where the DAG's retries were changed between two attempts.
         first_try=min(max(first_try, 1), ti.try_number),
         began=_start_of_dag_run(ti),
-        region=_region_of(ti),
+        region=region_of(ti),
         deployment=deployment_name(),
     )
 
@@ -51,8 +51,12 @@ def _start_of_dag_run(ti: Any) -> datetime | None:
     return getattr(context.get("dag_run"), "start_date", None)
 
 
-def _region_of(ti: Any) -> str:
-    """Return the loop of tasks (Airflow 3.4) and the iteration of a task instance, empty if it has none."""
+def region_of(ti: Any) -> str:
+    """
+    Return the loop of tasks (Airflow 3.4) and the iteration of a task instance, empty if it has none.
+
+    :param ti: the task instance.
+    """
     region = getattr(ti, "region_id", None)
     return f"{region}/{ti.region_index}" if region is not None and region.int else ""
 

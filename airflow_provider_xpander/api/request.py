@@ -281,6 +281,19 @@ def parse_request(request: InvokeRequest | Mapping[str, Any] | str) -> InvokeReq
         raise XpanderValidationError(_explain(error)) from error
 
 
+def for_user(request: InvokeRequest, user: Mapping[str, Any] | None) -> InvokeRequest:
+    """
+    Return the request with a user, if it names none itself (C14).
+
+    :param request: the request.
+    :param user: the default ``input.user``, or None.
+    """
+    if request.input.user is not None or user is None:
+        return request
+    asked = request.input.model_copy(update={"user": User.model_validate(user)})
+    return request.model_copy(update={"input": asked})
+
+
 _SHOW_VALUE = ("literal_error", "string_type", "list_type", "dict_type", "model_type", "bool_parsing")
 
 

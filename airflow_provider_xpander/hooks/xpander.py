@@ -25,9 +25,9 @@ from airflow_provider_xpander.api.models import (
     Task,
     ThreadMessage,
     Tolerant,
-    User,
     parse_request,
 )
+from airflow_provider_xpander.api.request import for_user
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.api.stream import Events
@@ -141,11 +141,7 @@ class XpanderHook(BaseHook):
         :param request: an :class:`InvokeRequest`, a mapping of its fields, or the input text.
         :raises XpanderValidationError: names each wrong field and what is allowed.
         """
-        parsed = parse_request(request)
-        if parsed.input.user is None and self.settings.default_user is not None:
-            user = User.model_validate(self.settings.default_user)
-            return parsed.model_copy(update={"input": parsed.input.model_copy(update={"user": user})})
-        return parsed
+        return for_user(parse_request(request), self.settings.default_user)
 
     def invoke_sync(self, target: Target, request: RequestLike, *, timeout: float | None = None) -> Task:
         """

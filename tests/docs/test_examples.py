@@ -17,6 +17,7 @@ ENDS = {
     "stream": "success",
     "repair": "success",
     "failing": "failed",
+    "notifier": "success",
     "start_now_wait_later": "success",
     "workflow_with_failure_branch": "success",
     "enrich_tickets": None,  # forty runs: tests/e2e
