@@ -80,6 +80,16 @@ def pull_turns(ti: Any) -> list[dict[str, Any]]:
     return ti.xcom_pull(task_ids=ti.task_id, key=TURNS_KEY, map_indexes=ti.map_index) or []
 
 
+def push_turns(ti: Any, turns: Sequence[dict[str, Any]]) -> None:
+    """
+    Push the turns that this try of the task has had repaired, for the process that resumes it.
+
+    :param ti: the task instance.
+    :param turns: the turns, of which there may be none.
+    """
+    ti.xcom_push(TURNS_KEY, list(turns))
+
+
 def turns_before(task: Task, turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     Return the turns of a run before the one that its record shows.

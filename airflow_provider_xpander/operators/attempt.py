@@ -33,7 +33,7 @@ from airflow_provider_xpander.runs.watch import (
     poll_until_done,
 )
 from airflow_provider_xpander.telemetry import record_end
-from airflow_provider_xpander.xcom import publish, publish_summary, pull_turns, turns_before
+from airflow_provider_xpander.xcom import publish, publish_summary, pull_turns, push_turns, turns_before
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -263,6 +263,8 @@ class Attempt:
         """
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
+        if self.repairs is not None and self.turns == []:
+            push_turns(self.ti, [])  # whoever resumes looks for it, and Airflow logs an error for none
         self.defer_on(XpanderTaskTrigger(**self.trigger_arguments(wait, task)), "execute_complete", wait)
 
     def defer_on(self, trigger: Any, method: str, wait: Wait, **more: Any) -> NoReturn:

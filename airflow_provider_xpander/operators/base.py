@@ -35,6 +35,7 @@ from airflow_provider_xpander.operators.arguments import (
     check_seconds,
     check_target,
     input_parts,
+    is_literal,
     naming,
 )
 from airflow_provider_xpander.operators.links import XpanderRunLink
@@ -219,6 +220,12 @@ class XpanderRequestOperator(BaseOperator):
             if mode != "async" and not wait_for_completion:
                 raise XpanderValidationError(
                     f'wait_for_completion=False needs mode="async": mode="{mode}" is over when the run is'
+                )
+            asks_for_text = output_schema is None and is_literal(output_format) and output_format != "json"
+            if on_invalid == "repair" and asks_for_text:
+                raise XpanderValidationError(
+                    "on_invalid='repair' needs output_schema or output_format='json', got neither: without "
+                    "them any text is a valid answer, and on_invalid must be one of 'fail', 'raw'"
                 )
             check_target(self.target_field, agent_id, workflow_id)
             for name in self.secret_template_fields:

@@ -18,7 +18,7 @@ from airflow_provider_xpander.runs.lookup import LAG, find_by_id
 from airflow_provider_xpander.runs.repair import Repair, decide_repair, is_after, is_same_owner, repair_text
 from airflow_provider_xpander.runs.watch import end_of
 from airflow_provider_xpander.task_instance import note_run
-from airflow_provider_xpander.xcom import TASK_ID_KEY, TURNS_KEY
+from airflow_provider_xpander.xcom import TASK_ID_KEY, push_turns
 
 if TYPE_CHECKING:
     from airflow_provider_xpander._compat import Context
@@ -121,7 +121,7 @@ class Repairs:
             raise invalid.but(f"Repair turns: {turns} of {self.attempts}.")
         attempt.log.warning("%s", invalid)
         attempt.turns = [*earlier, summarize_turn(task)]
-        ti.xcom_push(TURNS_KEY, attempt.turns)
+        push_turns(ti, attempt.turns)
         turn = RepairTurn(
             hook=attempt.hook,
             log=attempt.log,

@@ -60,6 +60,17 @@ def test_without_a_run_there_is_no_link_and_no_error_about_it(
     assert "xpander_link" not in logged
 
 
+def test_a_deferred_repair_asks_xcom_for_nothing_that_is_not_there(
+    dags: ModuleType, service: Service, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = Result(dags.repaired.test())
+    assert result.dag_run.state == "success", result.states
+    assert len(service.runs()) == 2
+    logged = "".join([*capfd.readouterr(), caplog.text])
+    assert "repair turn 1" in logged, "the task's log was seen"
+    assert [line for line in logged.splitlines() if "error" in line.lower() and "XCom" in line] == []
+
+
 @pytest.mark.skipif(airflow_version.startswith("2."), reason="The webserver of Airflow 2 asks the backend")
 def test_the_api_server_finds_the_link_whatever_the_xcom_backend_stores(
     dags: ModuleType, service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -53,6 +53,16 @@ def agent(**kwargs: Any) -> XpanderInvokeAgentOperator:
         pytest.param(
             {"on_invalid": "fix"}, ["on_invalid", "'fix'", "fail", "raw", "repair"], id="on_invalid"
         ),
+        pytest.param(
+            {"on_invalid": "repair"},
+            ["on_invalid='repair'", "output_schema", "output_format='json'", "'raw'"],
+            id="nothing to repair by",
+        ),
+        pytest.param(
+            {"on_invalid": "repair", "output_format": "markdown"},
+            ["output_format='json'"],
+            id="repair of text",
+        ),
         pytest.param({"repair_attempts": 0}, ["repair_attempts", "0", "1 to 10"], id="no repair"),
         pytest.param({"repair_attempts": 11}, ["repair_attempts", "11", "1 to 10"], id="too many repairs"),
         pytest.param({"max_xcom_bytes": True}, ["max_xcom_bytes", "True", "at least 1"], id="max_xcom_bytes"),
@@ -320,6 +330,13 @@ def test_data_for_an_input_is_told_how_to_become_a_text(given: Any, message: str
 def test_the_other_kinds_id_is_refused() -> None:
     with pytest.raises(XpanderValidationError, match="workflow_id is not taken here, got 'w': give agent_id"):
         XpanderInvokeAgentOperator(task_id="triage", workflow_id="w", input="x")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"output_format": "json"}, {"output_format": "{{ 'json' }}"}, {"output_schema": {}}]
+)
+def test_what_can_be_invalid_can_be_repaired(asked: dict[str, Any]) -> None:
+    assert agent(on_invalid="repair", **asked).on_invalid == "repair"
 
 
 def test_the_signature_has_the_fields_of_the_request_and_nothing_that_is_dropped() -> None:

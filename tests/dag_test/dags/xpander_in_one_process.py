@@ -134,6 +134,17 @@ with DAG("xpander_no_run", schedule=None) as no_run:
     XpanderInvokeAgentOperator(task_id="refused", agent_id="nobody", input="hi")
     XpanderInvokeAgentOperator.partial(task_id="refused_too", agent_id="nobody").expand(input=["hi"])
 
+with DAG("xpander_repaired", schedule=None) as repaired:
+    XpanderInvokeAgentOperator(
+        task_id="repaired",
+        agent_id="sloppy",
+        input="I was charged twice.",
+        output_schema=SCHEMA,
+        on_invalid="repair",
+        deferrable=True,
+        poll_interval=POLL,
+    )
+
 with DAG("xpander_rescheduled", schedule=None) as rescheduled:
     begun = XpanderInvokeAgentOperator(
         task_id="begun", agent_id="slow", input="take 1.5", wait_for_completion=False
