@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "notifications": [f"{package}.notifications.XpanderNotifier"],
+        "cli": [f"{package}.cli.definition.get_airflow_commands"],
         "extra-links": [f"{package}.operators.links.XpanderRunLink"],
         "connection-types": [
             {

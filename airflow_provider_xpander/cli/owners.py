@@ -1,0 +1,113 @@
+"""The task instance that has started a run, by the run's mark, and whether it still waits for that run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from airflow_provider_xpander.runs.identity import Identity
+
+_OVER = frozenset({None, "success", "failed", "skipped", "upstream_failed", "removed"})
+"""States in which a task instance does nothing and will do nothing; one that is cleared has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """
+    A task instance as Airflow's database has it.
+
+    :param dag_id: the DAG.
+    :param run_id: the DAG run.
+    :param task_id: the task, with its groups.
+    :param map_index: -1 if the task is not mapped.
+    :param try_number: of the present try.
+    :param max_tries: up to which try it is repeated; a clear moves it.
+    :param state: the state, None after a clear.
+    :param began: the start of the DAG run.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    max_tries: int
+    state: str | None
+    began: datetime | None
+
+    def identity(self, first_try: int, deployment: str) -> Identity:
+        """
+        Return the identity that it had from a try on.
+
+        :param first_try: number of the first try since a clear.
+        :param deployment: the name that this installation of Airflow was given.
+        """
+        return Identity(
+            self.dag_id, self.run_id, self.task_id, self.map_index, first_try, self.began, "", deployment
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """
+    The task instance that has started a run.
+
+    :param instance: as it is now.
+    :param first_try: number of the first try of that time, which may be before a clear.
+    """
+
+    instance: Instance
+    first_try: int
+
+
+class Verdict(StrEnum):
+    """Whether somebody waits for a run."""
+
+    WAITED = "waited"
+    LEFT = "left"
+    """Its task has succeeded without waiting for it: the author did not want to, or another task does."""
+    ORPHAN = "orphan"
+
+
+def find_owners(instances: Iterable[Instance], digests: Collection[str], deployment: str) -> dict[str, Owner]:
+    """
+    Find whose marks these are.
+
+    :param instances: task instances of this Airflow.
+    :param digests: of the marks.
+    :param deployment: the name that this installation of Airflow was given.
+    :return: the owners by digest; a mark of another Airflow has none.
+    """
+    found: dict[str, Owner] = {}
+    for instance in instances:
+        for first_try in range(1, max(instance.try_number, 1) + 1):
+            for digest in instance.identity(first_try, deployment).digests:
+                if digest in digests:
+                    found[digest] = Owner(instance, first_try)
+    return found
+
+
+def judge(owner: Owner, retries_of: Callable[[Instance], int | None]) -> tuple[Verdict, str]:
+    """
+    Decide whether the task instance that has started a run still waits for it, and say why.
+
+    :param owner: the task instance.
+    :param retries_of: gives the ``retries`` of its task, None if they are not known.
+    """
+    instance = owner.instance
+    if instance.state == "success":
+        return Verdict.LEFT, "its task has succeeded and did not wait for it"
+    if instance.state in _OVER:
+        return Verdict.ORPHAN, f"its task is {instance.state or 'cleared, and not started again'}"
+    # Without reattach, each try has an identity of its own.
+    if owner.first_try == instance.try_number:
+        return Verdict.WAITED, f"its task is {instance.state}"
+    retries = retries_of(instance)
+    if retries is None:
+        return Verdict.WAITED, f"its task is {instance.state}; whether it was cleared is not known"
+    first_try = min(max(instance.max_tries - retries + 1, 1), instance.try_number)
+    if owner.first_try == first_try:
+        return Verdict.WAITED, f"its task is {instance.state}"
+    return Verdict.ORPHAN, f"its task was cleared and is {instance.state} in try {instance.try_number}"
