@@ -32,27 +32,28 @@ class Verdict(BaseModel):
     priority: int = 3
 
 
-FAST = {"poll_interval": 0.5, "on_invalid": "repair"}
+FAST = {"poll_interval": 0.5}
+REPAIR = FAST | {"on_invalid": "repair"}
 
 with DAG("e2e_answers", schedule=None, start_date=START, catchup=False):
     by_class = XpanderInvokeAgentOperator(
         task_id="by_class", agent_id="sloppy", input="charged twice", output_schema=Verdict,
-        deferrable=False, **FAST,
+        deferrable=False, **REPAIR,
     )  # fmt: skip
     by_path = XpanderInvokeAgentOperator(
         task_id="by_path", agent_id="sloppy", input="The app crashes, truncated", output_schema=MODEL,
-        deferrable=True, **FAST,
+        deferrable=True, **REPAIR,
     )  # fmt: skip
     mapped = XpanderInvokeAgentOperator.partial(
-        task_id="mapped", agent_id="classifier", output_schema=Verdict, **FAST
+        task_id="mapped", agent_id="classifier", output_schema=Verdict, **REPAIR
     ).expand(input=["charged twice"])
     raw = XpanderInvokeAgentOperator(
         task_id="raw", agent_id="not-json", input=HOSTILE["text"], output_format="json",
-        **FAST | {"on_invalid": "raw"},
+        on_invalid="raw", **FAST,
     )  # fmt: skip
     hostile = XpanderInvokeAgentOperator(
         task_id="hostile", agent_id="echo", input=json.dumps(HOSTILE), output_format="json", deferrable=True,
-        **FAST,
+        **REPAIR,
     )  # fmt: skip
     large = XpanderInvokeAgentOperator(task_id="large", agent_id="echo", input=MEGABYTES, mode="sync", **FAST)
     filed = XpanderInvokeAgentOperator(
