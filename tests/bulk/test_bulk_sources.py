@@ -169,6 +169,7 @@ def test_what_is_wrong_in_a_query_is_told_with_its_place(
             list(rows)
 
 
+@pytest.mark.filterwarnings("ignore")  # of Flask, which other hooks import on Airflow 2
 def test_a_connection_to_something_else_is_refused(database: Path) -> None:
     with pytest.raises(
         BulkInputError, match=r"rows_conn_id: the connection 'not_a_database' .* not a DbApiHook"
