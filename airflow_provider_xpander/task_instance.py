@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -217,19 +217,41 @@ def note_turn(ti: Any, turn: Turn) -> None:
     ti.xcom_push(TURN_KEY, turn.data())
 
 
-def noted_turn(ti: Any, upstream: Iterable[str], xpander_task_id: str) -> Turn | None:
+def noted_turn(ti: Any, before: Iterable[Iterable[str]], xpander_task_id: str) -> Turn | None:
     """
     Return the turn of a thread that a task before this one has started and not waited for, or None.
 
     :param ti: the task instance that waits for its end.
-    :param upstream: ids of the tasks right before it.
+    :param before: ids of the tasks before it, the nearest first; the turn of the nearest is meant.
     :param xpander_task_id: the thread.
     """
-    turns: list[Turn] = []
-    for task_id in sorted(upstream):
-        pulled = ti.xcom_pull(task_ids=task_id, key=TURN_KEY)
-        # Of a mapped task all values come, in a sequence.
-        values = [pulled] if pulled is None or isinstance(pulled, Mapping) else pulled
-        turns += filter(None, map(read_turn, values))
-    started = [turn for turn in turns if turn.xpander_task_id == xpander_task_id]
-    return max(started, key=lambda turn: turn.newer_than or 0.0, default=None)
+    for level in before:
+        turns: list[Turn] = []
+        for task_id in level:
+            pulled = ti.xcom_pull(task_ids=task_id, key=TURN_KEY)
+            # Of a mapped task all values come, in a sequence.
+            values = [pulled] if pulled is None or isinstance(pulled, Mapping) else pulled
+            turns += filter(None, map(read_turn, values))
+        started = [turn for turn in turns if turn.xpander_task_id == xpander_task_id]
+        if started:
+            return max(started, key=lambda turn: turn.newer_than or 0.0)
+    return None
+
+
+def tasks_before(task: Any, context: Context, kind: type) -> Iterator[list[str]]:
+    """
+    Give the ids of the tasks of a kind that lie before a task, those right before it first, level by level.
+
+    :param task: the task.
+    :param context: that of its task instance.
+    :param kind: class of the operators that are meant, mapped ones too.
+    """
+    known: Mapping[str, Any] = getattr(context.get("dag"), "task_dict", {})
+    level, seen = set(task.upstream_task_ids), set[str]()
+    while level:
+        seen |= level
+        tasks = {task_id: known[task_id] for task_id in sorted(level) if task_id in known}
+        yield [
+            name for name, one in tasks.items() if issubclass(getattr(one, "operator_class", type(one)), kind)
+        ]
+        level = {task_id for one in tasks.values() for task_id in one.upstream_task_ids} - seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -53,9 +54,14 @@ def read_turn(value: Any) -> Turn | None:
     """
     Read a turn from XCom.
 
-    :param value: what :meth:`Turn.data` has given, or anything else.
+    :param value: what :meth:`Turn.data` has given, also as JSON text, or anything else.
     :return: the turn, or None if it is none.
     """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
     if not isinstance(value, Mapping):
         return None
     task_id, digests, newer_than = (value.get(name) for name in ("xpander_task_id", "digests", "newer_than"))

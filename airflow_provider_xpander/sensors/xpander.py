@@ -19,8 +19,10 @@ from airflow_provider_xpander._compat import (
     PokeReturnValue,
     default_deferrable,
 )
+from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.arguments import (
     AnswerArguments,
@@ -44,9 +46,10 @@ from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.task_errors import paused
+from airflow_provider_xpander.runs.thread import Turn, read_turn
 from airflow_provider_xpander.runs.timing import jittered, look_interval
 from airflow_provider_xpander.runs.watch import End, Watch
-from airflow_provider_xpander.task_instance import failing_at_once, noted_turn
+from airflow_provider_xpander.task_instance import TURN_KEY, failing_at_once, noted_turn, tasks_before
 from airflow_provider_xpander.telemetry import Invocation
 from airflow_provider_xpander.xcom import push_link
 
@@ -65,6 +68,8 @@ class XpanderTaskSensor(BaseSensorOperator):
     :param xpander_task_id: the remote task, for example the output of an operator with
         ``wait_for_completion=False``.
     :param xpander_conn_id: id of a connection of type ``xpander``.
+    :param thread_turn: which turn is meant of a thread that others continue: the XCom ``xpander_thread_turn``
+        of the task that has started it. By default that of the nearest task before the sensor that has one.
     :param output_format: ``json`` to parse the answer; by default as the task itself says.
     :param output_schema: what the answer has to look like, as for the operators; implies ``json``.
     :param on_invalid: ``fail``, or ``raw`` to return an answer that is not what was asked for as it came.
@@ -76,7 +81,7 @@ class XpanderTaskSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = (
-        "xpander_task_id", "xpander_conn_id", "output_schema", "result_path",
+        "xpander_task_id", "xpander_conn_id", "thread_turn", "output_schema", "result_path",
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {"output_schema": "json"}
     operator_extra_links: tuple[XpanderRunLink, ...] = (XpanderRunLink(),)
@@ -91,6 +96,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         *,
         xpander_task_id: str,
         xpander_conn_id: str = DEFAULT_CONN_ID,
+        thread_turn: Mapping[str, Any] | str | None = None,
         output_format: Literal["text", "markdown", "json", "voice"] | None = None,
         output_schema: Mapping[str, Any] | type[BaseModel] | str | None = None,
         on_invalid: Literal["fail", "raw"] = "fail",
@@ -103,6 +109,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.xpander_task_id = xpander_task_id
         self.xpander_conn_id = xpander_conn_id
+        self.thread_turn = thread_turn
         self.output_format = output_format
         with naming(self):
             self.answers = AnswerArguments(output_schema)
@@ -130,6 +137,7 @@ class XpanderTaskSensor(BaseSensorOperator):
         self.operator_extra_links = ()  # the link is stored once the run is known, see operators/links.py
         with self._forgiving(), failing_at_once(FINAL_FOR_SENSORS):
             check_rendered_result_path(self.result_path)
+            self._given_turn()
         if not self.deferrable:
             return super().execute(context)
         with self._forgiving(), XpanderHook(self.xpander_conn_id) as hook:
@@ -248,12 +256,29 @@ class XpanderTaskSensor(BaseSensorOperator):
         return attempt
 
     def _expect_turn(self, context: Context, attempt: Attempt) -> float | None:
-        """Expect the turn of a thread that a task right before has started; return when that before ended."""
-        turn = noted_turn(context["ti"], self.upstream_task_ids, self.xpander_task_id)
+        """Expect the turn of a thread that is meant, if it is known; return when the one before it ended."""
+        turn = self._given_turn() or self._noted_turn(context)
         if turn is None:
             return None
         attempt.guard.expect(turn.digests)
         return turn.newer_than
+
+    def _noted_turn(self, context: Context) -> Turn | None:
+        from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
+
+        before = tasks_before(self, context, XpanderInvokeOperator)
+        return noted_turn(context["ti"], before, self.xpander_task_id)
+
+    def _given_turn(self) -> Turn | None:
+        if self.thread_turn is None:
+            return None
+        turn = read_turn(self.thread_turn)
+        if turn is None or turn.xpander_task_id != self.xpander_task_id:
+            raise XpanderValidationError(
+                f"thread_turn: {printable(self.thread_turn, 200)} is no turn of thread "
+                f"{self.xpander_task_id}; hand on the XCom {TURN_KEY} of the task that has started it"
+            )
+        return turn
 
     def _rules_for(self, task: Task) -> AnswerRules:
         rules = answer_rules(self, on_invalid=self.on_invalid)

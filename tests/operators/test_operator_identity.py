@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred
 from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, resume, run_through
 from attempts import (
     BEGAN,
@@ -30,17 +30,19 @@ from attempts import (
     submit,
 )
 
+from airflow_provider_xpander._compat import BaseOperator
 from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import Identity, Mark
 from airflow_provider_xpander.runs.lookup import LEFT_OVER_PAGES
 from airflow_provider_xpander.runs.thread import ThreadBusy, Turn
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
-from airflow_provider_xpander.task_instance import identity_of, note_turn, noted_turn
+from airflow_provider_xpander.task_instance import identity_of, note_turn, noted_turn, tasks_before
 
 __all__ = ["lines", "slept"]
 
@@ -212,6 +214,7 @@ def test_a_note_from_before_the_clear_is_never_taken_over(service: Service) -> N
 
 
 def test_a_clear_of_many_tasks_does_not_read_the_whole_list(service: Service) -> None:
+    service.configure({"list_order": "created"})
     for _ in range(50 * LEFT_OVER_PAGES + 30):
         service.start("slow", LONG, title="A chat")
     start_marked(service, Mark("f" * 20))
@@ -454,11 +457,9 @@ def test_what_comes_before_the_submit_is_not_taken_from_the_time_out(service: Se
 
 
 def sensor(thread: str, **kwargs: Any) -> XpanderTaskSensor:
-    made = XpanderTaskSensor(
+    return XpanderTaskSensor(
         task_id="wait", xpander_task_id=thread, poke_interval=POLL, timeout=LIMIT, **kwargs
     )
-    made.upstream_task_ids = {"ask"}
-    return made
 
 
 @dataclass
@@ -466,39 +467,76 @@ class SensorInstance(FakeTaskInstance):
     """The task instance of a sensor that reads what the one before it has pushed."""
 
     before: FakeTaskInstance | None = None
+    dag: Any = None
 
     def xcom_pull(self, task_ids: str, key: str) -> Any:
         assert self.before is not None
         assert task_ids == self.before.task_id
         return json.loads(json.dumps(self.before.xcom.get(key)))
 
+    def context(self) -> Any:
+        return super().context() | ({"dag": self.dag} if self.dag else {})
 
-def start_and_leave(thread: str, **kwargs: Any) -> SensorInstance:
+
+def start_and_leave(thread: str, wait: XpanderTaskSensor, *, between: int = 0) -> SensorInstance:
+    """Start a turn of a thread in a task that lies before the sensor, so many others in between."""
     ti = attempt(1)
-    task = operator(input="second", thread_id=thread, wait_for_completion=False, **kwargs)
-    assert go(task, ti) == thread
-    return SensorInstance(task_id="wait", before=ti)
+    with DAG("nightly", schedule=None) as dag:
+        last: Any = operator(input="second", thread_id=thread, wait_for_completion=False)
+        assert go(last, ti) == thread
+        for number in range(between):
+            last >> (last := BaseOperator(task_id=f"between_{number}"))
+        dag.add_task(wait)
+        last >> wait
+    return SensorInstance(task_id="wait", before=ti, dag=dag)
 
 
+@pytest.mark.parametrize("between", [0, 2])
 @pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
-def test_a_sensor_never_returns_the_answer_of_the_turn_before(deferrable: bool, service: Service) -> None:
+def test_a_sensor_never_returns_the_answer_of_the_turn_before(
+    deferrable: bool, between: int, service: Service
+) -> None:
     thread = service.start(text="first")
     service.finish(thread)
     service.configure({"stale_turn_seconds": 0.5, "run_seconds": 0.05})
-    ti = start_and_leave(thread)
-    assert run_through(sensor(thread, deferrable=deferrable), ti.context()) == "second"
+    wait = sensor(thread, deferrable=deferrable)
+    ti = start_and_leave(thread, wait, between=between)
+    assert run_through(wait, ti.context()) == "second"
     assert ti.xcom["xpander_task"]["id"] == thread
 
 
+@pytest.mark.parametrize("between", [0, 2])
 @pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
-def test_a_sensor_never_returns_the_answer_of_the_turn_after(deferrable: bool, service: Service) -> None:
+def test_a_sensor_never_returns_the_answer_of_the_turn_after(
+    deferrable: bool, between: int, service: Service
+) -> None:
     thread = service.start(text="first")
     service.finish(thread)
-    ti = start_and_leave(thread)
+    wait = sensor(thread, deferrable=deferrable)
+    ti = start_and_leave(thread, wait, between=between)
     service.finish(thread)
     service.start(text="third", id=thread, title=f"t {Mark('f' * 20)}")
     with pytest.raises(XpanderError, match="was continued by somebody else"):
-        run_through(sensor(thread, deferrable=deferrable), ti.context())
+        run_through(wait, ti.context())
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_sensor_is_told_which_turn_of_a_thread_is_meant(as_text: bool, service: Service) -> None:
+    """The turn was started in another DAG."""
+    thread = service.start(text="first")
+    service.finish(thread)
+    service.configure({"stale_turn_seconds": 0.5, "run_seconds": 0.05})
+    turn = start_and_leave(thread, sensor(thread)).before.xcom["xpander_thread_turn"]
+    wait = sensor(thread, thread_turn=json.dumps(turn) if as_text else turn)
+    assert run_through(wait, SensorInstance(task_id="wait").context()) == "second"
+
+
+@pytest.mark.parametrize("turn", ["", "None", "{}", {"xpander_task_id": "another", "digests": ["d"]}])
+@pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferred"])
+def test_a_turn_of_another_thread_is_refused(turn: Any, deferrable: bool, service: Service) -> None:
+    wait = sensor(service.start(), thread_turn=turn, deferrable=deferrable)
+    with pytest.raises(AirflowFailException, match="thread_turn"):
+        run_through(wait, SensorInstance(task_id="wait").context())
 
 
 def test_only_a_turn_of_a_thread_is_noted_for_a_sensor(service: Service) -> None:
@@ -529,13 +567,25 @@ def test_a_sensor_knows_which_turn_was_started_before_it() -> None:
     note_turn(xcom.of("start"), one)
     for turn in (other, two):
         note_turn(xcom.of("mapped"), turn)
-    assert noted_turn(xcom, ["start"], "t1") == one
-    assert noted_turn(xcom, ["mapped"], "t1") == two
-    assert noted_turn(xcom, ["start", "mapped"], "t1") == two
-    assert noted_turn(xcom, ["mapped"], "t2") == other
-    assert noted_turn(xcom, ["start"], "another") is None
+    assert noted_turn(xcom, [["start"]], "t1") == one
+    assert noted_turn(xcom, [["mapped"]], "t1") == two
+    assert noted_turn(xcom, [["start", "mapped"]], "t1") == two
+    assert noted_turn(xcom, [["nothing"], ["start"], ["mapped"]], "t1") == one
+    assert noted_turn(xcom, [["start"], ["mapped"]], "t2") == other
+    assert noted_turn(xcom, [["start"]], "another") is None
     assert noted_turn(xcom, [], "t1") is None
-    assert noted_turn(xcom, ["nothing"], "t1") is None
+    assert noted_turn(xcom, [["nothing"]], "t1") is None
+
+
+def test_the_tasks_before_a_sensor_are_looked_at_level_by_level() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        far = operator(task_id="far")
+        mapped = XpanderInvokeAgentOperator.partial(task_id="mapped", agent_id="a").expand(input=["x"])
+        wait = sensor("t1")
+        far >> BaseOperator(task_id="empty") >> wait
+        far >> mapped >> wait >> operator(task_id="after")
+    assert list(tasks_before(wait, {"dag": dag}, XpanderInvokeOperator)) == [["mapped"], ["far"]]
+    assert list(tasks_before(wait, {}, XpanderInvokeOperator)) == [[]]
 
 
 def test_the_mark_of_this_release_is_not_that_of_the_one_before(service: Service) -> None:
