@@ -8,6 +8,8 @@
 #                     one file, TEST=tests/runs/test_runs_watch.py::test_... for one test
 #   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes.
 #                     AIRFLOW=2.11.2 for the oldest one, SOAK_ARGS="--runs 0 --mass 200" for a mass clear
+#   make cluster      Airflow with two schedulers, triggerers and Celery workers, until Ctrl-C
+#   make test-cluster kills and faults on such a cluster; some fifteen minutes. make soak-on-cluster draws them
 #   make bench        what waiting costs, beside peers and under a limit; some twenty-five minutes
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
@@ -38,7 +40,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions unit soak bench lint test-wheel lock clean
+.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -79,10 +81,21 @@ unit: .venv/airflow-$(lastword $(AIRFLOW))/.ready
 
 # A part of which PYTEST_ARGS select nothing (5) has not failed.
 pytest = .venv/airflow-$*/bin/python -m pytest $(1) $(PYTEST_ARGS) $(if $(PYTEST_ARGS),|| test $$? = 5)
-UNIT := tests --ignore=tests/dag_test --ignore=tests/docs --ignore=tests/e2e
+UNIT := tests --ignore=tests/cluster --ignore=tests/dag_test --ignore=tests/docs --ignore=tests/e2e
 
 soak: .venv/airflow-$(lastword $(AIRFLOW))/.ready
 	@$(<D)/bin/python -m dev.soak $(SOAK_ARGS)
+
+CLUSTER := .venv/cluster-$(lastword $(AIRFLOW))
+
+cluster: $(CLUSTER)/.ready
+	@$(<D)/bin/python -m dev.cluster
+
+test-cluster: $(CLUSTER)/.ready
+	$(<D)/bin/python -m pytest tests/cluster $(PYTEST_ARGS)
+
+soak-on-cluster: $(CLUSTER)/.ready
+	@$(<D)/bin/python -m dev.soak --cluster $(SOAK_ARGS)
 
 bench: .venv/bench/.ready
 	@.venv/bench/bin/python -m benchmarks.run $(BENCH_ARGS)
@@ -111,7 +124,7 @@ test-wheel-on-%: dist
 		"apache-airflow==$*" "$$(echo dist/*.whl)[emulator]"
 	cd .venv/wheel-$* && bin/python -I $(CURDIR)/dev/check_wheel.py
 
-lock: $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST))
+lock: $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST)) $(patsubst %,lock-cluster-%,$(OLDEST) $(NEWEST))
 lock-$(NEWEST): WHAT := --extra sql --extra parquet --group test --group build --group lint
 lock-$(OLDEST): WHAT := --extra sql --extra parquet --group test --group build
 
@@ -121,6 +134,11 @@ lock-%: $(UV)
 		--no-annotate --custom-compile-command "make lock" \
 		$(or $(WHAT),--group test-versions) --extra emulator $(AS_OF_$*:%=--exclude-newer %) \
 		--output-file requirements/airflow-$*.txt pyproject.toml requirements/airflow-$*.in
+
+lock-cluster-%: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--no-annotate --custom-compile-command "make lock" --constraint requirements/airflow-$*.txt \
+		--output-file requirements/cluster-$*.txt requirements/cluster.in
 
 clean:
 	rm -rf .venv .local dist build .mypy_cache .ruff_cache .pytest_cache
@@ -138,6 +156,14 @@ $(UV): requirements/tools.txt
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
 	$(UV) pip install --quiet --python $(@D) --requirement requirements/bench.txt
 	$(UV) pip install --quiet --python $(@D) --editable .
+	@touch $@
+
+.venv/cluster-%/.ready: requirements/airflow-%.txt requirements/cluster-%.txt pyproject.toml $(UV)
+	@echo "== making the environment of a cluster of Airflow $*"
+	$(UV) venv --quiet --clear --python "$(PYTHON_$*)" $(@D)
+	$(UV) pip install --quiet --python $(@D) --requirement requirements/airflow-$*.txt \
+		--requirement requirements/cluster-$*.txt
+	$(UV) pip install --quiet --python $(@D) --no-deps --editable .
 	@touch $@
 
 .venv/airflow-%/.ready: requirements/airflow-%.txt pyproject.toml $(UV)

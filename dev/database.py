@@ -39,15 +39,20 @@ def airflow_database() -> Iterator[Database]:
     with ExitStack() as stack:
         if not server:
             try:
-                server = stack.enter_context(local_postgres())
+                server = stack.enter_context(local_postgres()).url
             except NoPostgres as error:
                 yield Database(None, str(error))
                 return
-        yield Database(stack.enter_context(_scratch_database(server)))
+        yield Database(stack.enter_context(scratch_database(server)))
 
 
 @contextmanager
-def _scratch_database(server_url: str) -> Iterator[str]:
+def scratch_database(server_url: str) -> Iterator[str]:
+    """
+    Make a database, yield its SQLAlchemy URL, and remove it.
+
+    :param server_url: libpq URL of a PostgreSQL server.
+    """
     name = f"airflow_{secrets.token_hex(4)}"
     _execute(server_url, f"CREATE DATABASE {name}")
     try:

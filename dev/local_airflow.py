@@ -58,6 +58,7 @@ class LocalAirflow:
     :param parallelism: how many tasks run at once
     :param database_url: SQLAlchemy URL of an empty PostgreSQL database; without it SQLite in ``home``
     :param start_limit: seconds until all components must be healthy
+    :param components: what runs: arguments of ``airflow`` by the name under which it is started and killed
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LocalAirflow:
         parallelism: int = 4,
         database_url: str | None = None,
         start_limit: float = 180,
+        components: Mapping[str, list[str]] = COMPONENTS,
     ) -> None:
         self.home = home.resolve()
         self.dags_folder = self.home / "dags"
@@ -94,7 +96,7 @@ class LocalAirflow:
                 env=self.env,
                 log_file=self.home / f"{name}.log",
             )
-            for name, arguments in COMPONENTS.items()
+            for name, arguments in components.items()
         }
 
     def __enter__(self) -> Self:

@@ -41,29 +41,53 @@ class NoPostgres(Exception):
 
 
 @contextmanager
-def local_postgres() -> Iterator[str]:
+def local_postgres() -> Iterator[LocalPostgres]:
     """
-    Run a server on 127.0.0.1 and yield the libpq URL of its first database; end it afterwards.
+    Run a server on 127.0.0.1 and yield it; end it afterwards.
 
     :raises NoPostgres: when the wheel is not installed, or its programs do not run on this machine
     """
     folder = Path(tempfile.mkdtemp(prefix="xpander-postgres-"))
-    server: subprocess.Popen[bytes] | None = None
+    server: LocalPostgres | None = None
     try:
         try:
-            who = _not_root(folder)
-            programs = _programs(folder) if who else _wheel() / "pginstall" / "bin"
-            password, port = secrets.token_urlsafe(16), free_port()
-            _initdb(programs, folder, password, who)
-            server = _start(programs, folder, port, who)
-            wait_for(lambda: _answers(server, folder), limit=30, what="PostgreSQL", interval=0.1)
+            server = LocalPostgres(folder)
+            server.start()
         except (OSError, LookupError, subprocess.SubprocessError, WaitTimeout) as error:
             raise NoPostgres(f"PostgreSQL cannot be run here: {error}\n{_log(folder)}".rstrip()) from error
-        yield f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
+        yield server
     finally:
         if server is not None:
-            _end(server)
+            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class LocalPostgres:
+    """
+    One server, which can be stopped and started again with what it held.
+
+    :param folder: where it keeps its data.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._who = _not_root(folder)
+        self._programs = _programs(folder) if self._who else _wheel() / "pginstall" / "bin"
+        password, self._port = secrets.token_urlsafe(16), free_port()
+        self.url = f"postgresql://{USER}:{password}@127.0.0.1:{self._port}/postgres"
+        """The libpq URL of its first database."""
+        self._server: subprocess.Popen[bytes] | None = None
+        _initdb(self._programs, folder, password, self._who)
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        self._server = _start(self._programs, self._folder, self._port, self._who)
+        wait_for(lambda: _answers(self._server, self._folder), limit=30, what="PostgreSQL", interval=0.1)
+
+    def stop(self) -> None:
+        """End the server; its connections are cut."""
+        if self._server is not None:
+            _end(self._server)
 
 
 def _wheel() -> Path:

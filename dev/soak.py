@@ -12,10 +12,11 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.database import airflow_database
@@ -24,9 +25,11 @@ from dev.mass import mass
 from dev.paths import ROOT, STATE
 from dev.scenario import Scenario
 from dev.service import emulator_connection
-from dev.soak_kinds import KINDS, ON_ALL, Kind, add_fault, deal
+from dev.soak_kinds import KINDS, ON_ALL, Hits, Kind, add_fault, deal
 from dev.waiting import WaitTimeout, wait_for
 
+DAGS = ROOT / "tests" / "e2e" / "dags"
+PIDS = STATE / "soak" / "pids"
 LATE_STOPS = 60.0
 """Seconds for stops that follow the end of the Airflow task."""
 
@@ -83,7 +86,9 @@ class Outcome:
         return bool(self.duplicates or self.orphans or self.lost)
 
 
-def soak(airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int, wave: int) -> list[Outcome]:
+def soak(
+    airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int, wave: int, hits: Hits = ON_ALL
+) -> list[Outcome]:
     """
     Make so many runs, in waves, and return what came of each.
 
@@ -92,14 +97,15 @@ def soak(airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int
     :param runs: how many.
     :param seed: of the draw.
     :param wave: how many runs at a time.
+    :param hits: what may hit a whole wave.
     """
     draw = random.Random(seed)
     deck = draw.sample([name for _ in range(runs // len(KINDS) + 1) for name in KINDS], k=runs)
     came: list[Outcome] = []
     started = time.monotonic()
     while deck:
-        names, on_all = deal(deck, wave, draw)
-        came += run_wave(airflow, service, names, on_all, draw)
+        names, on_all = deal(deck, wave, draw, hits)
+        came += run_wave(airflow, service, names, on_all, draw, hits)
         bad = sum(one.is_bad for one in came)
         print(
             f"{time.monotonic() - started:5.0f} s  {len(came)} of {runs} runs, {bad} bad  {on_all or ''}",
@@ -114,6 +120,7 @@ def run_wave(
     names: Sequence[str],
     on_all: str | None,
     draw: random.Random,
+    hits: Hits = ON_ALL,
 ) -> list[Outcome]:
     """
     Make one run of each of these kinds at the same time, and return what came of each.
@@ -123,13 +130,14 @@ def run_wave(
     :param names: of the kinds.
     :param on_all: what hits all of them besides, or None.
     :param draw: for lengths and moments.
+    :param hits: what there is that can hit all of them.
     """
     scenarios = [_start(airflow, service, KINDS[name], draw) for name in names]
     with ThreadPoolExecutor(len(names)) as pool:
         acting = [pool.submit(KINDS[name].act, one) for name, one in zip(names, scenarios, strict=True)]
         if on_all:
             time.sleep(draw.uniform(2, 12))
-            ON_ALL[on_all](airflow, service)
+            hits[on_all](airflow, service)
     # What goes wrong here shows in what is counted.
     with suppress(WaitTimeout):
         for one in scenarios:
@@ -172,15 +180,16 @@ def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseExc
     )
 
 
-def table(came: Sequence[Outcome]) -> str:
+def table(came: Sequence[Outcome], hits: Hits = ON_ALL) -> str:
     """
     Return the table for people: each kind; then, counted again, what hit whole waves; remarks.
 
     :param came: what came of each run.
+    :param hits: what may have hit whole waves.
     """
     heads = ("tried", "missed", "duplicates", "orphans", "lost answers")
     groups = {name: [one for one in came if one.name == name] for name in KINDS}
-    groups |= {f"+ {name}": [one for one in came if one.on_all == name] for name in ON_ALL}
+    groups |= {f"+ {name}": [one for one in came if one.on_all == name] for name in hits}
     groups["all"] = list(came)
     lines = [f"{'fault':32}" + "".join(f" {head:>12}" for head in heads)]
     for name, ones in groups.items():
@@ -197,44 +206,76 @@ def table(came: Sequence[Outcome]) -> str:
     return "\n".join([*lines, *map(str, odd)])
 
 
+@contextmanager
+def _airflow(service: EmulatorServer, many: int) -> Iterator[tuple[LocalAirflow, int]]:
+    """Run a local Airflow, and tell how many runs it bears at a time."""
+    with airflow_database() as database:
+        if MAJOR == 2 and database.url is None:
+            sys.exit(f"Airflow 2 needs PostgreSQL for this: {database.why_sqlite}")
+        # SQLite locks up under more.
+        parallelism, wave = (8, 12) if database.url else (4, 4)
+        with LocalAirflow(
+            STATE / "soak" / "airflow",
+            dags=[DAGS],
+            env=environment(service, PIDS, many),
+            parallelism=parallelism,
+            database_url=database.url,
+        ) as airflow:
+            yield airflow, wave
+
+
+@contextmanager
+def _cluster(service: EmulatorServer, many: int) -> Iterator[tuple[LocalAirflow, int]]:
+    """Run a cluster, and tell how many runs it bears at a time."""
+    from dev.cluster import local_cluster
+
+    with local_cluster(
+        STATE / "soak" / "cluster", dags=(DAGS,), env=environment(service, PIDS, many)
+    ) as cluster:
+        yield cluster, 16
+
+
+def environment(service: EmulatorServer, pids: Path, many: int) -> dict[str, str]:
+    """
+    Return what the DAGs of the soak need.
+
+    :param service: what their connections lead to.
+    :param pids: folder where workers note their process ids.
+    :param many: mapped tasks of the DAG that is ended all at once.
+    """
+    pids.mkdir(parents=True, exist_ok=True)
+    return {
+        "E2E_PIDS": str(pids),
+        "E2E_DAWDLE": "60",
+        "E2E_MAPPED": "1",
+        "E2E_MANY": str(many),
+        "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(service),
+        "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(service, requests_per_minute=100),
+    }
+
+
 def main() -> int:
     """Run the soak and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mass", type=int, default=0, help="end so many deferred tasks at once, too")
+    parser.add_argument("--cluster", action="store_true", help="on two of everything (make soak-on-cluster)")
     options = parser.parse_args()
-    pids = STATE / "soak" / "pids"
-    pids.mkdir(parents=True, exist_ok=True)
+    hits: Hits = ON_ALL
+    if options.cluster:
+        from dev.cluster_hits import ON_CLUSTER as hits
     good = True
-    with EmulatorServer() as service, airflow_database() as database:
-        if MAJOR == 2 and database.url is None:
-            sys.exit(f"Airflow 2 needs PostgreSQL for this: {database.why_sqlite}")
-        env = {
-            "E2E_PIDS": str(pids),
-            "E2E_DAWDLE": "60",
-            "E2E_MAPPED": "1",
-            "E2E_MANY": str(options.mass or 1),
-            "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(service),
-            "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(service, requests_per_minute=100),
-        }
-        # SQLite locks up under more.
-        parallelism, wave = (8, 12) if database.url else (4, 4)
-        with LocalAirflow(
-            STATE / "soak" / "airflow",
-            dags=[ROOT / "tests" / "e2e" / "dags"],
-            env=env,
-            parallelism=parallelism,
-            database_url=database.url,
-        ) as airflow:
-            if options.runs:
-                outcomes = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave)
-                print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(outcomes)}\n", flush=True)
-                good = good and not any(one.is_bad for one in outcomes)
-            if options.mass:
-                came = mass(Scenario(airflow, service, "kill_many", ""), options.mass, limit=1200)
-                print(f"Airflow {AIRFLOW_VERSION}: {came}", flush=True)
-                good = good and came.is_right
+    where = _cluster if options.cluster else _airflow
+    with EmulatorServer() as service, where(service, options.mass or 1) as (airflow, wave):
+        if options.runs:
+            came = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave, hits=hits)
+            print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(came, hits)}\n", flush=True)
+            good = not any(one.is_bad for one in came)
+        if options.mass:
+            ended = mass(Scenario(airflow, service, "kill_many", ""), options.mass, limit=1200)
+            print(f"Airflow {AIRFLOW_VERSION}: {ended}", flush=True)
+            good = good and ended.is_right
     return 0 if good else 1
 
 

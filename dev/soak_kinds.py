@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import PrivateAttr
 
@@ -237,7 +238,10 @@ def _service_away(airflow: LocalAirflow, service: EmulatorServer) -> None:
     service.start()
 
 
-ON_ALL: dict[str, Callable[[LocalAirflow, EmulatorServer], None]] = {
+Hits = Mapping[str, Callable[[Any, EmulatorServer], None]]
+"""What can hit an Airflow, which is a local one or a cluster, and the service."""
+
+ON_ALL: Hits = {
     "triggerer killed": _triggerer_killed,
     "triggerer stopped": _triggerer_stopped,
     "service away for 10 s": _service_away,
@@ -245,16 +249,19 @@ ON_ALL: dict[str, Callable[[LocalAirflow, EmulatorServer], None]] = {
 """What hits a whole wave at once, on top of what each run has."""
 
 
-def deal(deck: list[str], wave: int, draw: random.Random) -> tuple[list[str], str | None]:
+def deal(
+    deck: list[str], wave: int, draw: random.Random, hits: Collection[str]
+) -> tuple[list[str], str | None]:
     """
     Take the next wave from the deck.
 
     :param deck: names of kinds, which are removed.
     :param wave: how many to take at the most.
     :param draw: decides what hits the whole wave.
+    :param hits: what there is.
     :return: the kinds, and what hits them all or None.
     """
-    on_all = draw.choices([None, *ON_ALL], weights=[3, 1, 1, 1])[0]
+    on_all = draw.choices([None, *hits], weights=[len(hits), *(1 for _ in hits)])[0]
     fit = [name for name in deck if KINDS[name].bears_more] if on_all else list(deck)
     if not fit:
         fit, on_all = list(deck), None
