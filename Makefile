@@ -13,6 +13,7 @@
 #   make bench        what waiting costs, beside peers and under a limit; some twenty-five minutes
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
+#   make names        write down the public names anew, after a change of them that is meant
 #   make lock         newer versions into requirements/*.txt
 #   make clean        remove what the others have made
 
@@ -40,7 +41,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint test-wheel lock clean
+.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint names test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -104,6 +105,9 @@ lint: $(ENV)/.ready
 	$(ENV)/bin/ruff format --check
 	$(ENV)/bin/ruff check
 	$(ENV)/bin/mypy
+
+names: $(ENV)/.ready
+	$(ENV)/bin/python -m dev.public_names
 
 test-wheel: dist $(AIRFLOW:%=test-wheel-on-%)
 

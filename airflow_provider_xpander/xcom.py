@@ -40,13 +40,7 @@ __all__ = [
     "SUMMARY_KEY",
     "TASK_ID_KEY",
     "TURNS_KEY",
-    "publish",
-    "publish_summary",
-    "pull_turns",
-    "push_link",
-    "turns_before",
     "xcom_restore",
-    "xcom_safe",
 ]
 
 

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import yaml
 
+from dev.public_names import metrics
+
 ROOT = Path(__file__).parent.parent
-SOURCE = (ROOT / "airflow_provider_xpander" / "telemetry.py").read_text()
-METRICS = set(re.findall(r'"(xpander\.[a-z_.]+)"', SOURCE)) - {
-    "xpander.ai",
-    "xpander.task.id",
-    "xpander.task.status",
-}
+METRICS = metrics()
 
 
 def test_the_list_of_metrics_is_complete() -> None:
