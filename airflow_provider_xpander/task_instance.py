@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_xpander._compat import AirflowFailException, Context, deployment_name
 from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
+from airflow_provider_xpander.runs.adopt import Note
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.task_errors import headline
@@ -178,16 +179,17 @@ def note_run(context: Context, identity: Identity, task_id: str) -> None:
     if store is None:
         return
     try:
-        store.set(STORE_KEY, {"task_id": task_id, "digest": identity.digest})
+        store.set(STORE_KEY, {"task_id": task_id, "digest": identity.digest, "place": identity.place})
     except Exception:  # only a short cut: whatever goes wrong there may not cost the run
         log.warning("The run could not be noted in the task state store", exc_info=True)
 
 
-def noted_run(context: Context, identity: Identity) -> str | None:
+def noted_run(context: Context, identity: Identity) -> Note | None:
     """
-    Return the id of the run that an earlier attempt of the same identity has noted, or None.
+    Return what an earlier attempt of the same identity has noted, or None.
 
-    At the first try after a clear, there is none yet; then it is that of an attempt before the clear.
+    At the first try after a clear, there is none yet; then it is that of an attempt before the clear. The
+    start of the DAG run does not count here: Airflow keeps the note with the DAG run, which may begin anew.
 
     :param context: that of the task instance.
     :param identity: whose run it is.
@@ -200,10 +202,14 @@ def noted_run(context: Context, identity: Identity) -> str | None:
     except Exception:  # as above: the look-up finds the run
         log.warning("The task state store could not be read", exc_info=True)
         return None
+    if not isinstance(note, dict) or not note.get("task_id"):
+        return None
     first = context["ti"].try_number <= identity.first_try
-    digests = {known.digest for known in (identity.earlier if first else [identity])}
-    if isinstance(note, dict) and note.get("digest") in digests and note.get("task_id"):
-        return str(note["task_id"])
+    meant = identity.earlier if first else [identity]
+    if note.get("place") in {one.place for one in meant} or note.get("digest") in {
+        one.digest for one in meant
+    }:
+        return Note(str(note["task_id"]), str(note.get("digest")))
     return None
 
 

@@ -17,7 +17,7 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
-from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Reattach, Start, decide, goes_on
+from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Note, Reattach, Start, decide, goes_on
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
 from airflow_provider_xpander.runs.lookup import (
@@ -59,8 +59,8 @@ class RunStarter:
     :param try_number: Airflow's number of this attempt.
     :param reattach: whether a run of an earlier attempt is taken over.
     :param stop_unwanted: what to do with runs that go on although nobody waits for them any more.
-    :param noted: id of the run that an earlier attempt has noted down, if there is such a note; at the first
-        try after a clear, of an attempt before it.
+    :param noted: what an earlier attempt has noted down of its run, if there is such a note; at the first try
+        after a clear, of an attempt before it.
     :param deadline: Unix seconds at which the attempt has to be over, or None: nothing is started after that.
     :param timeout: seconds from the submit within which the run has to end, or None.
     :param on_paused: whether a paused turn of a thread that is to be continued is waited for.
@@ -79,7 +79,7 @@ class RunStarter:
     try_number: int
     reattach: Reattach
     stop_unwanted: Callable[[Sequence[str]], object]
-    noted: str | None = None
+    noted: Note | None = None
     deadline: float | None = None
     timeout: float | None = None
     on_paused: OnPaused = "wait"
@@ -227,7 +227,11 @@ class RunStarter:
         wanted = self._wanted_of(self.identity.earlier)
         thread = self.request.id
         try:
-            known = self.hook.run(get_known([one for one in (thread, self.noted) if one]))
+            ids = [thread] if thread else []
+            if self.noted:
+                ids.append(self.noted.task_id)
+                wanted = replace(wanted, digests=wanted.digests | {self.noted.digest})
+            known = self.hook.run(get_known(ids))
             listed = [] if self.noted else self.hook.run(find_left_over(wanted))
         except XpanderError as error:
             self.log.warning(
@@ -247,7 +251,7 @@ class RunStarter:
 
     def _known_ids(self) -> list[str]:
         """Return the ids that runs of earlier attempts have: noted down, chosen by us, or the thread's."""
-        ids = [self.noted] if self.noted else []
+        ids = [self.noted.task_id] if self.noted else []
         if self.request.id is not None:
             ids.append(self.request.id)
         elif self.hook.settings.client_task_ids:

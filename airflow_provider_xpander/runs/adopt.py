@@ -18,6 +18,19 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
+class Note:
+    """
+    What an attempt has noted down of its run.
+
+    :param task_id: the run.
+    :param digest: that of the mark that the run carries.
+    """
+
+    task_id: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Start:
     """
     Start a new run.

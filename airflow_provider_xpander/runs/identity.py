@@ -75,6 +75,11 @@ class Identity:
         return _digest([2, *run, self.task_id, self.map_index, self.region, self.first_try])
 
     @property
+    def place(self) -> str:
+        """As :attr:`digest`, but for any start of the DAG run: for what Airflow keeps with the DAG run."""
+        return replace(self, began=None).digest
+
+    @property
     def old_digest(self) -> str | None:
         """
         The digest by version 1, of releases before the start of the DAG run counted.

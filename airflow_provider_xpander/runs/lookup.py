@@ -6,30 +6,26 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow_provider_xpander.api.errors import XpanderNotFoundError
 from airflow_provider_xpander.api.exchange import Sleep, Steps, exchange
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.retry import RetryPolicy
-from airflow_provider_xpander.api.routes import get_task, list_tasks
+from airflow_provider_xpander.api.routes import get_task
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.adopt import goes_on, is_usable
 from airflow_provider_xpander.runs.identity import Identity, read_mark
+from airflow_provider_xpander.runs.task_list import LOOKUP_POLICY, MARGIN, read_task_list
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(minutes=10)
-"""How long before the start of the DAG run a marked run is looked for: clocks may differ."""
 CLOCK_MARGIN = timedelta(seconds=10)
 """How long before the start of the DAG run a run may have been created whose mark does not tell it."""
-MAX_PAGES = 40
-"""Pages of 50 tasks that a look-up reads at the most."""
 LEFT_OVER_PAGES = 2
-"""Pages that are read for what was left over before a clear: each of a thousand tasks may read them."""
+"""Pages of all tasks that are read for what was left over before a clear, and then those that go on."""
 MAX_RECORDS = 100
 """Full records that a look-up reads at the most, where titles were rewritten."""
-LOOKUP_ATTEMPTS = 20
-"""How often one request of a look-up is made, over some two minutes: what it finds is worth a run."""
 LAG = (0.0, 5.0, 10.0)
 """Seconds before each look: a list may lag behind the submit."""
 
@@ -37,7 +33,8 @@ _ASKED = ("text", "files")
 _UNSPECIFIC = frozenset({None, "", "api"})
 """What ``source`` is where a service does not keep the one that it was sent (seed samples have ``api``)."""
 
-_POLICY = RetryPolicy(attempts=LOOKUP_ATTEMPTS)
+_GOING_ON = (TaskStatus.PENDING, TaskStatus.EXECUTING, TaskStatus.PAUSED)
+"""In the order in which a run passes them, so that none is missed that passes from one to the next."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,14 @@ class Wanted:
         if mark is None or task.id in self.known or self.pack not in (None, mark.pack):
             return False
         return mark.digest in self.digests or (mark.digest in self.old_digests and self._is_since(task))
+
+    def that_is(self, enough: Callable[[Task], bool]) -> Callable[[Task], bool]:
+        """
+        Return what tells of a listed task whether it carries the mark and is enough.
+
+        :param enough: tells the second.
+        """
+        return lambda task: self.is_in(task.title, task) and enough(task)
 
     def is_marked(self, task: Task) -> bool:
         """
@@ -153,7 +158,7 @@ def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG, alive: bool = False
     for seconds in lag:
         if seconds:
             yield Sleep(seconds)
-        listed = yield from _listed(wanted, enough)
+        listed = (yield from read_task_list(wanted.target_id, wanted.since, wanted.that_is(enough))).tasks
         found = [task for task in listed if not alive or goes_on(task)]
         if any(read_mark(task.title) for task in listed):
             # The service keeps titles, so a task without a mark in it is somebody else's.
@@ -174,7 +179,7 @@ def find_all(wanted: Wanted) -> Steps[list[Task]]:
     :return: the runs, as listed, or read where the service keeps no mark in titles.
     :raises XpanderError: the service does not answer, so nothing is known.
     """
-    listed = yield from _listed(wanted, lambda task: False)
+    listed = (yield from read_task_list(wanted.target_id, wanted.since, lambda task: False)).tasks
     if any(read_mark(task.title) for task in listed):
         return [task for task in listed if wanted.is_in(task.title, task)]
     return (yield from _by_source(wanted, filter(wanted.may_be, listed), lambda task: False, {}))
@@ -182,7 +187,7 @@ def find_all(wanted: Wanted) -> Steps[list[Task]]:
 
 def find_left_over(wanted: Wanted) -> Steps[list[Task]]:
     """
-    Find runs that carry one of the marks and go on, among the tasks that the list shows first.
+    Find runs that carry one of the marks and go on, among the tasks listed first, else among all that go on.
 
     One that has ended ends the search too: a later one would most likely stand before it.
 
@@ -190,11 +195,24 @@ def find_left_over(wanted: Wanted) -> Steps[list[Task]]:
     :return: the runs, as listed or read.
     :raises XpanderError: the service does not answer, so nothing is known.
     """
-    listed = yield from _listed(wanted, lambda task: True, LEFT_OVER_PAGES)
-    alive = list(filter(goes_on, listed))
-    if any(read_mark(task.title) for task in listed):
+    is_ours = wanted.that_is(lambda task: True)
+    first = yield from read_task_list(wanted.target_id, wanted.since, is_ours, pages=LEFT_OVER_PAGES)
+    listed = {task.id: task for task in first.tasks}
+    if not first.enough and not first.whole:
+        for status in _GOING_ON:
+            filter_is_ignored = partial(_is_not, status)
+            more = yield from read_task_list(wanted.target_id, wanted.since, filter_is_ignored, status=status)
+            listed |= {task.id: task for task in more.tasks}
+            if more.enough:
+                break
+    alive = list(filter(goes_on, listed.values()))
+    if any(read_mark(task.title) for task in listed.values()):
         return [task for task in alive if wanted.is_in(task.title, task)]
     return (yield from _by_source(wanted, filter(wanted.may_be, alive), goes_on, {}))
+
+
+def _is_not(status: TaskStatus, task: Task) -> bool:
+    return task.status is not status
 
 
 def _only_look_alike(wanted: Wanted, records: Collection[Task]) -> list[Task]:
@@ -244,39 +262,6 @@ def _by_source(
     return found
 
 
-def _listed(wanted: Wanted, enough: Callable[[Task], bool], pages: int = MAX_PAGES) -> Steps[list[Task]]:
-    """List the target's tasks, as far back as the run can be; filters may be ignored, any order."""
-    since = None if wanted.since is None else wanted.since - MARGIN
-    tasks: dict[str, Task] = {}
-    for number in range(1, pages + 1):
-        page = yield from exchange(
-            list_tasks(agent_id=wanted.target_id, from_date=since, page=number), _POLICY
-        )
-        tasks.update((task.id, task) for task in page.items)
-        if any(wanted.is_in(task.title, task) and enough(task) for task in page.items):
-            break
-        if not page.items or (page.total_pages is not None and number >= page.total_pages):
-            break
-        if since is not None and _is_past(page.items, since):
-            break
-    else:
-        log.warning(
-            "The look-up has read %d pages of the tasks of %s and ends there", pages, wanted.target_id
-        )
-    return list(tasks.values())
-
-
-def _is_past(items: Sequence[Task], since: datetime) -> bool:
-    """
-    Whether a page shows newest changes first, and its last is older than what is looked for.
-
-    Creation alone does not tell: behind old tasks that have changed lately a younger one may stand.
-    """
-    times = [task.updated_at or task.created_at for task in items]
-    known = [time for time in times if time is not None]
-    return len(known) == len(times) and known == sorted(known, reverse=True) and known[-1] < since
-
-
 def get_known(ids: Sequence[str]) -> Steps[list[Task]]:
     """
     Read runs.
@@ -286,7 +271,7 @@ def get_known(ids: Sequence[str]) -> Steps[list[Task]]:
     records = []
     for task_id in dict.fromkeys(ids):
         try:
-            records.append((yield from exchange(get_task(task_id), _POLICY)))
+            records.append((yield from exchange(get_task(task_id), LOOKUP_POLICY)))
         except XpanderNotFoundError:
             continue
     return records

@@ -26,9 +26,7 @@ from airflow_provider_xpander.emulator.state import Emulator
 from airflow_provider_xpander.runs.identity import Identity, Mark
 from airflow_provider_xpander.runs.lookup import (
     LAG,
-    LOOKUP_ATTEMPTS,
-    MARGIN,
-    MAX_PAGES,
+    LEFT_OVER_PAGES,
     MAX_RECORDS,
     Wanted,
     find_all,
@@ -38,6 +36,7 @@ from airflow_provider_xpander.runs.lookup import (
     get_known,
     wanted_of,
 )
+from airflow_provider_xpander.runs.task_list import LOOKUP_ATTEMPTS, MARGIN, MAX_PAGES
 
 OURS = Mark("0123456789abcdef0123", "aaaaaaaaaaaa")
 OTHERS = Mark("f" * 20, "aaaaaaaaaaaa")
@@ -227,6 +226,17 @@ def test_what_is_left_over_goes_on(title: str | None, service: Service) -> None:
     assert service.slept == []
 
 
+@pytest.mark.parametrize("status", ["pending", "executing", "paused"])
+def test_what_is_left_over_is_found_however_much_has_come_after_it(status: str, service: Service) -> None:
+    ours = service.start()
+    service.emulator.override(ours, {"status": status})
+    service.clock.advance(60)
+    for _ in range(260):
+        service.emulator.finish(service.start(OTHERS))
+    assert [task.id for task in service.run(find_left_over(Wanted("slow", DIGESTS, NOW)))] == [ours]
+    assert (service.lists, service.reads) == (LEFT_OVER_PAGES + 3, 0)
+
+
 def test_runs_that_are_known_are_left_out(service: Service) -> None:
     old, new = service.start(), service.start()
     assert service.find(Wanted("slow", DIGESTS, NOW, known=frozenset({old}))) == [new]
@@ -399,11 +409,11 @@ def test_a_match_ends_the_search() -> None:
     assert (service.pages, service.reads) == ([1], ["t-1"])
 
 
-def test_of_what_is_left_over_few_pages_are_read() -> None:
+def test_what_is_left_over_is_looked_for_on_few_pages_where_filters_are_ignored() -> None:
     strangers = [item(2000 + number) for number in range(500)]
     service = Listing(strangers)
     assert service.drive(find_left_over(wanted())) == []
-    assert (service.pages, service.reads) == ([1, 2], [])
+    assert (service.pages, service.reads) == ([1, 2, 1], [])
     ended = Listing([item(1, OURS, status="completed"), *strangers])
     assert ended.drive(find_left_over(wanted())) == []
     assert ended.pages == [1]
