@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ def main() -> None:
         check_files()
         check_description()
         check_public_names()
+        check_examples()
         check_discovery()
         check_emulator()
     print(f"airflow-provider-xpander {version('airflow-provider-xpander')} is whole", flush=True)
@@ -57,6 +59,16 @@ def check_public_names() -> None:
     for module, names in PUBLIC_NAMES.items():
         for name in names:
             require(hasattr(importlib.import_module(module), name), f"{module}.{name} is missing")
+
+
+def check_examples() -> None:
+    """The example DAGs are in the package, with their data, and can be parsed."""
+    examples = Path(str(files("airflow_provider_xpander"))) / "example_dags"
+    require((examples / "data").is_dir(), f"{examples} has no data")
+    found = sorted(examples.glob("example_xpander_*.py"))
+    require(found, f"no examples in {examples}")
+    for path in found:
+        runpy.run_path(str(path))
 
 
 def check_discovery() -> None:
