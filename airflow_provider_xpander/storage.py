@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -66,6 +67,25 @@ def write_whole(url: str, content: bytes) -> None:
         _replace(local, content)
 
 
+def write_all(folder: str, files: Mapping[str, bytes]) -> None:
+    """
+    Write files so that a reader sees all of each, or what was there before: side by side in an object store.
+
+    Unlike that of :func:`write_whole`, a file in a local folder may be empty after a power cut.
+
+    :param folder: its URL.
+    :param files: contents by names within the folder.
+    :raises Exception: whatever the library that reaches the place raises.
+    """
+    path = open_path(folder)
+    local = _local_path(path)
+    if local is None:
+        path.fs.pipe({f"{str(path.path).rstrip('/')}/{name}": content for name, content in files.items()})
+        return
+    for name, content in files.items():
+        _replace(os.path.join(local, name), content, lasting=False)
+
+
 def open_path(url: str) -> Any:
     """
     Return Airflow's path to a file or folder, with the file system that it is on, ``path.fs``.
@@ -86,14 +106,15 @@ def _local_path(path: Any) -> str | None:
     return str(path.path) if isinstance(path.fs, LocalFileSystem) else None
 
 
-def _replace(path: str, content: bytes) -> None:
+def _replace(path: str, content: bytes, *, lasting: bool = True) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     part = f"{path}.{uuid.uuid4().hex}.part"
     try:
         with open(part, "xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:  # over a power cut, for some ten milliseconds
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
         if os.path.exists(part):
