@@ -10,6 +10,7 @@ from airflow_provider_xpander.emulator import routes_browse, routes_control, rou
 from airflow_provider_xpander.emulator.connections import Connections
 from airflow_provider_xpander.emulator.dependencies import authorize
 from airflow_provider_xpander.emulator.middleware import InjectFaults, RecordCalls
+from airflow_provider_xpander.emulator.reading import known_query
 from airflow_provider_xpander.emulator.state import Emulator, NotFoundError
 
 
@@ -39,7 +40,7 @@ def create_app(emulator: Emulator, connections: Connections | None = None) -> AS
     api = FastAPI(title="xpander.ai emulator", docs_url=None, redoc_url=None, openapi_url=None)
     api.state.emulator = emulator
     api.state.connections = connections
-    v1 = APIRouter(prefix="/v1", dependencies=[Depends(authorize)])
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(authorize), Depends(known_query)])
     for routes in (routes_invoke, routes_tasks, routes_browse):
         v1.include_router(routes.router)
     api.include_router(v1)

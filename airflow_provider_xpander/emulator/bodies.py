@@ -25,6 +25,12 @@ _LISTED = (
     "id", "agent_id", "organization_id", "status", "user_id", "parent_task_id", "triggering_agent_id",
     "created_at", "updated_at", "source_node_type", "result", "title",
 )  # fmt: skip
+# What a client needs to follow a run.
+_NEVER_NULL = {
+    "id", "agent_id", "organization_id", "input", "created_at", "status", "result", "updated_at",
+    "finished_at", "title", "is_manually_stopped", "hitl_request", "pending_eca_request",
+}  # fmt: skip
+_OLD_NAMES = {"pending": "queued", "executing": "running", "stopped": "cancelled"}
 
 
 def task_body(task: EmulatedTask, turn: Turn, now: float, settings: Settings) -> Body:
@@ -53,6 +59,8 @@ def list_item(task: EmulatedTask, turn: Turn, now: float, settings: Settings) ->
     item = {key: body[key] for key in _LISTED}
     if body["finished_at"] is None:
         item["result"] = ""
+    if settings.list_status_names == "old":
+        item["status"] = _OLD_NAMES.get(item["status"], item["status"])
     return item
 
 
@@ -83,7 +91,7 @@ def thread_body(task: EmulatedTask, now: float) -> list[Body]:
     """
     messages: list[tuple[float, str, Any]] = []
     for turn in task.turns:
-        messages.append((turn.started, "user", turn.text))
+        messages += [(at, "user", text) for at, text in ((turn.started, turn.text), *turn.steered)]
         seen = turn.at(now)
         if seen.status is TaskStatus.COMPLETED and seen.finished_at is not None:
             messages.append((seen.finished_at, "assistant", seen.fields.get("result")))
@@ -177,4 +185,16 @@ def _everything(task: EmulatedTask, turn: Turn, now: float, settings: Settings) 
     body |= {key: asked[key] for key in _ECHOED}
     body["source"] = asked["source"] or "api"
     body["source_node_type"] = asked["source_node_type"] or "sdk"
-    return {**body, **seen.fields, **task.overrides}
+    body |= seen.fields
+    if settings.hitl_request == "approval" and body["hitl_request"]:
+        body["hitl_request"] = {
+            "operation_id": body["hitl_request"].get("wait_node_id"),
+            "content": "May the run go on?",
+            "approved_by": None,
+            "rejected_by": None,
+            "title": "Approval needed",
+            "description": None,
+        }
+    if settings.null_fields:
+        body = {key: value if key in _NEVER_NULL else None for key, value in body.items()}
+    return body | task.overrides

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from airflow_provider_xpander.api.status import TaskStatus
@@ -17,7 +16,7 @@ from airflow_provider_xpander.emulator.clock import timestamp
 from airflow_provider_xpander.emulator.connections import Connections
 from airflow_provider_xpander.emulator.dependencies import OpenConnections, Service
 from airflow_provider_xpander.emulator.fault import Fault
-from airflow_provider_xpander.emulator.request_model import AgentExecutionRequest
+from airflow_provider_xpander.emulator.reading import InvokeBody
 from airflow_provider_xpander.emulator.schedule import reached
 from airflow_provider_xpander.emulator.state import Emulator
 from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
@@ -31,7 +30,7 @@ _HEARTBEAT_SECONDS = 1.0
 async def start_run(
     request: Request,
     target_id: str,
-    body: AgentExecutionRequest,
+    body: InvokeBody,
     emulator: Service,
     version: str | None = None,
 ) -> tuple[EmulatedTask, Turn]:
@@ -44,9 +43,6 @@ async def start_run(
     :param emulator: the emulator.
     :param version: version to run; None is the latest.
     """
-    if emulator.settings.require_user and body.input.user is None:
-        missing = {"type": "missing", "loc": ("body", "input", "user"), "msg": "Field required", "input": {}}
-        raise RequestValidationError([missing])
     kind: Kind = "workflow" if request.url.path.startswith("/v1/workflows/") else "agent"
     asked = body.model_dump(mode="json")
     if emulator.agents.calls_python(target_id):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import JSONResponse, Response
+from pydantic import BeforeValidator
 
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator.dependencies import PageNumber, PageSize, Service
@@ -15,6 +17,16 @@ from airflow_provider_xpander.emulator.state import NotFoundError
 router = APIRouter()
 
 Filters = dict[str, str | None]
+
+
+def _iso(value: str) -> str:
+    # A number would be taken for seconds since 1970.
+    if not re.match(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError("a date by ISO 8601 is needed")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_iso)]
 
 
 async def filters(
@@ -50,8 +62,8 @@ async def list_tasks(
     emulator: Service,
     common: CommonFilters,
     agent_id: str | None = None,
-    from_date: datetime | None = None,
-    to_date: datetime | None = None,
+    from_date: Moment | None = None,
+    to_date: Moment | None = None,
     page: PageNumber = 1,
     per_page: PageSize = 20,
 ) -> Response:
@@ -123,7 +135,10 @@ async def delete_task(task_id: str, emulator: Service) -> Response:
     :param emulator: the emulator.
     """
     emulator.delete(task_id)
-    return Response(status_code=204)
+    status = emulator.settings.delete_status
+    if status == 200:
+        return JSONResponse({"message": "Task deleted successfully"})
+    return Response(status_code=status)
 
 
 @router.get("/tasks/{task_id}/thread")
@@ -145,7 +160,8 @@ async def get_full_thread(task_id: str, emulator: Service) -> Response:
     :param task_id: id of the task.
     :param emulator: the emulator.
     """
-    return JSONResponse({"root": emulator.thread(task_id)})
+    messages = emulator.thread(task_id)
+    return JSONResponse(messages if emulator.settings.full_thread == "array" else {"root": messages})
 
 
 def _aware(moment: datetime | None) -> datetime | None:

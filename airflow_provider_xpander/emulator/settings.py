@@ -23,9 +23,13 @@ class Settings(BaseModel):
     :param run_seconds: seconds from submit to end of a run whose agent does not say otherwise.
     :param pending_share: share of ``run_seconds`` (0 to 1) that a run is ``pending``.
     :param speed: runs take their seconds divided by this.
-    :param require_user: answer 422 when ``input.user`` is missing (contract C14).
+    :param strict: answer 422 to fields and query parameters that the service does not have, and to values
+        of another type that it may take all the same, such as ``"true"``. The service is thought to ignore
+        unknown fields (contract section 10); here a typo is to be noticed.
+    :param require_user: answer 422 when ``input.user`` is missing (C14).
     :param unknown_ids: a first message with an id that the client chose: take it or answer 404 (C5).
-    :param busy_thread: a message to a running id: both turns run, or the running one is cancelled (C4).
+    :param busy_thread: a message to a running id (C4): both turns run, or the running one is cancelled, or
+        it is told the message too and there is no new turn.
     :param stale_turn_seconds: seconds for which a follow-up still shows the turn before it (contract 2.3).
     :param not_found_lag_seconds: seconds for which a new task is unknown to Get Task and the thread.
     :param list_lag_seconds: seconds for which a new task is missing in lists.
@@ -35,11 +39,18 @@ class Settings(BaseModel):
     :param list_status_filter: lists of one status show that one, or all the same, or answer 422.
     :param list_hidden_share: share of the tasks (0 to 1, by their ids) that lists never show.
     :param list_frozen_share: share of the tasks that lists show as they were at their submit, for ever.
+    :param list_status_names: lists name a status as the task does, or by its old name, such as ``running``
+        and ``cancelled`` (C6).
+    :param delete_status: what DELETE answers; with 200 also a message (C7).
+    :param full_thread: the full thread is an object, or a bare array as in an old example (C8).
+    :param hitl_request: a pause for a person shows the id of the node that waits, or what older pages show:
+        operation, title and text to approve (C17).
     :param stop_delay_seconds: seconds from a stop to ``stopped``; a run may complete in between
         (contract 2.6).
     :param gateway_timeout_seconds: sync invoke answers 504 with an HTML page after so many seconds, while
         the run goes on; None is no limit (contract section 8).
     :param slim_bodies: serve tasks with the few fields of C15.
+    :param null_fields: answer null in every field that may be null and is not needed to follow a run.
     :param null_started_at: leave ``started_at`` null, as real samples often do (contract section 4).
     :param json_results: JSON answers as a string, as a string in a Markdown fence, or as an object
         (contract 4.1).
@@ -55,6 +66,7 @@ class Settings(BaseModel):
         ``stream_comments``; the connection stays open. None never does.
     :param stream_finish: what ``task_finished`` carries: the task, a task without its result, a string;
         or no such event at all, the stream just ends.
+    :param stream_thoughts: thoughts are a text, or an object as in the SDK (C21).
     :param stream_connected: begin with a ``connected`` event.
     :param stream_comments: put a comment before each event and one a second while nothing happens.
     :param stream_crlf: end lines with CRLF.
@@ -70,9 +82,10 @@ class Settings(BaseModel):
     run_seconds: float = Field(default=1.0, ge=0)
     pending_share: float = Field(default=0.2, ge=0, le=1)
     speed: float = Field(default=1.0, gt=0)
+    strict: bool = True
     require_user: bool = False
     unknown_ids: Literal["accept", "not_found"] = "accept"
-    busy_thread: Literal["accept", "cancel"] = "accept"
+    busy_thread: Literal["accept", "cancel", "steer"] = "accept"
     stale_turn_seconds: float = Field(default=0, ge=0)
     not_found_lag_seconds: float = Field(default=0, ge=0)
     list_lag_seconds: float = Field(default=0, ge=0)
@@ -81,9 +94,14 @@ class Settings(BaseModel):
     list_status_filter: Literal["kept", "ignored", "refused"] = "kept"
     list_hidden_share: float = Field(default=0, ge=0, le=1)
     list_frozen_share: float = Field(default=0, ge=0, le=1)
+    list_status_names: Literal["official", "old"] = "official"
+    delete_status: Literal[204, 202, 200] = 204
+    full_thread: Literal["object", "array"] = "object"
+    hitl_request: Literal["node", "approval"] = "node"
     stop_delay_seconds: float = Field(default=0, ge=0)
     gateway_timeout_seconds: float | None = Field(default=None, ge=0)
     slim_bodies: bool = False
+    null_fields: bool = False
     null_started_at: bool = False
     json_results: Literal["string", "fenced", "object"] = "string"
     pack_rows_missing: int = Field(default=0, ge=0)
@@ -96,6 +114,7 @@ class Settings(BaseModel):
     stream_drop_after: int | None = Field(default=None, ge=0)
     stream_silent_after: int | None = Field(default=None, ge=0)
     stream_finish: Literal["task", "trimmed", "string", "absent"] = "task"
+    stream_thoughts: Literal["text", "object"] = "text"
     stream_connected: bool = False
     stream_comments: bool = False
     stream_crlf: bool = False

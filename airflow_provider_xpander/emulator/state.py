@@ -172,6 +172,9 @@ class Emulator:
                 if body["id"] and settings.unknown_ids == "not_found":
                     raise NotFoundError(f"Task {body['id']} not found")
                 task = EmulatedTask(id=body["id"] or str(uuid.uuid4()), created=now)
+            elif settings.busy_thread == "steer" and not task.status(now).is_terminal:
+                task.last.steered.append((now, prompt.text))
+                return task
             elif settings.busy_thread == "cancel":
                 task.last.plan = ended(task.last.plan, now, TaskStatus.STOPPED, {"is_manually_stopped": True})
             result = behaviour.ending.result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
@@ -81,6 +81,8 @@ def encode(event: Event, time: str, number: int, settings: Settings) -> bytes | 
     :param number: its place in the stream, for ``id:`` lines.
     :param settings: of the emulator.
     """
+    if settings.stream_thoughts == "object" and event.type == "think":
+        event = replace(event, data=_thought(event.data))
     payload = _envelope(event, time, settings)
     if payload is None:
         return None
@@ -110,6 +112,16 @@ def _event_of(told: Told, task_id: str) -> Event:
     about_task = "task_" in told.type and isinstance(told.data, Mapping)
     data = {"id": foreign, "agent_id": told.by, **told.data} if about_task else told.data
     return Event(told.type, foreign, data, told.by)
+
+
+def _thought(text: Any) -> dict[str, Any]:
+    thought = {"title": "Think", "thought": text, "confidence": 0.9}
+    return {
+        "request_id": "req-0",
+        "operation_id": "op-think",
+        "tool_name": "think",
+        "payload": {"input": thought},
+    }
 
 
 def _work(task_id: str, settings: Settings) -> list[Event]:

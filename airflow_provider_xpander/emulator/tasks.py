@@ -20,6 +20,7 @@ class Turn:
     :param body: the request as the service read it, with every field.
     :param end: fields of the task when the run ends by itself.
     :param started: when it was submitted, in epoch seconds.
+    :param steered: further messages that it was told while it ran (C4): epoch seconds, and the text.
     """
 
     task_id: str
@@ -31,6 +32,7 @@ class Turn:
     end: Mapping[str, Any]
     started: float
     plan: Plan
+    steered: list[tuple[float, str]] = field(default_factory=list)
 
     def at(self, now: float) -> Snapshot:
         """

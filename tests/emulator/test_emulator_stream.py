@@ -208,3 +208,11 @@ def test_a_stream_may_fall_silent_while_its_run_goes_on(api: Api, emulator: Emul
     assert len([line for line in got if line.startswith(b"data: ")]) == 2
     (run,) = emulator.runs()
     assert api.until_status(run.task_id, "completed")["result"] == "x"
+
+
+def test_thoughts_may_be_objects(api: Api, emulator: Emulator) -> None:
+    emulator.configure({"stream_thoughts": "object"})
+    answer = api("POST", "/v1/agents/echo/invoke/stream", json={"input": {"text": "hello"}})
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    [thought] = [event["data"] for event in events if event["type"] == "think"]
+    assert "similar tickets" in thought["payload"]["input"]["thought"]

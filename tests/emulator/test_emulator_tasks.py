@@ -200,7 +200,7 @@ def test_unknown_ids_are_taken_or_refused(api: Api, emulator: Emulator) -> None:
     assert api.start(id="my-thread-1")["id"] == "my-thread-1"
 
 
-@pytest.mark.parametrize(("how", "answers"), [("accept", 2), ("cancel", 1)])
+@pytest.mark.parametrize(("how", "answers"), [("accept", 2), ("cancel", 1), ("steer", 1)])
 def test_a_message_to_a_running_id(
     api: Api, emulator: Emulator, clock: ManualClock, how: str, answers: int
 ) -> None:
@@ -212,3 +212,48 @@ def test_a_message_to_a_running_id(
     assert api.get(task_id)["status"] == "completed"
     thread = api("GET", f"/v1/tasks/{task_id}/thread").json()
     assert [message["role"] for message in thread].count("assistant") == answers
+    asked = [message["content"] for message in thread if message["role"] == "user"]
+    assert asked == ["take 10", "take 10"]
+    assert len(emulator.runs()) == (1 if how == "steer" else 2)
+
+
+def test_lists_may_use_the_old_names_of_statuses(api: Api, emulator: Emulator, clock: ManualClock) -> None:
+    emulator.configure({"list_status_names": "old", "run_seconds": 10, "pending_share": 0.5})
+    task_id = api.start()["id"]
+    seen = []
+    for _ in range(2):
+        seen.append(api("GET", "/v1/tasks").json()["items"][0]["status"])
+        clock.advance(6)
+    api.start("slow", id=task_id)
+    api("POST", f"/v1/tasks/{task_id}/stop")
+    seen.append(api("GET", "/v1/tasks").json()["items"][0]["status"])
+    assert seen == ["queued", "running", "cancelled"]
+    assert api.get(task_id)["status"] == "stopped"
+
+
+@pytest.mark.parametrize(("status", "body"), [(204, ""), (202, ""), (200, "Task deleted")])
+def test_a_delete_answers_as_some_page_says(api: Api, emulator: Emulator, status: int, body: str) -> None:
+    emulator.configure({"delete_status": status})
+    task_id = api.start()["id"]
+    answer = api("DELETE", f"/v1/tasks/{task_id}")
+    assert answer.status_code == status
+    assert body in answer.text
+    assert api("GET", f"/v1/tasks/{task_id}").status_code == 404
+
+
+@pytest.mark.parametrize("shape", ["object", "array"])
+def test_a_full_thread_has_two_shapes(api: Api, emulator: Emulator, shape: str) -> None:
+    emulator.configure({"full_thread": shape})
+    thread = api("GET", f"/v1/tasks/{api.start()['id']}/thread/full").json()
+    messages = thread if shape == "array" else thread["root"]
+    assert messages[0]["content"] == "hello"
+
+
+def test_a_pause_may_show_the_old_request_for_approval(
+    api: Api, emulator: Emulator, clock: ManualClock
+) -> None:
+    emulator.configure({"hitl_request": "approval"})
+    task_id = api.start("paused")["id"]
+    assert api.get(task_id)["hitl_request"] is None
+    clock.advance(1)
+    assert api.get(task_id)["hitl_request"].keys() >= {"operation_id", "content", "approved_by"}
