@@ -25,6 +25,10 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.xpander"]}],
         "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.xpander"]}],
+        "task-decorators": [
+            {"name": name, "class-name": f"{package}.decorators.{name}"}
+            for name in ("xpander_agent", "xpander_workflow")
+        ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.xpander"]}],
         "triggers": [
             {

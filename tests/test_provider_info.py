@@ -70,6 +70,17 @@ def test_every_module_that_it_names_exists(name: str) -> None:
     importlib.import_module(name)
 
 
+@pytest.mark.parametrize("name", ["xpander_agent", "xpander_workflow"])
+def test_a_decorator_is_found_by_its_name(name: str) -> None:
+    import airflow_provider_xpander.decorators
+
+    try:
+        from airflow.sdk import task
+    except ImportError:
+        from airflow.decorators import task
+    assert getattr(task, name) is getattr(airflow_provider_xpander.decorators, name)
+
+
 def test_the_connection_type_belongs_to_the_hook() -> None:
     (kind,) = get_provider_info()["connection-types"]
     module, _, name = kind["hook-class-name"].rpartition(".")

@@ -16,6 +16,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
+from airflow_provider_xpander.decorators import xpander_agent, xpander_workflow
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
     XpanderInvokeWorkflowOperator,
@@ -40,6 +41,15 @@ start = XpanderInvokeAgentOperator(
 )
 XpanderInvokeWorkflowOperator(task_id="flow", workflow_id="w", input="x", poll_interval=10)
 XpanderTaskSensor(task_id="wait", xpander_task_id="t", on_paused="fail", poke_interval=10)
+
+
+@xpander_agent(agent_id="a", output_schema=Ticket, poll_interval=10, retries=2)
+def ask(text: str, times: int = 1) -> str:
+    return text
+
+
+ask("x", times=2)
+ask.override(task_id="two").partial(times=3).expand(text=["x"])
 """
 WRONG = [
     'XpanderInvokeAgentOperator(task_id="x", agent_id="a", mode="asynch")',
@@ -49,6 +59,9 @@ WRONG = [
     'XpanderInvokeAgentOperator(task_id="x", agent_id="a", reattach="never")',
     'XpanderInvokeWorkflowOperator(task_id="x", workflow_id="w", mcp_servers="crm")',
     'XpanderTaskSensor(task_id="x", xpander_task_id="t", on_paused="ask")',
+    "xpander_agent(agent_id=5)(ask.function)",
+    'xpander_workflow(workflow_id="w", mode="asynch")(ask.function)',
+    "ask(5)",
 ]
 
 

@@ -30,17 +30,22 @@ def is_from_xcom(context: Context, task_id: str, name: str, value: Any) -> bool:
     if name in written and written[name] == value:
         return False
     if isinstance(expanded, Mapping):  # .expand(name=...)
-        return name in expanded and _holds_xcom(expanded[name])
+        return name in expanded and holds_xcom(expanded[name])
     if isinstance(expanded, list | tuple):  # .expand_kwargs([...])
-        return any(_holds_xcom(one.get(name) if isinstance(one, Mapping) else one) for one in expanded)
+        return any(holds_xcom(one.get(name) if isinstance(one, Mapping) else one) for one in expanded)
     return True  # .expand_kwargs(upstream.output)
 
 
-def _holds_xcom(value: Any) -> bool:
+def holds_xcom(value: Any) -> bool:
+    """
+    Whether another task's output is in an argument, as it is written in the DAG.
+
+    :param value: the argument.
+    """
     if isinstance(value, Mapping):
-        return any(map(_holds_xcom, value.values()))
+        return any(map(holds_xcom, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(_holds_xcom, value))
+        return any(map(holds_xcom, value))
     return isinstance(value, XComArg)
 
 

@@ -16,6 +16,7 @@ ENDS = {
     "hello": "success",
     "stream": "success",
     "repair": "success",
+    "decorators": "success",
     "failing": "failed",
     "notifier": "success",
     "start_now_wait_later": "success",
