@@ -1,18 +1,24 @@
 """
-OpenLineage facets: which agent or workflow a task invokes, and what came of it.
+OpenLineage: which agent or workflow a task invokes and what came of it, and where rows come from and go to.
 
 Nothing of OpenLineage is imported before its provider asks.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_provider_xpander.api.models import Target, Task, Tokens
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
+    from openlineage.client.event_v2 import Dataset
+
+log = logging.getLogger(__name__)
 
 JOB_FACET = "xpander_job"
 RUN_FACET = "xpander_run"
@@ -46,6 +52,76 @@ def lineage_of(target: Target, task: Task | None, link: str | None = None) -> Op
             durationSeconds=task.duration,
         )
     return OperatorLineage(job_facets={JOB_FACET: job}, run_facets=run_facets)
+
+
+def datasets_of(
+    *,
+    rows: Any,
+    rows_conn_id: str | None = None,
+    result_path: str | None = None,
+    write_conn_id: str | None = None,
+    write_table: str | None = None,
+) -> tuple[list[Dataset], list[Dataset]]:
+    """
+    Return what a bulk task reads and what it writes: tables and folders of files. A list of rows is neither.
+
+    Tables are told by the parser of OpenLineage's provider, for databases whose hooks know their names there.
+
+    :param rows: the source of the rows.
+    :param rows_conn_id: the connection of a query.
+    :param result_path: URL of the folder of results.
+    :param write_conn_id: the connection of the table.
+    :param write_table: the table that answers are written to.
+    :return: inputs and outputs.
+    :raises ImportError: the OpenLineage provider is not installed; then nobody calls this.
+    """
+    inputs: list[Dataset] = []
+    outputs: list[Dataset] = []
+    if rows_conn_id is not None:
+        inputs += _tables(rows_conn_id, str(rows))[0]
+    elif isinstance(rows, str):
+        inputs.append(_folder(rows))
+    if result_path:
+        outputs.append(_folder(f"{result_path.rstrip('/')}/results"))
+    if write_conn_id is not None and write_table:
+        outputs += _tables(write_conn_id, f"INSERT INTO {write_table} SELECT 1")[1]
+    return inputs, outputs
+
+
+def _folder(url: str) -> Dataset:
+    """Name a file, or the folder that all files of a glob are in."""
+    from openlineage.client.event_v2 import Dataset
+
+    glob = re.search(r"[*?\[]", url)
+    parts = urlsplit(url[: glob.start()].rpartition("/")[0] if glob else url)
+    if parts.scheme in ("", "file"):
+        return Dataset(namespace="file", name=parts.path or "/")
+    host = parts.netloc.rpartition("@")[2]  # before it is a connection of Airflow's
+    return Dataset(namespace=f"{parts.scheme}://{host}", name=parts.path.lstrip("/") or "/")
+
+
+def _tables(conn_id: str, sql: str) -> tuple[list[Dataset], list[Dataset]]:
+    """Return the tables that a statement reads and writes."""
+    from airflow.providers.openlineage.sqlparser import SQLParser
+
+    from airflow_provider_xpander.bulk.databases import database_hook
+
+    try:
+        hook = database_hook(conn_id, "conn_id")
+        connection = hook.get_connection(conn_id)
+        database = hook.get_openlineage_database_info(connection)
+        if database is None:  # of SQLite, say
+            return [], []
+        parser = SQLParser(
+            hook.get_openlineage_database_dialect(connection), hook.get_openlineage_default_schema()
+        )
+        told = parser.generate_openlineage_metadata_from_sql(sql, hook, database, use_connection=False)
+        return told.inputs, told.outputs
+    except (
+        Exception
+    ):  # whatever a hook or the parser raises: lineage is no reason to fail, or to lose the rest
+        log.debug("No lineage of the tables of %s", conn_id, exc_info=True)
+        return [], []
 
 
 @cache
