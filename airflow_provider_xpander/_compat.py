@@ -1,8 +1,8 @@
 """
 Everything of Airflow that this provider uses, and the only place that knows its versions.
 
-What is not needed to parse a DAG is imported where it is used. No ``apache-airflow-providers-common-compat``:
-the constraints of Airflow 2.11.0 and of 3.0 to 3.1 have one that knows too few of these names.
+What is not needed to parse a DAG is imported where it is used. ``apache-airflow-providers-common-compat``
+knows too few of these names in the constraints of Airflow 2.11.0 and of 3.0 to 3.1.
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ else:
         TaskDeferred,
     )
 
-# Airflow 3.3 asks a task's policy whether and when it is tried again.
-try:
+try:  # Airflow 3.3 asks a task's policy whether and when it is tried again
     from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
     HAS_RETRY_POLICY = True
@@ -82,10 +81,11 @@ except ImportError:
 TaskDeferralTimeout: type[Exception] | None = getattr(_exceptions, "TaskDeferralTimeout", None)
 DEFERRAL_ERRORS: tuple[type[Exception], ...] = tuple(filter(None, (TaskDeferralError, TaskDeferralTimeout)))
 
-# 3.3 tells a trigger when somebody ends its task; before, a trigger can only notice that it is cancelled.
+# 3.3 tells a trigger when somebody ends its task; before, it can only notice that it is cancelled.
 HAS_TRIGGER_ON_KILL = _VERSION >= (3, 3)
 # A task can ask a person a question in Airflow's UI ("required actions").
 HAS_HUMAN_IN_THE_LOOP = _VERSION >= (3, 1)
+HAS_EVENT_TRIGGERS = _VERSION >= (3, 0)
 
 TRACER = "airflow_provider_xpander"
 """Name of the instrumentation in traces."""
@@ -93,6 +93,7 @@ TRACER = "airflow_provider_xpander"
 __all__ = [
     "AIRFLOW_VERSION",
     "DEFERRAL_ERRORS",
+    "HAS_EVENT_TRIGGERS",
     "HAS_HUMAN_IN_THE_LOOP",
     "HAS_RETRY_POLICY",
     "HAS_TRIGGER_ON_KILL",
@@ -139,8 +140,7 @@ def min_deferral_age() -> float:
     """
     Return the seconds that a deferral lasts at the least, ``[xpander] min_deferral_age``.
 
-    A worker that has deferred reports its own end seconds later. A task that is resumed before Airflow's
-    scheduler has seen that end is taken for one that has died, and failed.
+    A task that is resumed before the scheduler has seen the end of its worker is taken for dead, and failed.
     """
     return max(0.0, float(conf.getfloat("xpander", "min_deferral_age", fallback=10.0)))
 

@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{package}.triggers.xpander", f"{package}.triggers.asking"],
+                "python-modules": [f"{package}.triggers.{name}" for name in ("xpander", "asking", "events")],
             }
         ],
         "notifications": [f"{package}.notifications.XpanderNotifier"],

@@ -76,7 +76,11 @@ class AirflowClient:
             what=f"DAG {dag_id}",
             explain=lambda: f"import errors: {self.import_errors()}",
         )
-        self._call("PATCH", f"/dags/{quote(dag_id)}", json={"is_paused": False})
+        self.pause(dag_id, paused=False)
+
+    def pause(self, dag_id: str, *, paused: bool = True) -> None:
+        """Pause a DAG that Airflow knows, or unpause it."""
+        self._call("PATCH", f"/dags/{quote(dag_id)}", json={"is_paused": paused})
 
     def import_errors(self) -> dict[str, str]:
         """Return the stack trace of each DAG file that could not be imported."""
@@ -225,6 +229,18 @@ class AirflowClient:
         links: dict[str, str | None] = found["extra_links"] if self._major > 2 else found
         return links
 
+    def asset_events(self) -> list[dict[str, Any]]:
+        """Return the events of all assets (Airflow 3)."""
+        return list(self._pages("/assets/events", "asset_events"))
+
+    def asset_state(self) -> list[dict[str, Any]]:
+        """Return what the state stores of all assets hold (Airflow 3.3)."""
+        return [
+            entry
+            for asset in self._pages("/assets", "assets")
+            for entry in self._pages(f"/assets/{asset['id']}/state-store", "asset_state_store")
+        ]
+
     def test_connection(self, connection: Mapping[str, Any]) -> tuple[bool, str]:
         """Press the "Test" button for ``{"connection_id": ..., "conn_type": ..., "password": ...}``."""
         found = self._call("POST", "/connections/test", json=dict(connection)).json()
@@ -252,13 +268,13 @@ class AirflowClient:
             raise
         return True
 
-    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, key: str = "task_instances") -> Iterator[dict[str, Any]]:
         offset = 0
         while True:
             page = self._call("GET", path, params={"limit": 100, "offset": offset}).json()
-            yield from page["task_instances"]
-            offset += len(page["task_instances"])
-            if offset >= page["total_entries"] or not page["task_instances"]:
+            yield from page[key]
+            offset += len(page[key])
+            if offset >= page["total_entries"] or not page[key]:
                 return
 
     @staticmethod

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
@@ -212,25 +213,32 @@ def list_tasks(
 
 
 def poll_tasks(
-    agent_id: str, *, from_date: datetime | None, page: int, status: TaskStatus | None = None
+    agent_id: str | None,
+    *,
+    from_date: datetime | None,
+    page: int,
+    status: TaskStatus | None = None,
+    more: tuple[str, ...] = (),
 ) -> Call[RawPage]:
     """
-    Read one page of an agent's tasks, to see which have changed.
+    Read one page of the tasks, to see which have changed.
 
-    :param agent_id: id of the agent or workflow.
+    :param agent_id: only tasks of this agent or workflow; None for all that the key may see.
     :param from_date: only tasks created at or after this time; naive is UTC.
     :param page: from 1.
     :param status: only tasks in this status.
+    :param more: fields of an item that are kept besides those that each poll needs.
     """
+    keep = partial(_polled, more=more)
     listed = list_tasks(agent_id=agent_id, status=status, from_date=from_date, page=page)
     return Call(
-        f"list tasks of agent {agent_id}",
+        f"list tasks of agent {agent_id}" if agent_id else "list tasks",
         "GET",
         listed.path,
-        _raw_page,
+        partial(_raw_page, keep=keep),
         params=listed.params,
         priority=Priority.POLL,
-        keep=_polled,
+        keep=keep,
     )
 
 
@@ -314,21 +322,20 @@ def _utc(moment: datetime | None) -> str | None:
 
 MOST_PAGES = 1_000_000
 """Pages of a list beyond which what the service says is nonsense."""
-
-
 POLLED = ("id", "status", "created_at", "updated_at")
 """What a poll needs of an item of a page: above all not the answer, which may be long."""
 
 
-def _polled(item: Any) -> Any:
-    return {name: item[name] for name in POLLED if name in item} if isinstance(item, dict) else item
+def _polled(item: Any, more: tuple[str, ...]) -> Any:
+    kept = (*POLLED, *more)
+    return {name: item[name] for name in kept if name in item} if isinstance(item, dict) else item
 
 
-def _raw_page(body: Any) -> RawPage:
+def _raw_page(body: Any, keep: Callable[[Any], Any]) -> RawPage:
     if not isinstance(body, Mapping) or not isinstance(body.get("items"), list):
         raise ValueError("a page was expected")
     items = [
-        _polled(item) for item in body["items"] if isinstance(item, dict) and isinstance(item.get("id"), str)
+        keep(item) for item in body["items"] if isinstance(item, dict) and isinstance(item.get("id"), str)
     ]
     pages = body.get("total_pages")
     return RawPage(items, pages if isinstance(pages, int) and 0 <= pages <= MOST_PAGES else None)

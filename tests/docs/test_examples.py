@@ -19,6 +19,7 @@ ENDS = {
     "decorators": "success",
     "failing": "failed",
     "notifier": "success",
+    "watcher": "success",
     "start_now_wait_later": "success",
     "workflow_with_failure_branch": "success",
     "enrich_tickets": None,  # forty runs: tests/e2e
@@ -51,4 +52,5 @@ def test_all_are_tested_and_named_in_the_guide() -> None:
 def test_none_starts_a_run_by_itself() -> None:
     """Else unpausing it and triggering it would pay twice."""
     for name in ENDS:
-        assert "schedule=None" in (EXAMPLE_DAGS / f"example_xpander_{name}.py").read_text()
+        text = (EXAMPLE_DAGS / f"example_xpander_{name}.py").read_text()
+        assert "schedule=None" in text or "watchers=[" in text

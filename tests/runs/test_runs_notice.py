@@ -1,4 +1,4 @@
-"""What a notice tells of an error, and which runs are notices."""
+"""The facts that a notice tells, and the runs that are notices."""
 
 from __future__ import annotations
 
