@@ -17,6 +17,7 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
+from airflow_provider_xpander.operators.shared_lists import SharedLists
 from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Note, Reattach, Start, decide, goes_on
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
@@ -208,7 +209,8 @@ class RunStarter:
             found = self._known_runs()
             if not isinstance(decide(found, self.mark, self.reattach), Adopt):
                 # What is known may not be all: an attempt that died can have started another.
-                listed = self.hook.run(find_runs(self._wanted))
+                lists = SharedLists.of(self.hook.settings, self.target.id, self.identity.began)
+                listed = self.hook.run(find_runs(self._wanted, lists=lists))
                 found = list({task.id: task for task in [*found, *listed]}.values())
         except FINAL:
             raise

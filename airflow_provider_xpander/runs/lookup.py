@@ -16,7 +16,7 @@ from airflow_provider_xpander.api.routes import get_task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.adopt import goes_on, is_usable
 from airflow_provider_xpander.runs.identity import Identity, read_mark
-from airflow_provider_xpander.runs.task_list import LOOKUP_POLICY, MARGIN, read_task_list
+from airflow_provider_xpander.runs.task_list import LOOKUP_POLICY, MARGIN, Lists, read_task_list
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,9 @@ def wanted_of(
     )
 
 
-def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG, alive: bool = False) -> Steps[list[Task]]:
+def find_runs(
+    wanted: Wanted, *, lag: Sequence[float] = LAG, alive: bool = False, lists: Lists | None = None
+) -> Steps[list[Task]]:
     """
     Find the runs that carry the mark, by title, or by source where the service keeps no mark in titles.
 
@@ -150,25 +152,37 @@ def find_runs(wanted: Wanted, *, lag: Sequence[float] = LAG, alive: bool = False
     :param wanted: the run.
     :param lag: seconds before each look; the last look that finds something is the last.
     :param alive: look for runs that go on only.
+    :param lists: how to get at the list; by default it is read.
     :return: full records, as the service sent them; empty if there is no such run.
     :raises XpanderError: the service does not answer, so nothing is known.
     """
     enough = goes_on if alive else is_usable
+    lists = lists or Lists()
     others: dict[str, Task] = {}
     for seconds in lag:
         if seconds:
             yield Sleep(seconds)
-        listed = (yield from read_task_list(wanted.target_id, wanted.since, wanted.that_is(enough))).tasks
-        found = [task for task in listed if not alive or goes_on(task)]
-        if any(read_mark(task.title) for task in listed):
-            # The service keeps titles, so a task without a mark in it is somebody else's.
-            others.clear()
-            found = yield from get_known([task.id for task in found if wanted.is_in(task.title, task)])
-        else:
-            found = yield from _by_source(wanted, filter(wanted.may_be, found), enough, others)
+        found = yield from _look(wanted, enough, others, lists)
+        if lists.was_old and not any(enough(task) and wanted.is_marked(task) for task in found):
+            # It has ended since, and another may have been started.
+            found = yield from _look(wanted, enough, others, lists, old=False)
         if found:
             return found
     return _only_look_alike(wanted, others.values())
+
+
+def _look(
+    wanted: Wanted, enough: Callable[[Task], bool], others: dict[str, Task], lists: Lists, *, old: bool = True
+) -> Steps[list[Task]]:
+    """Look once; ``others`` remembers the full records that are not the run."""
+    steps = lists.read(wanted.target_id, wanted.since, wanted.that_is(enough), old=old)
+    listed = (yield from steps).tasks
+    found = [task for task in listed if enough is not goes_on or goes_on(task)]
+    if any(read_mark(task.title) for task in listed):
+        # The service keeps titles, so a task without a mark in it is somebody else's.
+        others.clear()
+        return (yield from get_known([task.id for task in found if wanted.is_in(task.title, task)]))
+    return (yield from _by_source(wanted, filter(wanted.may_be, found), enough, others))
 
 
 def find_all(wanted: Wanted) -> Steps[list[Task]]:

@@ -86,3 +86,24 @@ def _is_past(items: Sequence[Task], since: datetime) -> bool:
     times = [task.updated_at or task.created_at for task in items]
     known = [time for time in times if time is not None]
     return len(known) == len(times) and known == sorted(known, reverse=True) and known[-1] < since
+
+
+class Lists:
+    """How a look-up gets at lists: here, it reads them itself."""
+
+    was_old = False
+    """Whether the last one was read before it was asked for."""
+
+    def read(
+        self, target_id: str, since: datetime | None, enough: Callable[[Task], bool], *, old: bool = True
+    ) -> Steps[TaskList]:
+        """
+        List the tasks of a target.
+
+        :param target_id: the agent or workflow that runs them.
+        :param since: the start of the DAG run, or None for all that there are.
+        :param enough: whether a task ends the reading.
+        :param old: whether a list will do that was read before, if there is a task on it that is enough.
+        :raises XpanderError: the service does not answer.
+        """
+        return (yield from read_task_list(target_id, since, enough))

@@ -20,6 +20,7 @@ from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
 from airflow_provider_xpander.emulator.calls import Call
 from airflow_provider_xpander.emulator.connections import Connections
+from airflow_provider_xpander.operators import shared_lists as shared_lists_module
 from airflow_provider_xpander.runs import watch as watch_module
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
@@ -110,10 +111,15 @@ def running_server() -> Iterator[EmulatorServer]:
 
 
 @pytest.fixture
-def service(running_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Service:
+def service(
+    running_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
     running_server.emulator.reset(Settings(run_seconds=RUN_SECONDS))
     monkeypatch.setattr(governor_module, "BACKOFF", 0.05)
     governor_module._governors.clear()  # what other tests have sent is not to count
+    shared = tmp_path_factory.mktemp("shared", numbered=True)
+    shared.chmod(0o700)
+    monkeypatch.setattr(shared_lists_module, "folder", lambda: shared)  # nor what they have seen
     service = Service(running_server, monkeypatch.setenv)
     service.connect()
     return service
