@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.text import printable
-from airflow_provider_xpander.bulk.rows import JsonValue, json_line, json_value
+from airflow_provider_xpander.bulk.rows import JsonValue, json_line
 from airflow_provider_xpander.storage import open_path, write_all
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class AnswerCache:
         stored_at = time.time()
         files = {
             _name(content): json_line(
-                json_value({"answer": answer, "xpander_task_id": task_id, "stored_at": stored_at})
+                {"answer": dict(answer), "xpander_task_id": task_id, "stored_at": stored_at}
             )
             for content, answer, task_id in entries
         }

@@ -99,11 +99,11 @@ class ResultFiles:
 
     def _result(self, record: Answered) -> JsonValue:
         own = {"answer": record.answer, "status": record.status, "xpander_task_id": record.xpander_task_id}
-        return json_value({**dict(zip(self._key, record.key, strict=True)), **own})
+        return {**dict(zip(self._key, record.key, strict=True)), **own}
 
     def _failed(self, record: Failed) -> JsonValue:
         own = {"row": record.row, "reason": record.reason, "xpander_task_id": record.xpander_task_id}
-        return json_value({**dict(zip(self._key, record.key, strict=True)), **own})
+        return {**dict(zip(self._key, record.key, strict=True)), **own}
 
     def _table(self, records: Iterable[Answered]) -> list[list[JsonValue]]:
         """Give the values of the records, column by column in each, as JSON has them."""

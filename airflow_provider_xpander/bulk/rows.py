@@ -107,8 +107,15 @@ def json_line(value: JsonValue) -> bytes:
     """
     Return JSON data as one line of a file of JSON Lines, in UTF-8, with its newline.
 
-    :param value: JSON data, without NaN and lone surrogates.
+    :param value: JSON data; NaN and lone surrogates, which an answer may have, are as in :func:`json_value`.
     """
+    try:
+        return _line(value)
+    except ValueError:
+        return _line(json_value(value))
+
+
+def _line(value: JsonValue) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode() + b"\n"
 

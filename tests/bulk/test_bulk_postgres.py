@@ -20,8 +20,8 @@ COLUMNS: Any = {"label": "text", "score": "number", "count": "integer", "tags": 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     try:
-        with local_postgres() as url:
-            yield url
+        with local_postgres() as postgres:
+            yield postgres.url
     except NoPostgres as error:
         pytest.skip(str(error))
 

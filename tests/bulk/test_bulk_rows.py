@@ -90,6 +90,11 @@ def test_each_type_has_one_json_form_that_a_file_gives_back(value: Any, expected
     assert json_value(json.loads(line)) == form
 
 
+def test_a_line_can_be_made_of_whatever_an_answer_has() -> None:
+    line = json_line({"a": ["lone \ud800", float("nan"), float("inf")], "b": {"\udfff": 2**70}})
+    assert json.loads(line) == {"a": ["lone \ufffd", None, "Infinity"], "b": {"\ufffd": 2**70}}
+
+
 @pytest.mark.parametrize("value", [object(), {1, 2}, {1: "a"}, 1j, [{"a": {2: 3}}]])
 def test_what_has_no_json_form_is_refused_with_its_place_and_column(value: Any) -> None:
     with pytest.raises(BulkInputError, match=r"row 7 of the query, column 'x': .*CAST"):
