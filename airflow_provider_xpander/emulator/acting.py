@@ -47,15 +47,14 @@ def timed(behaviour: Behaviour, settings: Settings) -> Behaviour:
     :param behaviour: what the run does.
     :param settings: of the emulator.
     """
-    speed = settings.speed
     seconds = settings.run_seconds if behaviour.seconds is None else behaviour.seconds
     wait = behaviour.resume_after
     return replace(
         behaviour,
-        seconds=seconds / speed,
-        resume_after=None if wait is None else wait / speed,
+        seconds=settings.scaled(seconds),
+        resume_after=None if wait is None else settings.scaled(wait),
         story=tuple(
-            told if told.after is None else replace(told, after=told.after / speed)
+            told if told.after is None else replace(told, after=settings.scaled(told.after))
             for told in behaviour.story
         ),
         then=timed(behaviour.then, settings) if behaviour.then else None,

@@ -69,7 +69,7 @@ def listed(
     full = settings.model_copy(update={"slim_bodies": False})
     entries = []
     for task, turn, at in _shown(tasks, now, settings):
-        if not earliest <= task.created <= min(latest, now - settings.list_lag_seconds):
+        if not earliest <= task.created <= min(latest, now - settings.scaled(settings.list_lag_seconds)):
             continue
         if wanted.keys() <= {"agent_id", "status"} and wanted.keys().isdisjoint(task.overrides):
             fits = wanted.get("agent_id", turn.target_id) == turn.target_id and (
@@ -94,6 +94,6 @@ def _shown(tasks: Iterable[EmulatedTask], now: float, settings: Settings) -> Ite
         luck = zlib.crc32(task.id.encode()) / 2**32
         if luck < settings.list_hidden_share:
             continue
-        turn = task.visible(now, settings.stale_turn_seconds)
-        at = max(turn.started, now - settings.list_stale_seconds)
+        turn = task.visible(now, settings.scaled(settings.stale_turn_seconds))
+        at = max(turn.started, now - settings.scaled(settings.list_stale_seconds))
         yield task, turn, turn.started if 1 - luck <= settings.list_frozen_share else at

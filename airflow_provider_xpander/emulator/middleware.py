@@ -51,8 +51,9 @@ class RecordCalls:
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
             at=self.emulator.now(),
             body=_parsed(raw),
+            size=len(raw),
         )
-        self.emulator.calls.append(call)
+        self.emulator.record(call)
         scope.setdefault("state", {})["call"] = call
 
         async def record(message: Message) -> None:

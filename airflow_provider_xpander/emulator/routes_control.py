@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.emulator.clock import ManualClock
 from airflow_provider_xpander.emulator.dependencies import Service
 from airflow_provider_xpander.emulator.fault import Fault
 from airflow_provider_xpander.emulator.middleware import CONTROL_PATH
@@ -120,6 +122,27 @@ async def change_settings(emulator: Service, changes: JsonObject) -> dict[str, A
         return emulator.configure(changes).model_dump()
     except ValidationError as error:
         raise HTTPException(422, error.errors(include_url=False, include_context=False)) from error
+
+
+class TimeGoesBy(BaseModel):
+    """How much time is to go by at once, in seconds, and whether it stands still from then on."""
+
+    advance: float = Field(default=0, ge=0)
+    stand_still: bool | None = None
+
+
+@router.post("/clock")
+async def clock(change: TimeGoesBy, emulator: Service) -> float:
+    """
+    Let time go by, and answer what time it is, in epoch seconds.
+
+    :param change: by how much; and a clock that stands still, or the real one again.
+    :param emulator: the emulator.
+    """
+    if change.stand_still is not None:
+        emulator.clock = ManualClock(emulator.clock()) if change.stand_still else time.time
+    emulator.advance(change.advance)
+    return emulator.now()
 
 
 @router.post("/reset", status_code=204, response_model=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from airflow_provider_xpander.emulator.connections import Connections
 from airflow_provider_xpander.emulator.dependencies import OpenConnections, Service
 from airflow_provider_xpander.emulator.fault import Fault
 from airflow_provider_xpander.emulator.reading import InvokeBody
-from airflow_provider_xpander.emulator.schedule import reached
+from airflow_provider_xpander.emulator.schedule import next_step, reached
 from airflow_provider_xpander.emulator.state import Emulator
 from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
 from airflow_provider_xpander.emulator.waiting import ServerClosing, in_thread, wait
@@ -43,16 +43,18 @@ async def start_run(
     :param emulator: the emulator.
     :param version: version to run; None is the latest.
     """
+    call: Call = request.state.call
     kind: Kind = "workflow" if request.url.path.startswith("/v1/workflows/") else "agent"
     asked = body.model_dump(mode="json")
     if emulator.agents.calls_python(target_id):
         try:
-            task = await in_thread(emulator, lambda: emulator.invoke(kind, target_id, asked, version))
+            task = await in_thread(
+                emulator, lambda: emulator.invoke(kind, target_id, asked, version, call.size)
+            )
         except ServerClosing as error:
             raise HTTPException(503, str(error)) from error
     else:
-        task = emulator.invoke(kind, target_id, asked, version)
-    call: Call = request.state.call
+        task = emulator.invoke(kind, target_id, asked, version, call.size)
     call.task_id = task.id
     return task, task.last
 
@@ -74,7 +76,9 @@ async def invoke_sync(run: Run, emulator: Service) -> Response:
     def settled() -> bool:
         return turn.at(emulator.now()).status not in (TaskStatus.PENDING, TaskStatus.EXECUTING)
 
-    if await wait(emulator, emulator.settings.gateway_timeout_seconds, settled):
+    patience = emulator.settings.gateway_timeout_seconds
+    limit = None if patience is None else emulator.settings.scaled(patience)
+    if await wait(emulator, limit, settled, key=task.id, next_at=_next_of(turn, emulator)):
         return JSONResponse(emulator.body(task, turn=turn))
     page, headers = Fault.html(504).answer()
     return Response(page, status_code=504, headers=headers)
@@ -140,8 +144,13 @@ async def _events(
         if steps[-1].status.is_terminal or emulator.closing:
             return
         heartbeat = _HEARTBEAT_SECONDS if settings.stream_comments else None
-        if not await wait(emulator, heartbeat, something_new):
+        next_at = _next_of(turn, emulator)
+        if not await wait(emulator, heartbeat, something_new, key=task.id, next_at=next_at):
             yield None
+
+
+def _next_of(turn: Turn, emulator: Emulator) -> Callable[[], float | None]:
+    return lambda: next_step(turn.plan, emulator.now())
 
 
 async def _cut_into_frames(

@@ -143,6 +143,16 @@ def reached(plan: Plan, now: float) -> Plan:
     return tuple(step for step in plan if step.at <= now) or plan[:1]
 
 
+def next_step(plan: Plan, now: float) -> float | None:
+    """
+    Return when the next step happens, or None if none is planned.
+
+    :param plan: the steps of the run.
+    :param now: epoch seconds.
+    """
+    return next((step.at for step in plan if step.at > now), None)
+
+
 def snapshot(plan: Plan, now: float) -> Snapshot:
     """
     Return what the run looks like at a time.

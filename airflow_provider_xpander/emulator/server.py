@@ -100,7 +100,7 @@ class EmulatorServer:
         server, thread = self._server, self._thread
         if server is None or thread is None:
             return
-        self.emulator.closing = True
+        self.emulator.close()
         server.should_exit = True
         thread.join(_STOP_SECONDS)
         self._server = self._thread = None

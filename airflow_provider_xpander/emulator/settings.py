@@ -22,7 +22,11 @@ class Settings(BaseModel):
     :param api_keys: accepted values of ``x-api-key``, besides :data:`RESTRICTED_API_KEY`.
     :param run_seconds: seconds from submit to end of a run whose agent does not say otherwise.
     :param pending_share: share of ``run_seconds`` (0 to 1) that a run is ``pending``.
-    :param speed: runs take their seconds divided by this.
+    :param speed: runs, lags and the gateway's patience take their seconds divided by this.
+    :param keep_runs: the runs that ended first are forgotten with their tasks when there are more; those that
+        go on never are.
+    :param keep_calls: the oldest calls are forgotten when there are more.
+    :param keep_megabytes: the same holds for the bodies of requests, of runs and of calls each.
     :param strict: answer 422 to fields and query parameters that the service does not have, and to values
         of another type that it may take all the same, such as ``"true"``. The service is thought to ignore
         unknown fields (contract section 10); here a typo is to be noticed.
@@ -82,6 +86,9 @@ class Settings(BaseModel):
     run_seconds: float = Field(default=1.0, ge=0)
     pending_share: float = Field(default=0.2, ge=0, le=1)
     speed: float = Field(default=1.0, gt=0)
+    keep_runs: int = Field(default=10_000, ge=1)
+    keep_calls: int = Field(default=10_000, ge=1)
+    keep_megabytes: float = Field(default=64.0, gt=0)
     strict: bool = True
     require_user: bool = False
     unknown_ids: Literal["accept", "not_found"] = "accept"
@@ -122,3 +129,16 @@ class Settings(BaseModel):
     stream_sub_agent: bool = False
     stream_split: bool = False
     stream_done: bool = False
+
+    def scaled(self, seconds: float) -> float:
+        """
+        Return how long something really takes at this speed.
+
+        :param seconds: how long it takes in the story.
+        """
+        return seconds / self.speed
+
+    @property
+    def keep_bytes(self) -> int:
+        """``keep_megabytes`` in bytes."""
+        return int(self.keep_megabytes * 1_000_000)

@@ -1,8 +1,7 @@
-"""The emulated service without HTTP: settings, clock, tasks, faults, and what happens to each of them."""
+"""The emulated service without HTTP: its tasks, and what happens to each of them."""
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -10,27 +9,22 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.emulator import stories
 from airflow_provider_xpander.emulator.acting import act, timed
 from airflow_provider_xpander.emulator.agents import Prompt
+from airflow_provider_xpander.emulator.arrangement import Arrangement
 from airflow_provider_xpander.emulator.bodies import Body, end_fields, page_body, task_body, thread_body
-from airflow_provider_xpander.emulator.calls import Call
 from airflow_provider_xpander.emulator.clock import Clock
-from airflow_provider_xpander.emulator.fault import Fault
 from airflow_provider_xpander.emulator.lists import listed
-from airflow_provider_xpander.emulator.registry import Registry
-from airflow_provider_xpander.emulator.run_fault import RunFault
 from airflow_provider_xpander.emulator.schedule import ended, plan_run, reached, resumed
-from airflow_provider_xpander.emulator.scripts import Script
 from airflow_provider_xpander.emulator.settings import Settings
-from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Turn
+from airflow_provider_xpander.emulator.tasks import EmulatedTask, Kind, Runs, Turn
 
 
 class NotFoundError(LookupError):
     """What was asked for does not exist; the text is what the service answers as ``detail``."""
 
 
-class Emulator:
+class Emulator(Arrangement):
     """
     State of one emulated xpander.ai; thread-safe, so that a test may use it while the server runs.
 
@@ -39,24 +33,19 @@ class Emulator:
     """
 
     def __init__(self, settings: Settings | None = None, clock: Clock = time.time) -> None:
-        self.settings = settings or Settings()
-        self.clock = clock
+        super().__init__(settings, clock)
         self.tasks: dict[str, EmulatedTask] = {}
-        self.calls: list[Call] = []
-        self.faults: list[Fault] = []
-        self.run_faults: list[RunFault] = []
-        self.agents = Registry()
         self.closing = False
-        self._runs: list[Turn] = []
-        self._lock = threading.RLock()
+        self._runs = Runs(self.tasks)
 
-    def now(self) -> float:
-        """Return the time in epoch seconds, in the microseconds that timestamps have: dates compare equal."""
-        return round(self.clock(), 6)
+    def close(self) -> None:
+        """End all waits, because the server stops."""
+        self.closing = True
+        self.waiters.notify_all()
 
     def reset(self, settings: Settings | None = None) -> None:
         """
-        Forget tasks, calls, runs, faults and scripted agents, and start over.
+        Forget tasks, calls, runs, faults and scripted agents, and start over; time that was skipped, too.
 
         :param settings: from now on; None for the default ones.
         """
@@ -67,25 +56,9 @@ class Emulator:
             self.run_faults.clear()
             self._runs.clear()
             self.agents.clear()
+            self._skipped = 0.0
             self.settings = settings or Settings()
-
-    def configure(self, changes: Mapping[str, Any]) -> Settings:
-        """
-        Change some of the settings.
-
-        :param changes: fields of the settings.
-        :raises pydantic.ValidationError: an unknown setting or a wrong value; nothing is changed then.
-        """
-        self.settings = Settings.model_validate({**self.settings.model_dump(), **changes})
-        return self.settings
-
-    def agent(self, pattern: str) -> Script:
-        """
-        Return the script of an agent or workflow, to say what it does: ``agent("triage").answers("ok")``.
-
-        :param pattern: its id, or a pattern of ids such as ``enrich-*``.
-        """
-        return self.agents.script(pattern)
+        self.waiters.notify_all()
 
     def runs(self, target_id: str | None = None) -> list[Turn]:
         """
@@ -105,45 +78,9 @@ class Emulator:
         task = self.tasks.get(task_id)
         return task.stops if task else 0
 
-    def add_fault(self, fault: Fault) -> Fault:
-        """
-        Let requests go wrong from now on; the first fault that is due wins.
-
-        :param fault: what goes wrong, and where.
-        """
-        self.faults.append(fault)
-        return fault
-
-    def add_run_fault(self, fault: RunFault) -> RunFault:
-        """
-        Let runs go wrong from now on; the first fault that is due wins.
-
-        :param fault: what goes wrong, and in which runs.
-        """
-        self.run_faults.append(fault)
-        return fault
-
-    def story(self, name: str, **options: Any) -> None:
-        """
-        Let something happen that has a name.
-
-        :param name: a function of :mod:`airflow_provider_xpander.emulator.stories`.
-        :param options: its arguments.
-        :raises ValueError: no such story, or not these options.
-        """
-        stories.tell(self, name, options)
-
-    def take_fault(self, method: str, path: str) -> Fault | None:
-        """
-        Return the fault that is due for a request, and count it.
-
-        :param method: HTTP method, in capitals.
-        :param path: path of the request.
-        """
-        with self._lock:
-            return next((fault for fault in self.faults if fault.take(method, path)), None)
-
-    def invoke(self, kind: Kind, target_id: str, body: Body, version: str | None = None) -> EmulatedTask:
+    def invoke(
+        self, kind: Kind, target_id: str, body: Body, version: str | None = None, size: int = 0
+    ) -> EmulatedTask:
         """
         Start a run: a new task, or the next turn of the task whose id the request gives.
 
@@ -151,6 +88,7 @@ class Emulator:
         :param target_id: id of the agent or workflow.
         :param body: the request as the service read it, with every field.
         :param version: version to run; None is the latest.
+        :param size: bytes of the request.
         :raises NotFoundError: unknown agent or workflow, or an unknown id while the settings refuse those.
         """
         agent = self.agents.find(kind, target_id)
@@ -177,9 +115,10 @@ class Emulator:
                 return task
             elif settings.busy_thread == "cancel":
                 task.last.plan = ended(task.last.plan, now, TaskStatus.STOPPED, {"is_manually_stopped": True})
+                self.waiters.notify(task.id)
             result = behaviour.ending.result
             end = end_fields(prompt.text, result, prompt.wants_json, settings.json_results)
-            pending = settings.run_seconds * settings.pending_share / settings.speed
+            pending = settings.scaled(settings.run_seconds * settings.pending_share)
             turn = Turn(
                 task_id=task.id,
                 kind=kind,
@@ -190,10 +129,11 @@ class Emulator:
                 end=end,
                 started=now,
                 plan=plan_run(now, behaviour, end, pending=pending),
+                size=size,
             )
             task.turns.append(turn)
             self.tasks[task.id] = task
-            self._runs.append(turn)
+            self._runs.keep(turn, now, settings.keep_runs, settings.keep_bytes)
             return task
 
     def task(self, task_id: str) -> EmulatedTask:
@@ -216,7 +156,7 @@ class Emulator:
         :raises NotFoundError: unknown id, or one that is younger than ``not_found_lag_seconds``.
         """
         task = self.task(task_id)
-        if self.now() - task.created < self.settings.not_found_lag_seconds:
+        if self.now() - task.created < self.settings.scaled(self.settings.not_found_lag_seconds):
             raise NotFoundError(f"Task {task_id} not found")
         return task
 
@@ -237,7 +177,7 @@ class Emulator:
         :param at: epoch seconds; None for now.
         """
         now = self.now() if at is None else at
-        turn = turn or task.visible(now, self.settings.stale_turn_seconds)
+        turn = turn or task.visible(now, self.settings.scaled(self.settings.stale_turn_seconds))
         return task_body(task, turn, now, self.settings)
 
     def thread(self, task_id: str) -> list[Body]:
@@ -286,8 +226,9 @@ class Emulator:
         with self._lock:
             task, now = self.task(task_id), self.now()
             task.stops += 1
-            at = now + self.settings.stop_delay_seconds
+            at = now + self.settings.scaled(self.settings.stop_delay_seconds)
             task.last.plan = ended(task.last.plan, at, TaskStatus.STOPPED, {"is_manually_stopped": True})
+            self.waiters.notify(task_id)
             return task
 
     def delete(self, task_id: str) -> None:
@@ -312,6 +253,7 @@ class Emulator:
             then = reached(turn.plan, now)[-1].then
             if then is not None:
                 turn.plan = resumed(turn.plan, now, then, turn.end)
+                self.waiters.notify(task_id)
             return task
 
     def finish(self, task_id: str, status: str | None = None, result: Any = None) -> EmulatedTask:
@@ -327,6 +269,7 @@ class Emulator:
             turn = task.last
             end = turn.end if result is None else {**turn.end, "result": result}
             turn.plan = ended(turn.plan, now, TaskStatus(status or turn.behaviour.ending.status), end)
+            self.waiters.notify(task_id)
             return task
 
     def override(self, task_id: str, fields: Mapping[str, Any]) -> EmulatedTask:

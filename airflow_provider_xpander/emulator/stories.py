@@ -12,10 +12,10 @@ from airflow_provider_xpander.emulator.run_fault import RunFault
 from airflow_provider_xpander.emulator.wrong_json import HowWrong
 
 if TYPE_CHECKING:
-    from airflow_provider_xpander.emulator.state import Emulator
+    from airflow_provider_xpander.emulator.arrangement import Arrangement
 
 
-def slow(emulator: Emulator, agent: str = "*", seconds: float = 3600, times: int | None = None) -> None:
+def slow(emulator: Arrangement, agent: str = "*", seconds: float = 3600, times: int | None = None) -> None:
     """
     Runs take long.
 
@@ -27,7 +27,7 @@ def slow(emulator: Emulator, agent: str = "*", seconds: float = 3600, times: int
     emulator.add_run_fault(RunFault(agent=agent, seconds=seconds, times=times))
 
 
-def flaky(emulator: Emulator, agent: str = "*", times: int = 1) -> None:
+def flaky(emulator: Arrangement, agent: str = "*", times: int = 1) -> None:
     """
     Runs fail at first, then go well.
 
@@ -40,7 +40,7 @@ def flaky(emulator: Emulator, agent: str = "*", times: int = 1) -> None:
 
 
 def paused(
-    emulator: Emulator, agent: str = "*", resume_after: float | None = 60, times: int | None = 1
+    emulator: Arrangement, agent: str = "*", resume_after: float | None = 60, times: int | None = 1
 ) -> None:
     """
     A run waits for a person, then goes on.
@@ -55,7 +55,7 @@ def paused(
 
 
 def login_needed(
-    emulator: Emulator, agent: str = "*", resume_after: float | None = None, times: int | None = 1
+    emulator: Arrangement, agent: str = "*", resume_after: float | None = None, times: int | None = 1
 ) -> None:
     """
     A run waits until a person logs in to a connector.
@@ -69,7 +69,7 @@ def login_needed(
     emulator.add_run_fault(fault)
 
 
-def wrong_json_once(emulator: Emulator, agent: str = "*", how: HowWrong = "prose", times: int = 1) -> None:
+def wrong_json_once(emulator: Arrangement, agent: str = "*", how: HowWrong = "prose", times: int = 1) -> None:
     """
     An answer that should be JSON is wrong; the next turn or run gets it right.
 
@@ -81,7 +81,7 @@ def wrong_json_once(emulator: Emulator, agent: str = "*", how: HowWrong = "prose
     emulator.add_run_fault(RunFault(agent=agent, wrong_json=how, times=times))
 
 
-def lost_submit(emulator: Emulator, agent: str = "*", times: int = 1) -> None:
+def lost_submit(emulator: Arrangement, agent: str = "*", times: int = 1) -> None:
     """
     A run is started, but the answer to the submit is lost: a gateway says 504.
 
@@ -92,7 +92,7 @@ def lost_submit(emulator: Emulator, agent: str = "*", times: int = 1) -> None:
     emulator.add_fault(Fault.html(504, method="POST", path=_invokes(agent), act_first=True, times=times))
 
 
-def outage(emulator: Emulator, times: int = 5) -> None:
+def outage(emulator: Arrangement, times: int = 5) -> None:
     """
     The service is away: a proxy answers 503 to everything.
 
@@ -102,7 +102,7 @@ def outage(emulator: Emulator, times: int = 5) -> None:
     emulator.add_fault(Fault.html(503, path="^/v1/", times=times))
 
 
-def throttled(emulator: Emulator, retry_after: float | None = 1, times: int = 1) -> None:
+def throttled(emulator: Arrangement, retry_after: float | None = 1, times: int = 1) -> None:
     """
     Too many requests: 429.
 
@@ -113,7 +113,7 @@ def throttled(emulator: Emulator, retry_after: float | None = 1, times: int = 1)
     emulator.add_fault(Fault.throttled(retry_after=retry_after, path="^/v1/", times=times))
 
 
-def out_of_credit(emulator: Emulator, agent: str = "*", times: int | None = None) -> None:
+def out_of_credit(emulator: Arrangement, agent: str = "*", times: int | None = None) -> None:
     """
     Submits are refused, because the organisation has no credit left.
 
@@ -124,7 +124,7 @@ def out_of_credit(emulator: Emulator, agent: str = "*", times: int | None = None
     emulator.add_fault(Fault.billing(method="POST", path=_invokes(agent), times=times))
 
 
-def slow_list(emulator: Emulator, seconds: float = 60) -> None:
+def slow_list(emulator: Arrangement, seconds: float = 60) -> None:
     """
     Lists lag behind: new tasks are not there yet, and others show what was.
 
@@ -134,7 +134,7 @@ def slow_list(emulator: Emulator, seconds: float = 60) -> None:
     emulator.configure({"list_lag_seconds": seconds, "list_stale_seconds": seconds})
 
 
-def missing_rows(emulator: Emulator, rows: int = 1) -> None:
+def missing_rows(emulator: Arrangement, rows: int = 1) -> None:
     """
     Answers to packs of rows leave some out.
 
@@ -153,7 +153,7 @@ STORIES: dict[str, Callable[..., None]] = {
 }  # fmt: skip
 
 
-def tell(emulator: Emulator, name: str, options: dict[str, Any]) -> None:
+def tell(emulator: Arrangement, name: str, options: dict[str, Any]) -> None:
     """
     Let a story happen.
 
