@@ -16,19 +16,23 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_provider_xpander.api.exchange import Sleep, Steps
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.identity import read_mark
+from airflow_provider_xpander.runs.lookup import Wanted, find_runs
 from airflow_provider_xpander.runs.task_list import Lists, TaskList
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 KEPT = 600.0
 """Seconds for which what was seen is kept."""
@@ -41,6 +45,25 @@ TURNS = 100
 def folder() -> Path:
     """Return where the files are: a folder of this user's own, below the system's for temporary files."""
     return Path(tempfile.gettempdir(), f"airflow-provider-xpander-{os.getuid()}")
+
+
+def find_together(
+    hook: XpanderHook, wanted: Wanted, settles_it: Callable[[Sequence[Task]], bool]
+) -> Sequence[Task]:
+    """
+    Find runs as :func:`~airflow_provider_xpander.runs.lookup.find_runs`, by what others have seen first.
+
+    :param hook: where to look.
+    :param wanted: the run.
+    :param settles_it: whether some runs are all that one needs to know, whatever else there may be.
+    :raises XpanderError: the service does not answer, so nothing is known.
+    """
+    lists = SharedLists.of(hook.settings, wanted.target_id, wanted.since)
+    found: Sequence[Task] = hook.run(find_runs(wanted, lists=lists))
+    if not lists.was_old:
+        return found
+    found = list(filter(wanted.is_marked, found))
+    return found if settles_it(found) else hook.run(find_runs(wanted))
 
 
 @dataclass
@@ -73,9 +96,7 @@ class SharedLists(Lists):
             safe = False
         return cls(place / name) if safe else Lists()
 
-    def read(
-        self, target_id: str, since: datetime | None, enough: Callable[[Task], bool], *, old: bool = True
-    ) -> Steps[TaskList]:
+    def read(self, target_id: str, since: datetime | None, enough: Callable[[Task], bool]) -> Steps[TaskList]:
         """As :meth:`Lists.read`; from the file, if that tells as much."""
         asked = time.time()
         with self._lock() as got_turn:
@@ -85,7 +106,7 @@ class SharedLists(Lists):
                 yield Sleep(TURN)
             began, tasks = self._load()
             self.was_old = began < asked
-            if not self.was_old or (old and any(map(enough, tasks))):
+            if not self.was_old or any(map(enough, tasks)):
                 return TaskList(tasks, enough=any(map(enough, tasks)), whole=not self.was_old)
             self.was_old, began_now = False, time.time()
             listed = yield from super().read(target_id, since, enough)

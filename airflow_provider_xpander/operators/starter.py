@@ -17,7 +17,7 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
-from airflow_provider_xpander.operators.shared_lists import SharedLists
+from airflow_provider_xpander.operators.shared_lists import find_together
 from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Note, Reattach, Start, decide, goes_on
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
@@ -207,10 +207,9 @@ class RunStarter:
         self.log.info("Looking for a run that an earlier attempt has started (%s)", self.mark)
         try:
             found = self._known_runs()
-            if not isinstance(decide(found, self.mark, self.reattach), Adopt):
+            if not self._is_to_be_adopted(found):
                 # What is known may not be all: an attempt that died can have started another.
-                lists = SharedLists.of(self.hook.settings, self.target.id, self.identity.began)
-                listed = self.hook.run(find_runs(self._wanted, lists=lists))
+                listed = find_together(self.hook, self._wanted, self._is_to_be_adopted)
                 found = list({task.id: task for task in [*found, *listed]}.values())
         except FINAL:
             raise
@@ -221,6 +220,9 @@ class RunStarter:
             ) from error
         self._wanted = replace(self._wanted, known=frozenset(task.id for task in found))
         return decide(found, self.mark, self.reattach)
+
+    def _is_to_be_adopted(self, found: Sequence[Task]) -> bool:
+        return isinstance(decide(found, self.mark, self.reattach), Adopt)
 
     def _left_over(self) -> list[Task]:
         """Find the runs of attempts before a clear that go on, because they were kept for a retry."""

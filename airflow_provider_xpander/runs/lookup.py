@@ -162,27 +162,17 @@ def find_runs(
     for seconds in lag:
         if seconds:
             yield Sleep(seconds)
-        found = yield from _look(wanted, enough, others, lists)
-        if lists.was_old and not any(enough(task) and wanted.is_marked(task) for task in found):
-            # It has ended since, and another may have been started.
-            found = yield from _look(wanted, enough, others, lists, old=False)
+        listed = (yield from lists.read(wanted.target_id, wanted.since, wanted.that_is(enough))).tasks
+        found = [task for task in listed if not alive or goes_on(task)]
+        if any(read_mark(task.title) for task in listed):
+            # The service keeps titles, so a task without a mark in it is somebody else's.
+            others.clear()
+            found = yield from get_known([task.id for task in found if wanted.is_in(task.title, task)])
+        else:
+            found = yield from _by_source(wanted, filter(wanted.may_be, found), enough, others)
         if found:
             return found
     return _only_look_alike(wanted, others.values())
-
-
-def _look(
-    wanted: Wanted, enough: Callable[[Task], bool], others: dict[str, Task], lists: Lists, *, old: bool = True
-) -> Steps[list[Task]]:
-    """Look once; ``others`` remembers the full records that are not the run."""
-    steps = lists.read(wanted.target_id, wanted.since, wanted.that_is(enough), old=old)
-    listed = (yield from steps).tasks
-    found = [task for task in listed if enough is not goes_on or goes_on(task)]
-    if any(read_mark(task.title) for task in listed):
-        # The service keeps titles, so a task without a mark in it is somebody else's.
-        others.clear()
-        return (yield from get_known([task.id for task in found if wanted.is_in(task.title, task)]))
-    return (yield from _by_source(wanted, filter(wanted.may_be, found), enough, others))
 
 
 def find_all(wanted: Wanted) -> Steps[list[Task]]:

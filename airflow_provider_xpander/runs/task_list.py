@@ -92,18 +92,15 @@ class Lists:
     """How a look-up gets at lists: here, it reads them itself."""
 
     was_old = False
-    """Whether the last one was read before it was asked for."""
+    """Whether the last one was read before it was asked for: it shows enough, but may not show all."""
 
-    def read(
-        self, target_id: str, since: datetime | None, enough: Callable[[Task], bool], *, old: bool = True
-    ) -> Steps[TaskList]:
+    def read(self, target_id: str, since: datetime | None, enough: Callable[[Task], bool]) -> Steps[TaskList]:
         """
         List the tasks of a target.
 
         :param target_id: the agent or workflow that runs them.
         :param since: the start of the DAG run, or None for all that there are.
         :param enough: whether a task ends the reading.
-        :param old: whether a list will do that was read before, if there is a task on it that is enough.
         :raises XpanderError: the service does not answer.
         """
         return (yield from read_task_list(target_id, since, enough))
