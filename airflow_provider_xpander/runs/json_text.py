@@ -2,8 +2,9 @@
 JSON in the text of an answer, found in what models put around it (contract 4.1).
 
 Reasoning before the answer is left out. The rest is JSON as it stands, or holds one JSON value: in a code
-fence, or an object or list in prose. Two values are as bad as none, because nobody knows which one is
-meant. Reading takes time in proportion to the length of the text, however hostile the text is.
+fence, or an object or list in prose. What prose mentions before the only fence is no answer. Two values are
+as bad as none, because nobody knows which one is meant. Reading takes time in proportion to the length of the
+text, however hostile the text is.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def parse_json(text: str) -> Any:
         try:
             return _strict(answer)
         except json.JSONDecodeError:
-            found = [value for one in _fences_and_prose(answer) for value in one]
+            found = _candidates(answer)
         if len(found) == 1:
             return found[0]
         if found:
@@ -70,21 +71,34 @@ def _without_reasoning(text: str) -> str:
     return "" if not end and text.lstrip(_BLANK).startswith("<think") else text[end:]
 
 
-def _fences_and_prose(text: str) -> Iterator[list[Any]]:
-    """Give the JSON values of each fence, and those of the rest."""
+def _candidates(text: str) -> list[Any]:
+    """Return the JSON values that may be the answer: those in fences, and those in prose beside them."""
+    fenced: list[Any] = []
+    before: list[str] = []
     prose: list[str] = []
     lines = iter(text.split("\n"))
     for line in lines:
         marker, rest = _fence(line)
         if not marker:
             prose.append(line)
-        elif rest.endswith(marker):  # all of it in one line
+            continue
+        if rest.endswith(marker):  # all of it in one line
             content = rest.removesuffix(marker)
-            yield _fenced("", content[4:] if content[:4].lower() == "json" else content)
+            values = _fenced("", content[4:] if content[:4].lower() == "json" else content)
         else:
-            content = "\n".join(_until(marker, lines))
-            yield _fenced(rest, content)
-    yield _objects("\n".join(prose))
+            values = _fenced(rest, "\n".join(_until(marker, lines)))
+        if values:
+            fenced += values
+            before, prose = before + prose, []
+    if len(fenced) != 1:
+        return fenced + _objects("\n".join(before + prose))
+    # Whoever puts an answer into a fence may speak of others before, and of the same one after it.
+    return fenced + [value for value in _objects("\n".join(prose)) if not _is_same(value, fenced[0])]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    # To Python, 1 is True.
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _fence(line: str) -> tuple[str, str]:

@@ -47,6 +47,12 @@ A = {"a": 1}
         pytest.param(
             'I ran\n```sql\nselect \'{"b": 2}\'\n```\nand got\n```json\n{"a": 1}\n```', A, id="other code"
         ),
+        # The only fence, and other JSON in the prose around it.
+        pytest.param('I got {"b": 2}, so:\n```json\n{"a": 1}\n```', A, id="an object before the fence"),
+        pytest.param('From ["x"] and {} I take:\n```json\n{"a": 1}\n```\nFine?', A, id="several before it"),
+        pytest.param('As {"a": ...} asks:\n```json\n{"a": 1}\n```', A, id="broken JSON before the fence"),
+        pytest.param('```json\n{"a": 1}\n```\nThat is `{"a":1}`.', A, id="the same again behind the fence"),
+        pytest.param('```sql\nselect 1\n```\n{"c": 3}\n```json\n{"a": 1}\n```', A, id="and other code"),
         # An object in prose.
         pytest.param('Here you are: {"a": 1} Does it help?', A, id="prose around an object"),
         pytest.param('{"a": 1} and more', A, id="prose behind an object"),
@@ -78,7 +84,10 @@ def test_json_is_found_in_what_models_put_around_it(text: str, data: Any) -> Non
         pytest.param('{"a": 1}\n{"a": 2}', id="two objects"),
         pytest.param('Either {"a": 1} or {"a": 2}.', id="two objects in prose"),
         pytest.param('```json\n{"a": 1}\n```\nor\n```json\n{"a": 2}\n```', id="two fences"),
-        pytest.param('I got {"b": 2}, so:\n```json\n{"a": 1}\n```', id="an object and a fence"),
+        pytest.param('For example\n```json\n{"a": 1}\n```\nI say {"b": 2}', id="an object behind the fence"),
+        pytest.param('```json\n{"a": 1}\n```\nI say {"a": true}', id="nearly the same behind the fence"),
+        pytest.param('{"c": 3}\n```json\n{"a": 1}\n```\nor\n```json\n{"a": 2}\n```', id="fences and prose"),
+        pytest.param('{"a": 1}\n{"a": 1}', id="two rows that are equal"),
         pytest.param('```json\n{"a": 1}\n{"a": 2}\n```', id="two objects in a fence"),
     ],
 )
@@ -105,6 +114,7 @@ def test_of_two_candidates_none_is_chosen(text: str) -> None:
         "It is [7], as [8] says",
         '```python\nprint({"a": 1})\n```',
         '<think>Hm, {"a": 1}',
+        '```json\n{"a": 1}\n```\nor {"a": oops}',
         # Never a part of what is broken.
         '{"b": {"a": 1}, oops}',
         '[{"a": 1}, oops]',
