@@ -13,6 +13,7 @@
 #   make bench        what waiting costs, beside peers and under a limit; some twenty-five minutes
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
+#   make docs         the site of the documents, into .local/site; what is broken in it fails
 #   make names        write down the public names anew, after a change of them that is meant
 #   make lock         newer versions into requirements/*.txt
 #   make clean        remove what the others have made
@@ -41,7 +42,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint names test-wheel lock clean
+.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint docs names test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -106,6 +107,9 @@ lint: $(ENV)/.ready
 	$(ENV)/bin/ruff check
 	$(ENV)/bin/mypy
 
+docs: .venv/docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --strict
+
 names: $(ENV)/.ready
 	$(ENV)/bin/python -m dev.public_names
 
@@ -128,7 +132,7 @@ test-wheel-on-%: dist
 		"apache-airflow==$*" "$$(echo dist/*.whl)[emulator]"
 	cd .venv/wheel-$* && bin/python -I $(CURDIR)/dev/check_wheel.py
 
-lock: $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST)) $(patsubst %,lock-cluster-%,$(OLDEST) $(NEWEST))
+lock: lock-docs $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST)) $(patsubst %,lock-cluster-%,$(OLDEST) $(NEWEST))
 lock-$(NEWEST): WHAT := --extra sql --extra parquet --group test --group build --group lint
 lock-$(OLDEST): WHAT := --extra sql --extra parquet --group test --group build
 
@@ -144,6 +148,10 @@ lock-cluster-%: $(UV)
 		--no-annotate --custom-compile-command "make lock" --constraint requirements/airflow-$*.txt \
 		--output-file requirements/cluster-$*.txt requirements/cluster.in
 
+lock-docs: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --custom-compile-command "make lock" \
+		--group docs --output-file requirements/docs.txt
+
 clean:
 	rm -rf .venv .local dist build .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -153,6 +161,12 @@ clean:
 $(UV): requirements/tools.txt
 	$(PYTHON) -m venv --clear .venv/tools
 	.venv/tools/bin/python -m pip install --quiet --requirement requirements/tools.txt
+	@touch $@
+
+.venv/docs/.ready: requirements/docs.txt $(UV)
+	@echo "== making the environment of the documents"
+	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
+	$(UV) pip install --quiet --python $(@D) --requirement requirements/docs.txt
 	@touch $@
 
 .venv/bench/.ready: requirements/bench.txt pyproject.toml $(UV)

@@ -18,12 +18,14 @@ from test_docs_python import dag_file
 
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-LINES = [
-    pytest.param(line, id=f"{block.place} {line[:40]}")
+# What stands in several documents is run once.
+PLACES = {
+    line: block.place
     for block in blocks("bash")
     if block.reason_not_to_run(airflow_version) is None
     for line in block.code.splitlines()
-]
+}
+LINES = [pytest.param(line, id=f"{place} {line[:40]}") for line, place in PLACES.items()]
 EMULATOR = "python -m airflow_provider_xpander.emulator"
 CONNECTION = re.compile(r"export (AIRFLOW_CONN_\w+)='(.*)'")
 
@@ -31,8 +33,8 @@ CONNECTION = re.compile(r"export (AIRFLOW_CONN_\w+)='(.*)'")
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[str]:
     """The emulator as the documents start it, on a free port; gives the line that it prints."""
-    (command,) = {param.values[0] for param in LINES if str(param.values[0]).startswith(EMULATOR)}
-    arguments = shlex.split(str(command).replace("8090", "0"))[1:]
+    (command,) = (line for line in PLACES if line.startswith(EMULATOR))
+    arguments = shlex.split(command.replace("8090", "0"))[1:]
     with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -67,17 +69,16 @@ def check_dag(dag_id: str, emulator: str, folder: Path, monkeypatch: pytest.Monk
     """Run a DAG of the documents as its reader does, with the connection that stands before it."""
     (block,) = [block for block in blocks("python") if f'DAG("{dag_id}"' in block.code]
     (folder / f"{dag_id}.py").write_text(dag_file(dag_id, block))
-    (connection,) = {
+    (connection,) = (
         found
-        for line in LINES
-        if (found := CONNECTION.fullmatch(str(line.values[0])))
-        and ":8090" in found[2]
-        and "http://" in found[2]
-    }
+        for line in PLACES
+        if (found := CONNECTION.fullmatch(line)) and ":8090" in found[2] and "http://" in found[2]
+    )
     check_connection(connection[1], connection[2], emulator, monkeypatch)
-    airflow("dags", "test", dag_id)
     with XpanderHook() as hook:
-        assert [run.status for run in hook.list_tasks(agent_id="echo")] == ["completed"]
+        before = len(list(hook.list_tasks(agent_id="echo")))
+        airflow("dags", "test", dag_id)
+        assert [run.status for run in hook.list_tasks(agent_id="echo")] == ["completed"] * (before + 1)
 
 
 def check_connection(name: str, value: str, emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
