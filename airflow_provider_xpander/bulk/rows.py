@@ -41,6 +41,10 @@ RESERVED = ("answer", "status", "xpander_task_id", "row", "reason")
 """Names in results and failed rows, which a key column cannot have."""
 
 
+_ENDS_OF_LINE = "\x85\u2028\u2029"
+"""What JSON may hold as it is, but some readers take for the end of a line, ``str.splitlines`` for one."""
+
+
 class BulkInputError(XpanderValidationError):
     """The rows, or what is said about them, cannot be used; nothing was paid. No retry mends it."""
 
@@ -117,6 +121,9 @@ def json_line(value: JsonValue) -> bytes:
 
 def _line(value: JsonValue) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for end in _ENDS_OF_LINE:
+        if end in text:
+            text = text.replace(end, f"\\u{ord(end):04x}")
     return text.encode() + b"\n"
 
 
