@@ -1,4 +1,4 @@
-"""The decorators ``@task.xpander_agent`` and ``@task.xpander_workflow``, with their arguments' types."""
+"""The decorators ``@task.xpander_agent``, ``xpander_workflow`` and ``xpander_branch``, with their types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from airflow_provider_xpander._compat_taskflow import Task, task_decorator_factory
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
-from airflow_provider_xpander.operators.decorated import DecoratedAgentRun, DecoratedRun, DecoratedWorkflowRun
+from airflow_provider_xpander.operators.branch import XpanderBranchOperator
+from airflow_provider_xpander.operators.decorated import (
+    DecoratedAgentRun,
+    DecoratedBranch,
+    DecoratedRun,
+    DecoratedWorkflowRun,
+)
 from airflow_provider_xpander.operators.secret_arguments import warn_of_literal_secrets
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
@@ -51,4 +57,7 @@ returns, a text or a mapping with ``text``, ``files`` and ``user``. It is never 
 xpander_workflow = _decorator(XpanderInvokeWorkflowOperator, DecoratedWorkflowRun)
 """The same with a workflow, and the arguments of ``XpanderInvokeWorkflowOperator``."""
 
-__all__ = ["xpander_agent", "xpander_workflow"]
+xpander_branch = _decorator(XpanderBranchOperator, DecoratedBranch)
+"""Let an agent choose a branch by what the function returns; arguments of ``XpanderBranchOperator``."""
+
+__all__ = ["xpander_agent", "xpander_branch", "xpander_workflow"]

@@ -24,10 +24,15 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.xpander"]}],
-        "operators": [{"integration-name": integration, "python-modules": [f"{package}.operators.xpander"]}],
+        "operators": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{package}.operators.xpander", f"{package}.operators.branch"],
+            }
+        ],
         "task-decorators": [
             {"name": name, "class-name": f"{package}.decorators.{name}"}
-            for name in ("xpander_agent", "xpander_workflow")
+            for name in ("xpander_agent", "xpander_workflow", "xpander_branch")
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.xpander"]}],
         "triggers": [

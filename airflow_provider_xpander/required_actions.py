@@ -13,7 +13,9 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 
 
-def ask_person(ti_id: Any, *, subject: str, body: str, options: Sequence[str]) -> None:
+def ask_person(
+    ti_id: Any, *, subject: str, body: str, options: Sequence[str], multiple: bool = False
+) -> None:
     """
     Put a question to the people who use Airflow's UI, from a worker.
 
@@ -23,10 +25,11 @@ def ask_person(ti_id: Any, *, subject: str, body: str, options: Sequence[str]) -
     :param subject: one line.
     :param body: Markdown.
     :param options: what may be chosen, one of them.
+    :param multiple: whether several of them may be.
     """
     from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-    upsert_hitl_detail(ti_id, list(options), subject, body=body, params={})
+    upsert_hitl_detail(ti_id, list(options), subject, body=body, multiple=multiple, params={})
 
 
 async def persons_choice(ti_id: str) -> dict[str, Any] | None:
@@ -55,6 +58,8 @@ def _persons_choice(ti_id: str) -> dict[str, Any] | None:
     by = found.responded_by_user
     return {
         "chosen_options": list(found.chosen_options),
+        "params_input": dict(found.params_input or {}),
+        "responded_at": found.responded_at.isoformat() if found.responded_at else None,
         "responded_by_user": None if by is None else {"id": by.id, "name": by.name},
     }
 

@@ -65,6 +65,17 @@ def publish_summary(ti: Any, task: Task, earlier: Sequence[dict[str, Any]] = ())
     ti.xcom_push(SUMMARY_KEY, summarize(task, earlier))
 
 
+def add_to_summary(ti: Any, **more: Any) -> None:
+    """
+    Add to the summary of a run that is in XCom.
+
+    :param ti: the task instance.
+    :param more: plain JSON.
+    """
+    summary = ti.xcom_pull(task_ids=ti.task_id, key=SUMMARY_KEY, map_indexes=ti.map_index) or {}
+    ti.xcom_push(SUMMARY_KEY, {**summary, **xcom_safe(more)})
+
+
 def pull_turns(ti: Any) -> list[dict[str, Any]]:
     """
     Return the turns that this try of the task has had repaired, of which another process may know.

@@ -70,7 +70,7 @@ def test_every_module_that_it_names_exists(name: str) -> None:
     importlib.import_module(name)
 
 
-@pytest.mark.parametrize("name", ["xpander_agent", "xpander_workflow"])
+@pytest.mark.parametrize("name", ["xpander_agent", "xpander_workflow", "xpander_branch"])
 def test_a_decorator_is_found_by_its_name(name: str) -> None:
     import airflow_provider_xpander.decorators
 

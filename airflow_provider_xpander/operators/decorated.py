@@ -16,6 +16,7 @@ from airflow_provider_xpander.api.models import InvokeRequest
 from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.operators.arguments import PARTS
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
+from airflow_provider_xpander.operators.branch import XpanderBranchOperator
 from airflow_provider_xpander.operators.templating import holds_xcom
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
@@ -171,3 +172,10 @@ class DecoratedWorkflowRun(DecoratedRun, XpanderInvokeWorkflowOperator):
 
     template_fields: Sequence[str] = _fields(XpanderInvokeWorkflowOperator)
     custom_operator_name: str = "@task.xpander_workflow"
+
+
+class DecoratedBranch(DecoratedRun, XpanderBranchOperator):
+    """Let an agent choose a branch by what a function returns (``@task.xpander_branch``)."""
+
+    template_fields: Sequence[str] = _fields(XpanderBranchOperator)
+    custom_operator_name: str = "@task.xpander_branch"

@@ -24,6 +24,7 @@ from airflow_provider_xpander.operators.repair import Repairs
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
+from airflow_provider_xpander.runs.decision import decision_of
 from airflow_provider_xpander.runs.deferral import Wait, choice_of, read_event, wait_of
 from airflow_provider_xpander.runs.thread import ThreadBusy
 from airflow_provider_xpander.runs.watch import End, Over
@@ -104,7 +105,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                         note_turn(context["ti"], starter.turn(task))
                     return task.id
                 wait = Wait(task.id, target.id, starter.run_deadline, starter.newer_than)
-                return attempt.finish(wait, attempt.wait(wait, task, stream))
+                return self.conclude(attempt, wait, attempt.wait(wait, task, stream))
 
     def execute_complete(
         self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
@@ -118,7 +119,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         :param deadline: Unix seconds at which the run has to have ended.
         """
         kept = {"newer_than": newer_than, "deadline": deadline}
-        if choice_of(event) is not None:
+        if decision_of(event) is not None:
             from airflow_provider_xpander.operators.question import disregard
 
             run = {"xpander_task_id": self._id_in_xcom(context), "agent_id": self.target().id}
@@ -127,7 +128,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 return disregard(attempt, wait)
         found, wait = read_event(event), wait_of(event, **kept)
         with self._failing(), self._resumed(context, wait) as attempt:
-            return attempt.finish(wait, attempt.resume(wait, found))
+            return self.conclude(attempt, wait, attempt.resume(wait, found))
 
     def execute_answered(
         self,
@@ -164,7 +165,17 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             asked=asked,
         )
         with self._failing(), self._resumed(context, wait) as attempt:
-            return attempt.finish(wait, obey(choice, attempt, wait))
+            return self.conclude(attempt, wait, obey(choice, attempt, wait))
+
+    def conclude(self, attempt: Attempt, wait: Wait, over: Over) -> Any:
+        """
+        Return what the task returns, of a run whose wait is over.
+
+        :param attempt: the attempt at the run.
+        :param wait: what was waited for.
+        :param over: how the wait ended.
+        """
+        return attempt.finish(wait, over)
 
     @contextmanager
     def _resumed(self, context: Context, wait: Wait) -> Iterator[Attempt]:
@@ -195,7 +206,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 raise
         attempt, completed = given_up
         with self._failing():
-            return attempt.finish(Wait(completed.id), Over(End.FINISHED, completed))
+            return self.conclude(attempt, Wait(completed.id), Over(End.FINISHED, completed))
 
     def on_kill(self) -> None:
         """Stop the run with one short call that needs nothing of Airflow."""

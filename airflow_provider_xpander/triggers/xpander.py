@@ -15,7 +15,8 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.runs.deferral import Wait, choice_of, event_of
+from airflow_provider_xpander.runs.decision import decision_of
+from airflow_provider_xpander.runs.deferral import Wait, event_of
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.timing import until_old_enough
@@ -182,4 +183,4 @@ class XpanderTaskTrigger(BaseTrigger):
         from airflow_provider_xpander.required_actions import persons_choice
 
         found = await persons_choice(str(self.task_instance.id))
-        return found is not None and choice_of(found) is not None
+        return decision_of(found) is not None

@@ -17,6 +17,7 @@ ENDS = {
     "stream": "success",
     "repair": "success",
     "decorators": "success",
+    "branch": "success",
     "failing": "failed",
     "notifier": "success",
     "watcher": "success",
