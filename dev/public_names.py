@@ -80,6 +80,8 @@ def public_members(module: Any) -> Iterator[tuple[str, Any]]:
     :param module: the module.
     """
     named = getattr(module, "__all__", None)
+    for name in named or ():
+        vars(module).setdefault(name, getattr(module, name))  # one that is imported when it is used
     for name, thing in list(vars(module).items()):
         own = getattr(thing, "__module__", None) == module.__name__ and inspect.isroutine(thing)
         own = own or (inspect.isclass(thing) and thing.__module__ == module.__name__)

@@ -1,0 +1,79 @@
+"""The plugin with ``dag.test()``: the code of docs/testing-dags.md, as a reader would have it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from airflow import __version__ as airflow_version
+
+Session = Callable[..., pytest.RunResult]
+
+PAGE = Path(__file__).parents[2] / "docs" / "testing-dags.md"
+FILE = re.compile(r"^<!-- file: (\S+) -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OTHERWISE_ON_2_11 = re.compile(r"from \S+ import (.*)  # on Airflow 2\.11: from ([\w.]+).*")
+MORE = """
+import time
+from datetime import timedelta
+
+
+def test_a_late_run_is_stopped(xpander):
+    xpander.agent("triage").answers("late").takes(600)
+    (task,) = dag.tasks
+    for deferrable in (False, True):
+        task.deferrable, task.timeout = deferrable, 0.5
+        assert dag.test().state == "failed"
+    assert [run.stops for run in xpander.runs()] == [1, 1]
+    xpander.assert_all_stopped()
+
+
+def test_the_interval_of_the_dag_is_not_waited_for(xpander):
+    xpander.agent("triage").answers("ok").takes(0.2)
+    (task,) = dag.tasks
+    task.deferrable, task.timeout, task.poll_interval = False, None, 300.0
+    began = time.monotonic()
+    assert dag.test().state == "success"
+    assert time.monotonic() - began < 60
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of the page, and none of this project's settings."""
+    for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW"))]:
+        monkeypatch.delenv(name)
+    for name, code in FILE.findall(PAGE.read_text()):
+        path = pytester.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            OTHERWISE_ON_2_11.sub(r"from \2 import \1", code) if airflow_version.startswith("2.") else code
+        )
+    return pytester.path
+
+
+def test_the_test_of_the_page_has_ten_lines_and_passes(project: Path, session: Session) -> None:
+    test = project / "tests" / "test_triage.py"
+    code = test.read_text()
+    assert len([line for line in code.splitlines() if line]) <= 10
+    test.write_text(code + MORE)
+    session("tests").assert_outcomes(passed=3)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pytest_airflow_in_a_box") is None, reason="pytest-airflow-in-a-box is not here"
+)
+def test_it_works_with_pytest_airflow_in_a_box(project: Path, session: Session) -> None:
+    (project / "tests" / "conftest.py").unlink()
+    (project / "tests" / "test_triage.py").write_text(
+        """
+def test_it(xpander, dag_bag, run_dag):
+    xpander.agent("triage").answers("The disk was full.")
+    assert run_dag(dag_bag.dags["triage"]).success
+    xpander.assert_one_run("triage")
+"""
+    )
+    session("--dag-folder=dags", "tests", box=True).assert_outcomes(passed=1)
