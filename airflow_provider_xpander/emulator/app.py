@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from airflow_provider_xpander.emulator import routes_browse, routes_control, routes_invoke, routes_tasks
 from airflow_provider_xpander.emulator.connections import Connections
-from airflow_provider_xpander.emulator.dependencies import authorize
-from airflow_provider_xpander.emulator.middleware import InjectFaults, RecordCalls
+from airflow_provider_xpander.emulator.dependencies import Service, authorize
+from airflow_provider_xpander.emulator.middleware import CONTROL_PATH, InjectFaults, RecordCalls
 from airflow_provider_xpander.emulator.reading import known_query
 from airflow_provider_xpander.emulator.state import Emulator, NotFoundError
+from airflow_provider_xpander.emulator.status_page import status_page
 
 
 async def health() -> str:
     """Tell that the service is up."""
     return "ok"
+
+
+async def status(request: Request, emulator: Service) -> str:
+    """
+    Answer the page about the emulator, for a browser.
+
+    :param request: the request.
+    :param emulator: the emulator.
+    """
+    return status_page(emulator, str(request.base_url).rstrip("/"), f"{CONTROL_PATH}/tasks")
 
 
 async def not_found(request: Request, error: Exception) -> Response:
@@ -46,5 +57,6 @@ def create_app(emulator: Emulator, connections: Connections | None = None) -> AS
     api.include_router(v1)
     api.include_router(routes_control.router)
     api.add_api_route("/health", health)
+    api.add_api_route("/", status, response_class=HTMLResponse)
     api.add_exception_handler(NotFoundError, not_found)
     return RecordCalls(InjectFaults(api, emulator, connections), emulator)

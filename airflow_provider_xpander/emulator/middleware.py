@@ -19,8 +19,17 @@ from airflow_provider_xpander.emulator.waiting import wait
 
 log = logging.getLogger("airflow_provider_xpander.emulator")
 
-# The emulator's own routes: never recorded and never hit by a fault.
+# The emulator's own routes: never recorded and never hit by a fault, as little as its first page.
 CONTROL_PATH = "/_emulator"
+
+
+def is_own(path: str) -> bool:
+    """
+    Whether a path is the emulator's own and not the service's.
+
+    :param path: path of a request.
+    """
+    return path == "/" or path.startswith(CONTROL_PATH)
 
 
 class RecordCalls:
@@ -39,7 +48,7 @@ class RecordCalls:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; its body is read first, because a fault may leave it unread."""
-        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PATH):
+        if scope["type"] != "http" or is_own(scope["path"]):
             await self.app(scope, receive, send)
             return
         started = time.monotonic()
@@ -91,7 +100,7 @@ class InjectFaults:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or do to it what a fault says."""
         fault = None
-        if scope["type"] == "http" and not scope["path"].startswith(CONTROL_PATH):
+        if scope["type"] == "http" and not is_own(scope["path"]):
             fault = self.emulator.take_fault(scope["method"], scope["path"])
         if fault is None:
             await self.app(scope, receive, send)

@@ -82,6 +82,10 @@ class Registry:
         ]
         return [*built_in, *(pattern for pattern in own if _WILDCARDS.isdisjoint(pattern))]
 
+    def patterns(self) -> list[str]:
+        """Return the patterns of ids that scripts are for."""
+        return [pattern for pattern in self._scripts if not _WILDCARDS.isdisjoint(pattern)]
+
     def clear(self) -> None:
         """Forget the scripted agents."""
         self._scripts.clear()
