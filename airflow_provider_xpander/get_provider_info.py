@@ -27,7 +27,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{package}.operators.xpander", f"{package}.operators.branch"],
+                "python-modules": [f"{package}.operators.{name}" for name in ("xpander", "enrich", "branch")],
             }
         ],
         "task-decorators": [
@@ -38,7 +38,9 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{package}.triggers.{name}" for name in ("xpander", "asking", "events")],
+                "python-modules": [
+                    f"{package}.triggers.{name}" for name in ("xpander", "enrich", "asking", "events")
+                ],
             }
         ],
         "notifications": [f"{package}.notifications.XpanderNotifier"],

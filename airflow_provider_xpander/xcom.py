@@ -27,6 +27,8 @@ from airflow_provider_xpander.runs.task_errors import failure
 from airflow_provider_xpander.runs.xcom_safe import xcom_restore, xcom_safe
 
 TASK_ID_KEY = "xpander_task_id"
+WAVE_KEY = "xpander_wave"
+"""The file of the wave of runs that a bulk task waits for (``bulk/ledger.py``)."""
 LINK_KEY = "xpander_link"
 """It is pushed as soon as the run is known, and nothing else is needed to show it."""
 SUMMARY_KEY = "xpander_task"
@@ -40,6 +42,7 @@ __all__ = [
     "SUMMARY_KEY",
     "TASK_ID_KEY",
     "TURNS_KEY",
+    "WAVE_KEY",
     "xcom_restore",
 ]
 

@@ -9,7 +9,7 @@ tasks of their own that outlive the triggers, which Airflow gives a second or th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, fate_after_cancel, not_stopped
 from airflow_provider_xpander.runs.stopping import stop_run
 from airflow_provider_xpander.triggers.shared_client import FRESH, SharedClient, shared_client
-from airflow_provider_xpander.xcom import TASK_ID_KEY
+from airflow_provider_xpander.xcom import TASK_ID_KEY, WAVE_KEY
 
 BUDGET = 3600.0
 """Seconds from the first try of a stop to the last: a run that goes on costs money, so be patient."""
@@ -79,38 +79,70 @@ async def stop_unless_wanted(
         )
         return
     stop = partial(_queue(conn_id).stop, xpander_task_id, log, digests=digests, newer_than=newer_than)
-    task = asyncio.create_task(
-        _stop_unless_wanted(task_instance, xpander_task_id, action, log, taken_up, stop)
-    )
+
+    async def wanted() -> bool:
+        state, current = await deferred_state(task_instance, TASK_ID_KEY)
+        return current == xpander_task_id and (
+            state == "deferred" or (state in _ON_ITS_WAY and taken_up is not None and await taken_up())
+        )
+
+    await _in_background(_stop_unless(wanted, f"xpander task {xpander_task_id}", action, log, [stop]))
+
+
+async def stop_wave_unless_wanted(
+    task_instance: Any, *, wave: str, runs: Collection[str], conn_id: str, action: OnKill, log: Any
+) -> None:
+    """
+    Stop the runs of a wave whose trigger is cancelled, unless its task instance is still deferred on it.
+
+    Goes on in the background when the caller is cancelled meanwhile.
+
+    :param task_instance: that of the trigger; None if the trigger does not run in Airflow.
+    :param wave: what XCom has of the wave that the task instance is deferred on.
+    :param runs: the runs.
+    :param conn_id: id of the Airflow connection.
+    :param action: what the author wants; ``leave`` only says so.
+    :param log: where to say what was done.
+    """
+    if task_instance is None or not runs:
+        return
+    if action == "leave":
+        log.info("The wait for %d runs ends; they go on, as they were asked to", len(runs))
+        return
+
+    async def wanted() -> bool:
+        state, current = await deferred_state(task_instance, WAVE_KEY)
+        return current == wave and state == "deferred"
+
+    stops = [partial(_queue(conn_id).stop, task_id, log) for task_id in runs]
+    await _in_background(_stop_unless(wanted, f"the wave of {len(runs)} runs", action, log, stops))
+
+
+async def _in_background(stopping: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(stopping)
     _background.add(task)
     task.add_done_callback(_background.discard)
     await asyncio.wait({task}, timeout=PATIENCE)
 
 
-async def _stop_unless_wanted(
-    task_instance: Any,
-    xpander_task_id: str,
+async def _stop_unless(
+    is_wanted: Callable[[], Awaitable[bool]],
+    what: str,
     action: OnKill,
     log: Any,
-    taken_up: Callable[[], Awaitable[bool]] | None,
-    stop: Callable[[], Awaitable[None]],
+    stops: Sequence[Callable[[], Awaitable[None]]],
 ) -> None:
     wanted: bool | None = None
     try:
-        state, current = await deferred_state(task_instance, TASK_ID_KEY)
-        wanted = current == xpander_task_id and (
-            state == "deferred" or (state in _ON_ITS_WAY and taken_up is not None and await taken_up())
-        )
+        wanted = await is_wanted()
     except Exception as error:  # whatever the look-up dies of, the decision is the same
         log.warning(
-            "Whether xpander task %s is still wanted could not be found out, so it is left running: %s",
-            xpander_task_id,
-            error,
+            "Whether %s is still wanted could not be found out, so it is left running: %s", what, error
         )
     if fate_after_cancel(deferred_on_this=wanted, action=action) is Fate.STOP:
-        await stop()
+        await asyncio.gather(*(stop() for stop in stops))
     elif wanted:
-        log.info("xpander task %s is left running: its Airflow task still waits for it", xpander_task_id)
+        log.info("%s is left running: its Airflow task still waits for it", what)
 
 
 @dataclass

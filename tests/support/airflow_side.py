@@ -207,7 +207,7 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-async def fire(trigger: XpanderTaskTrigger) -> dict[str, Any]:
+async def fire(trigger: Any) -> dict[str, Any]:
     """Run a trigger to its event, as the triggerer does, and return the payload."""
     async with asyncio.timeout(LIMIT):
         async for event in trigger.run():
@@ -219,7 +219,7 @@ async def fire(trigger: XpanderTaskTrigger) -> dict[str, Any]:
 def resume(operator: Any, deferred: TaskDeferred, context: Any) -> Any:
     """Do what Airflow does with a deferred task: store the trigger, run it, call the operator back."""
     kwargs = json.loads(json.dumps(deferred.trigger.serialize()[1]))
-    payload = json.loads(json.dumps(asyncio.run(fire(XpanderTaskTrigger(**kwargs)))))
+    payload = json.loads(json.dumps(asyncio.run(fire(type(deferred.trigger)(**kwargs)))))
     carried = json.loads(json.dumps(deferred.kwargs or {}))
     try:
         return operator.resume_execution(deferred.method_name, {"event": payload, **carried}, context)

@@ -1,0 +1,92 @@
+"""The pace of a bulk task's worker: it sleeps a few seconds for the request budget, then it has to defer."""
+
+from __future__ import annotations
+
+from airflow_provider_xpander.api import clock
+from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.api.governor import HOUR, Governor
+from airflow_provider_xpander.api.routes import Priority
+from airflow_provider_xpander.bulk.state import State
+from airflow_provider_xpander.runs.watch import OUTAGE_BUDGET
+
+SLICE = 10.0
+"""Seconds that a worker sleeps for budget between two deferrals, in all."""
+TROUBLE = 30.0
+"""Seconds to the next try where the service is away."""
+SHORTEST = 5.0
+"""Seconds of the shortest wait for budget that is worth a deferral."""
+
+Sent = tuple[tuple[float, int, int], ...]
+
+
+class Pace:
+    """
+    Tells when a request may be sent, and until when to wait if none may.
+
+    :param governor: the budget of this process.
+    :param sent: what this task's workers have sent before, of which a new process knows nothing.
+    """
+
+    def __init__(self, governor: Governor, sent: Sent) -> None:
+        self._governor = governor
+        self._before = sent
+        self._left = SLICE
+        self._counts = {Priority.SUBMIT: 0, Priority.READ: 0}
+        self.until: float | None = None
+        """Unix seconds at which more may be sent, if it is not now."""
+        if not any(governor.hour.counts[kind] for kind in self._counts):
+            for at, submits, reads in sent:
+                age = clock.CLOCK.time() - at
+                for kind, count in ((Priority.SUBMIT, submits), (Priority.READ, reads)):
+                    for _ in range(count if age < HOUR else 0):
+                        governor.sent(kind, clock.CLOCK.steady() - age)
+
+    def begin(self) -> None:
+        """Begin a step: what was waited for is over."""
+        self._left, self.until = SLICE, None
+
+    def may(self, kind: Priority) -> bool:
+        """
+        Whether a request may be sent after a wait that a worker can afford; it is counted as sent then.
+
+        :param kind: of the request.
+        """
+        if self.until is not None:
+            return False
+        delay = self._governor.delay(kind, clock.CLOCK.steady())
+        if delay > self._left:
+            self.wait(max(delay, SHORTEST))
+            return False
+        self._left -= delay
+        self._counts[kind] += 1
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """
+        Note that nothing can be sent for a while.
+
+        :param seconds: how long.
+        """
+        self.until = clock.CLOCK.time() + seconds
+
+    def trouble(self, error: XpanderError, state: State) -> float:
+        """
+        Note that the service is away; give up when it has been for long.
+
+        :param error: what came of a request.
+        :param state: of the task.
+        :return: Unix seconds since which it is.
+        :raises XpanderError: it has been for an hour.
+        """
+        since = clock.CLOCK.time() if state.trouble is None else state.trouble
+        if clock.CLOCK.time() - since >= OUTAGE_BUDGET:
+            raise error
+        self.wait(max(TROUBLE, getattr(error, "retry_after", None) or 0.0))
+        return since
+
+    @property
+    def sent(self) -> Sent:
+        """What this task's workers have sent in the last hour."""
+        now = clock.CLOCK.time()
+        own = (now, self._counts[Priority.SUBMIT], self._counts[Priority.READ])
+        return (*(one for one in self._before if now - one[0] < HOUR), *([own] if any(own[1:]) else []))
