@@ -53,9 +53,12 @@ def render_texts(value: Any, context: Context) -> Any:
     """
     Render templates to texts, where Airflow would make objects of them (``render_template_as_native_obj``).
 
-    :param value: a text, or texts in mappings and lists.
+    :param value: a text, or texts in mappings and lists. What refers to data gives that as it is: such is the
+        argument of a mapped task group.
     :param context: that of the task instance.
     """
+    if hasattr(value, "resolve"):
+        return value.resolve(context)
     if isinstance(value, Mapping):
         return {name: render_texts(part, context) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from airflow import DAG
+from airflow.decorators import task_group
 
 from airflow_provider_xpander._compat import HAS_HUMAN_IN_THE_LOOP, BaseOperator, Context
 from airflow_provider_xpander.operators.xpander import (
@@ -174,7 +175,32 @@ with DAG("xpander_native", schedule=None, render_template_as_native_obj=True) as
 # What is not to be rendered: it may come from anybody, and a secret of this Airflow would go to the service.
 TEMPLATE = "{{ conn.get('xpander_default').password }}"
 
-with DAG("xpander_data", schedule=None) as data:
+
+@task_group
+def in_group(servers: Any) -> None:
+    """Use what the group is mapped over, as it is and as a part of something."""
+    XpanderInvokeAgentOperator(
+        task_id="data", agent_id="echo", input="x", poll_interval=POLL, mcp_servers=servers
+    )
+    XpanderInvokeAgentOperator(
+        task_id="part",
+        agent_id="echo",
+        input="x",
+        poll_interval=POLL,
+        mcp_servers=[{"name": "{{ 'ef' * 6 }}", "headers": servers}],
+    )
+
+
+@task_group
+def importing(schema: Any) -> None:
+    """Import what the group is mapped over."""
+    XpanderInvokeAgentOperator(
+        task_id="imported", agent_id="classifier", input="x", poll_interval=POLL, output_schema=schema
+    )
+
+
+def use_data() -> None:
+    """Hand on data of other tasks, by mapped tasks and by mapped groups."""
     servers = ReturnOperator(
         task_id="servers",
         value=[[{"name": "crm", "url": "https://crm.example.com", "headers": {"k": TEMPLATE}}]],
@@ -194,6 +220,15 @@ with DAG("xpander_data", schedule=None) as data:
     XpanderInvokeAgentOperator.partial(
         task_id="imported", agent_id="classifier", input="x", poll_interval=POLL
     ).expand(output_schema=schemas.output)
+    in_group.expand(servers=servers.output)
+    importing.expand(schema=schemas.output)
+
+
+with DAG("xpander_data", schedule=None) as data:
+    use_data()
+
+with DAG("xpander_data_native", schedule=None, render_template_as_native_obj=True) as data_native:
+    use_data()
 
 with DAG("xpander_failing", schedule=None) as failing:
     XpanderInvokeAgentOperator(
