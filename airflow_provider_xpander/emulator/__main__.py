@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import runpy
 import signal
 import sys
 from collections.abc import Sequence
 
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from airflow_provider_xpander.emulator.settings import DEFAULT_API_KEY, Settings
+from airflow_provider_xpander.emulator.state import Emulator
+from airflow_provider_xpander.emulator.stories import STORIES
 
 _STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -36,7 +39,31 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--run-seconds", default=1.0, type=float, help="length of a run (default: %(default)s)"
     )
     parser.add_argument("--speed", default=1.0, type=float, help="10: runs are ten times faster")
+    parser.add_argument(
+        "--story", action="append", default=[], choices=STORIES, metavar="NAME", help=", ".join(STORIES)
+    )
+    parser.add_argument(
+        "--setup",
+        metavar="FILE",
+        help="Python file with a function setup(emulator), which registers agents or changes anything else",
+    )
+    parser.add_argument("--lenient", action="store_true", help="ignore unknown fields and query parameters")
     return parser.parse_args(arguments)
+
+
+def set_up(emulator: Emulator, path: str) -> None:
+    """
+    Let a Python file arrange the emulator.
+
+    :param emulator: the emulator.
+    :param path: of the file.
+    :raises OSError: there is no such file.
+    :raises LookupError: it has no function ``setup``.
+    """
+    names = runpy.run_path(path)
+    if not callable(names.get("setup")):
+        raise LookupError(f"{path} has no function setup(emulator)")
+    names["setup"](emulator)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,13 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Blocked in every thread, so that they stay pending until sigwait takes them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     settings = Settings(
-        api_keys=asked.api_key or [DEFAULT_API_KEY], run_seconds=asked.run_seconds, speed=asked.speed
+        api_keys=asked.api_key or [DEFAULT_API_KEY],
+        run_seconds=asked.run_seconds,
+        speed=asked.speed,
+        strict=not asked.lenient,
     )
+    emulator = Emulator(settings)
+    for name in asked.story:
+        emulator.story(name)
     try:
-        with EmulatorServer(settings=settings, host=asked.host, port=asked.port) as server:
+        if asked.setup:
+            set_up(emulator, asked.setup)
+        with EmulatorServer(emulator, host=asked.host, port=asked.port) as server:
             print(f"xpander.ai emulator on {server.url} (API key: {server.api_key})", flush=True)
             signal.sigwait(_STOP_SIGNALS)
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, LookupError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _START_SECONDS = 10.0
 _STOP_SECONDS = 10.0
 # Waits inside the server end by themselves when it closes; this is for what nobody thought of.
-_GRACE_SECONDS = 3
+_GRACE_SECONDS = 2
 
 
 class EmulatorServer:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
@@ -62,4 +63,26 @@ def test_a_taken_port_is_told(running_server: object) -> None:
     done = subprocess.run([*COMMAND, "--port", port], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_brings_agents_and_a_story_has_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "agents.py"
+    file.write_text('def setup(emulator):\n    emulator.agent("mine-*").answers("from a file")\n')
+    with emulator("--setup", str(file), "--story", "flaky", "--lenient") as (_, url, key):
+        ask = {"headers": {"x-api-key": key}, "json": {"input": {"text": "hi"}, "younger": 1}, "timeout": 10}
+        answers = [requests.post(url + "/v1/agents/mine-1/invoke", **ask).json() for _ in range(2)]
+    assert [answer["status"] for answer in answers] == ["failed", "completed"]
+    assert answers[1]["result"] == "from a file"
+
+
+@pytest.mark.parametrize(("code", "says"), [(None, "No such file"), ("", "no function setup(emulator)")])
+def test_a_file_that_does_not_fit_is_told(tmp_path: Path, code: str | None, says: str) -> None:
+    file = tmp_path / "agents.py"
+    if code is not None:
+        file.write_text(code)
+    command = [*COMMAND, "--port", "0", "--setup", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert says in done.stderr
     assert "Traceback" not in done.stderr
