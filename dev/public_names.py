@@ -91,7 +91,7 @@ def public_members(module: Any) -> Iterator[tuple[str, Any]]:
 
 def parameters_of(path: str, thing: Any) -> Iterator[str]:
     """
-    Yield the parameters of a class, of its own methods, or of a function, with their defaults.
+    Yield the parameters of a class, of its methods, or of a function, with their defaults.
 
     :param path: the name to show.
     :param thing: the class or function.
@@ -105,9 +105,8 @@ def parameters_of(path: str, thing: Any) -> Iterator[str]:
     yield from signature(path, thing.__init__)
     # An operator's and a trigger's methods are for Airflow to call.
     if not path.startswith(("operators.", "sensors.", "triggers.", "notifications.")):
-        for name, member in list(vars(thing).items()):
-            function = getattr(member, "__func__", member)
-            if not name.startswith("_") and inspect.isfunction(function):
+        for name, function in inspect.getmembers(thing, inspect.isroutine):
+            if not name.startswith("_") and getattr(function, "__module__", "").startswith(PACKAGE):
                 yield f"{path}.{name}()"
                 yield from signature(f"{path}.{name}", function)
 
