@@ -14,6 +14,9 @@
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
 #   make docs         the site of the documents, into .local/site; what is broken in it fails
+#   make audit        secrets in the repository, licences, workflows, known vulnerabilities (needs the internet for those)
+#   make licences     write the table of licences anew
+#   make sbom         what is in an environment with the wheel, as a CycloneDX file in .local/; after make test-wheel
 #   make names        write down the public names anew, after a change of them that is meant
 #   make lock         newer versions into requirements/*.txt
 #   make clean        remove what the others have made
@@ -42,7 +45,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint docs names test-wheel lock clean
+.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint docs audit licences sbom names test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -110,6 +113,24 @@ lint: $(ENV)/.ready
 docs: .venv/docs/.ready
 	NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --strict
 
+# High entropy in hexadecimal and words such as "password" are all over the tests; the other detectors find no false ones.
+DETECT := --disable-plugin HexHighEntropyString --disable-plugin KeywordDetector --disable-plugin BasicAuthDetector
+audit: .venv/audit/.ready licences
+	git ls-files -z | xargs -0 .venv/audit/bin/detect-secrets-hook $(DETECT)
+	.venv/audit/bin/zizmor --offline --quiet .github
+	@if .venv/audit/bin/python -c "import requests; requests.get('https://api.osv.dev', timeout=10)" 2>/dev/null; then \
+		.venv/audit/bin/pip-audit --vulnerability-service osv --no-deps --disable-pip --requirement requirements/airflow-$(NEWEST).txt; \
+	else echo "== NOT audited for known vulnerabilities: api.osv.dev cannot be reached"; test -z "$$GITHUB_ACTIONS"; fi
+
+licences: $(ENV)/.ready
+	$(ENV)/bin/python -m dev.licences
+
+sbom: .venv/audit/.ready
+	@test -x .venv/wheel-$(NEWEST)/bin/python || { echo "first: make test-wheel"; exit 1; }
+	@mkdir -p .local
+	.venv/audit/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file .local/sbom.cdx.json \
+		.venv/wheel-$(NEWEST)/bin/python
+
 names: $(ENV)/.ready
 	$(ENV)/bin/python -m dev.public_names
 
@@ -120,6 +141,7 @@ dist: $(ENV)/.ready
 	rm -rf dist
 	$(ENV)/bin/python -m build --outdir dist
 	.venv/tools/bin/twine check --strict dist/*
+	.venv/tools/bin/check-wheel-contents dist/*.whl
 	@rm -rf .local/again && $(ENV)/bin/python -m build --wheel --outdir .local/again >/dev/null
 	@cmp dist/*.whl .local/again/*.whl || { echo "a second build is another wheel"; exit 1; }
 	@tar -tzf dist/*.tar.gz | grep -q example_dags/data/ || { echo "the sdist lacks example_dags"; exit 1; }
@@ -132,7 +154,7 @@ test-wheel-on-%: dist
 		"apache-airflow==$*" "$$(echo dist/*.whl)[emulator]"
 	cd .venv/wheel-$* && bin/python -I $(CURDIR)/dev/check_wheel.py
 
-lock: lock-docs $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST)) $(patsubst %,lock-cluster-%,$(OLDEST) $(NEWEST))
+lock: lock-docs lock-audit $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST)) $(patsubst %,lock-cluster-%,$(OLDEST) $(NEWEST))
 lock-$(NEWEST): WHAT := --extra sql --extra parquet --group test --group build --group lint
 lock-$(OLDEST): WHAT := --extra sql --extra parquet --group test --group build
 
@@ -148,9 +170,9 @@ lock-cluster-%: $(UV)
 		--no-annotate --custom-compile-command "make lock" --constraint requirements/airflow-$*.txt \
 		--output-file requirements/cluster-$*.txt requirements/cluster.in
 
-lock-docs: $(UV)
-	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --custom-compile-command "make lock" \
-		--group docs --output-file requirements/docs.txt
+lock-docs lock-audit: lock-%: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--no-annotate --custom-compile-command "make lock" --group $* --output-file requirements/$*.txt
 
 clean:
 	rm -rf .venv .local dist build .mypy_cache .ruff_cache .pytest_cache
@@ -163,10 +185,10 @@ $(UV): requirements/tools.txt
 	.venv/tools/bin/python -m pip install --quiet --requirement requirements/tools.txt
 	@touch $@
 
-.venv/docs/.ready: requirements/docs.txt $(UV)
-	@echo "== making the environment of the documents"
+.venv/docs/.ready .venv/audit/.ready: .venv/%/.ready: requirements/%.txt $(UV)
+	@echo "== making the environment for make $*"
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
-	$(UV) pip install --quiet --python $(@D) --requirement requirements/docs.txt
+	$(UV) pip install --quiet --python $(@D) --requirement $<
 	@touch $@
 
 .venv/bench/.ready: requirements/bench.txt pyproject.toml $(UV)
