@@ -79,7 +79,7 @@ def _objections(item: pytest.Item) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def _xpander_server() -> Iterator[EmulatorServer]:
+def xpander_server() -> Iterator[EmulatorServer]:
     """One emulator for each process: a free port, so that several processes do not meet."""
     from airflow_provider_xpander.emulator import EmulatorServer
 
@@ -88,11 +88,11 @@ def _xpander_server() -> Iterator[EmulatorServer]:
 
 
 @pytest.fixture(name="xpander")
-def _xpander(request: pytest.FixtureRequest, _xpander_server: EmulatorServer) -> Iterator[XpanderKit]:
+def _xpander(request: pytest.FixtureRequest, xpander_server: EmulatorServer) -> Iterator[XpanderKit]:
     """A local xpander.ai for this test, behind the connection ``xpander_default``."""
     from airflow_provider_xpander.testing.kit import XpanderKit
 
     record = request.config.getoption("xpander_record")
-    with XpanderKit(_xpander_server, folder=request.path.parent, record=record) as kit:
+    with XpanderKit(xpander_server, folder=request.path.parent, record=record) as kit:
         request.node.stash[_KIT] = kit
         yield kit

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,17 +32,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(scope="session")
-def _running_service() -> Iterator[EmulatorServer]:
-    with EmulatorServer() as server:
-        yield server
-
-
 @pytest.fixture
-def service(_running_service: EmulatorServer) -> EmulatorServer:
+def service(xpander_server: EmulatorServer) -> EmulatorServer:
     """The emulator with no history; runs end at once."""
-    _running_service.emulator.reset(EmulatorSettings(run_seconds=0.0))
-    return _running_service
+    xpander_server.emulator.reset(EmulatorSettings(run_seconds=0.0))
+    return xpander_server
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -100,14 +100,14 @@ def connection_json(server: EmulatorServer, **changes: Any) -> str:
 
 
 @pytest.fixture(scope="session")
-def running_server() -> Iterator[EmulatorServer]:
-    """An emulator for all tests; what is imported on first use is imported, so that it costs no test time."""
-    with EmulatorServer(settings=Settings(run_seconds=0)) as server:
-        with pytest.MonkeyPatch.context() as patch:
-            service = Service(server, patch.setenv)
-            service.connect()
-            asyncio.run(fire(XpanderTaskTrigger(service.start())))
-        yield server
+def running_server(xpander_server: EmulatorServer) -> EmulatorServer:
+    """The plugin's emulator; what is imported on first use is imported, so that it costs no test time."""
+    xpander_server.emulator.reset(Settings(run_seconds=0))
+    with pytest.MonkeyPatch.context() as patch:
+        service = Service(xpander_server, patch.setenv)
+        service.connect()
+        asyncio.run(fire(XpanderTaskTrigger(service.start())))
+    return xpander_server
 
 
 @pytest.fixture

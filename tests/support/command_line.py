@@ -1,13 +1,23 @@
-"""The command line of this package as a process."""
+"""The command line of this package, in this process or as one of its own."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import pytest
+from airflow_side import Service
+
+from airflow_provider_xpander.api import client as client_module
+from airflow_provider_xpander.api.retry import RetryPolicy
+from airflow_provider_xpander.cli.main import main
 
 
 @dataclass(frozen=True)
@@ -43,3 +53,24 @@ def process(*arguments: str, module: str = "airflow_provider_xpander", text: str
         env={**os.environ, **env},
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def xpander_airflow(
+    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Done]:
+    """Run a command in this process."""
+    # What the command sets for its own process is not to be that of the tests.
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    monkeypatch.setattr("airflow_provider_xpander.cli.main._log_to_stderr", lambda out: None)
+    # Its lines would come between two commands, on whatever is the standard output then.
+    monkeypatch.setattr(logging.getLogger("airflow_provider_xpander.emulator"), "disabled", True)
+    monkeypatch.setattr(client_module, "RetryPolicy", partial(RetryPolicy, base=0.01))
+
+    def run(*arguments: str) -> Done:
+        capsys.readouterr()
+        code = main(arguments)
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return run
