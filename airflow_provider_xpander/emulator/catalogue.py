@@ -28,7 +28,7 @@ def workflows(registry: Registry) -> list[dict[str, Any]]:
 
     :param registry: the agents and workflows that there are.
     """
-    return [full for workflow_id in registry.ids("workflow") if (full := workflow(workflow_id))]
+    return [full for workflow_id in registry.ids("workflow") if (full := workflow(registry, workflow_id))]
 
 
 def agent(registry: Registry, agent_id: str) -> dict[str, Any] | None:
@@ -41,22 +41,25 @@ def agent(registry: Registry, agent_id: str) -> dict[str, Any] | None:
     return _full(agent_id, "regular") if registry.find("agent", agent_id) else None
 
 
-def workflow(workflow_id: str) -> dict[str, Any] | None:
+def workflow(registry: Registry, workflow_id: str) -> dict[str, Any] | None:
     """
     Return one workflow in full, or None if there is no such workflow.
 
+    :param registry: the agents and workflows that there are. What is scripted may be taken for either.
     :param workflow_id: id of the workflow.
     """
-    return _full(workflow_id, "orchestration") if workflow_id in WORKFLOWS else None
+    known = workflow_id in WORKFLOWS or registry.script_for(workflow_id)
+    return _full(workflow_id, "orchestration") if known else None
 
 
-def nodes(workflow_id: str) -> list[dict[str, Any]] | None:
+def nodes(registry: Registry, workflow_id: str) -> list[dict[str, Any]] | None:
     """
     Return the nodes of a workflow, or None if there is no such workflow.
 
+    :param registry: the agents and workflows that there are.
     :param workflow_id: id of the workflow.
     """
-    ids = NODES.get(workflow_id)
+    ids = NODES.get(workflow_id, ("start",) if workflow(registry, workflow_id) else None)
     return None if ids is None else [{"id": node, "name": node.title(), "type": "agent"} for node in ids]
 
 

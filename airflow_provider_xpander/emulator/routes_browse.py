@@ -66,23 +66,25 @@ async def list_workflows(emulator: Service, page: PageNumber = 1, per_page: Page
 
 
 @router.get("/workflows/{workflow_id}")
-async def get_workflow(workflow_id: str) -> Response:
+async def get_workflow(workflow_id: str, emulator: Service) -> Response:
     """
     Answer one workflow.
 
     :param workflow_id: id of the workflow.
+    :param emulator: the emulator.
     """
-    return _answer(catalogue.workflow(workflow_id), f"Workflow {workflow_id} not found")
+    return _answer(catalogue.workflow(emulator.agents, workflow_id), f"Workflow {workflow_id} not found")
 
 
 @router.get("/workflows/{workflow_id}/nodes")
-async def list_nodes(workflow_id: str) -> Response:
+async def list_nodes(workflow_id: str, emulator: Service) -> Response:
     """
     List the nodes of a workflow.
 
     :param workflow_id: id of the workflow.
+    :param emulator: the emulator.
     """
-    return _answer(catalogue.nodes(workflow_id), f"Workflow {workflow_id} not found")
+    return _answer(catalogue.nodes(emulator.agents, workflow_id), f"Workflow {workflow_id} not found")
 
 
 def _answer(body: Any, otherwise: str) -> Response:

@@ -46,7 +46,9 @@ async def start_run(
     call: Call = request.state.call
     kind: Kind = "workflow" if request.url.path.startswith("/v1/workflows/") else "agent"
     asked = body.model_dump(mode="json")
-    if emulator.agents.calls_python(target_id):
+    if _last_event(request, emulator) is not None and body.id in emulator.tasks:
+        task = emulator.task(body.id or "")
+    elif emulator.agents.calls_python(target_id):
         try:
             task = await in_thread(
                 emulator, lambda: emulator.invoke(kind, target_id, asked, version, call.size)
@@ -57,6 +59,12 @@ async def start_run(
         task = emulator.invoke(kind, target_id, asked, version, call.size)
     call.task_id = task.id
     return task, task.last
+
+
+def _last_event(request: Request, emulator: Emulator) -> int | None:
+    """Return the number of the last event that a client has seen of a stream that it goes on with."""
+    number = request.headers.get("last-event-id", "")
+    return int(number) if emulator.settings.stream_ids and number.isdecimal() else None
 
 
 Run = Annotated[tuple[EmulatedTask, Turn], Depends(start_run)]
@@ -161,6 +169,7 @@ async def _cut_into_frames(
 ) -> AsyncIterator[bytes]:
     """Write events as the settings say, and break the connection where they say so."""
     settings, number = emulator.settings, 0
+    last = _last_event(request, emulator)
     async for event_at in events:
         if event_at is None:
             yield stream.frame([stream.COMMENT], settings)
@@ -168,6 +177,9 @@ async def _cut_into_frames(
         event, at = event_at
         frame = stream.encode(event, timestamp(at) or "", number, settings)
         if frame is None:
+            continue
+        if last is not None and number <= last:
+            number += 1
             continue
         if number == settings.stream_drop_after:
             await connections.drop(request.scope["client"])

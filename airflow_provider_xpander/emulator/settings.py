@@ -74,7 +74,8 @@ class Settings(BaseModel):
     :param stream_connected: begin with a ``connected`` event.
     :param stream_comments: put a comment before each event and one a second while nothing happens.
     :param stream_crlf: end lines with CRLF.
-    :param stream_ids: send ``id:`` lines.
+    :param stream_ids: send ``id:`` lines; a ``Last-Event-ID`` goes on with the stream of a thread, without a
+        new turn, as for conversations (contract 2.11).
     :param stream_sub_agent: mix in the events of a sub-agent, with ids of its own.
     :param stream_split: send each event in two pieces.
     :param stream_done: end with a ``[DONE]`` sentinel.

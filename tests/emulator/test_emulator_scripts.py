@@ -155,7 +155,10 @@ def test_the_nearest_pattern_wins(api: Api, emulator: Emulator) -> None:
     assert "enrich-1" in listed
     assert not any("*" in agent_id for agent_id in listed)
     assert api("GET", "/v1/agents/enrich-9").json()["name"] == "Enrich 9"
+    assert api("GET", "/v1/workflows/enrich-9").json()["type"] == "orchestration"
+    assert api("GET", "/v1/workflows/enrich-9/nodes").json()[0]["id"] == "start"
     emulator.reset()
+    assert api("GET", "/v1/workflows/enrich-9").status_code == 404
     assert api("GET", "/v1/agents/enrich-9").status_code == 404
 
 

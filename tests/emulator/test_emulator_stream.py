@@ -216,3 +216,16 @@ def test_thoughts_may_be_objects(api: Api, emulator: Emulator) -> None:
     events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
     [thought] = [event["data"] for event in events if event["type"] == "think"]
     assert "similar tickets" in thought["payload"]["input"]["thought"]
+
+
+def test_a_stream_goes_on_after_the_last_event_that_was_seen(api: Api, emulator: Emulator) -> None:
+    emulator.configure({"stream_ids": True})
+    body = {"input": {"text": "hello"}, "id": "thread-1"}
+    whole = api("POST", "/v1/agents/echo/invoke/stream", json=body).text
+    rest = api("POST", "/v1/agents/echo/invoke/stream", json=body, headers={"Last-Event-ID": "1"}).text
+    assert whole.endswith(rest)
+    assert rest.startswith("id: 2\n")
+    assert len(emulator.runs()) == 1
+    emulator.configure({"stream_ids": False})
+    api("POST", "/v1/agents/echo/invoke/stream", json=body, headers={"Last-Event-ID": "1"})
+    assert len(emulator.runs()) == 2  # elsewhere, to ask again is to start again
