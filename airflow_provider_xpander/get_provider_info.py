@@ -23,7 +23,12 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["service"],
             }
         ],
-        "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.xpander"]}],
+        "hooks": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{package}.hooks.xpander", f"{package}.managed_agents"],
+            }
+        ],
         "operators": [
             {
                 "integration-name": integration,

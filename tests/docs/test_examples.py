@@ -21,6 +21,7 @@ ENDS = {
     "failing": "failed",
     "notifier": "success",
     "watcher": "success",
+    "managed_agents": "success",
     "start_now_wait_later": "success",
     "workflow_with_failure_branch": "success",
     "enrich_tickets": None,  # forty runs: tests/e2e
