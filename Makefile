@@ -17,6 +17,7 @@
 #   make audit        secrets in the repository, licences, workflows, known vulnerabilities (needs the internet for those)
 #   make licences     write the table of licences anew
 #   make sbom         what is in an environment with the wheel, as a CycloneDX file in .local/; after make test-wheel
+#   make screenshots  the pictures of the documents, anew; needs chromium or Chrome
 #   make names        write down the public names anew, after a change of them that is meant
 #   make lock         newer versions into requirements/*.txt
 #   make clean        remove what the others have made
@@ -45,7 +46,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint docs audit licences sbom names test-wheel lock clean
+.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint docs audit licences sbom screenshots names test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -130,6 +131,9 @@ sbom: .venv/audit/.ready
 	@mkdir -p .local
 	.venv/audit/bin/cyclonedx-py environment --output-reproducible --of JSON --output-file .local/sbom.cdx.json \
 		.venv/wheel-$(NEWEST)/bin/python
+
+screenshots: $(ENV)/.ready
+	@$(ENV)/bin/python -m dev.screenshots
 
 names: $(ENV)/.ready
 	$(ENV)/bin/python -m dev.public_names
