@@ -213,6 +213,22 @@ def noted_run(context: Context, identity: Identity) -> Note | None:
     return None
 
 
+def tell_outlets(context: Context, outlets: Iterable[Any], data: Mapping[str, Any], log: Any) -> None:
+    """
+    Put data into the events of the assets that a task updates (``extra``, under ``xpander``).
+
+    :param context: that of the task instance.
+    :param outlets: the task's assets.
+    :param data: small JSON data.
+    :param log: where to say what could not be told.
+    """
+    for outlet in outlets or ():
+        try:
+            context["outlet_events"][outlet].extra["xpander"] = dict(data)
+        except Exception as error:  # of an outlet that is no asset, say; the task has done its work
+            log.warning("The event of %r could not be told of the result: %s", outlet, error)
+
+
 def note_turn(ti: Any, turn: Turn) -> None:
     """
     Push a turn that was started and is not waited for, so that a sensor does not take another for it.

@@ -34,6 +34,14 @@ TOKENS = "xpander.run.tokens"
 """Counter of the tokens that they have used, with the same tags and ``type``: ``input`` or ``output``."""
 INPUT_TOKENS, OUTPUT_TOKENS = "xpander.run.input_tokens", "xpander.run.output_tokens"
 """The same by name."""
+ROWS = "xpander.bulk.rows"
+"""Counter of rows of bulk tasks, by ``status``: ``answered``, ``cached`` or ``failed``."""
+ROWS_AS = {
+    "answered": "xpander.bulk.answered",
+    "cached": "xpander.bulk.cached",
+    "failed": "xpander.bulk.failed",
+}
+"""The same by name."""
 PROVIDER = "xpander.ai"
 """``gen_ai.provider.name``: who was asked, which is not who made the model."""
 
@@ -94,6 +102,22 @@ def count(task: Task) -> None:
         if number:
             metrics.incr(TOKENS, number, tags={**tags, "type": kind})
             metrics.incr(name, number, tags=tags)
+
+
+def count_rows(**numbers: int) -> None:
+    """
+    Add rows of a bulk task to Airflow's metrics.
+
+    :param numbers: of the rows, by what became of them.
+    """
+    try:
+        metrics = worker_stats()
+        for status, number in numbers.items():
+            if number:
+                metrics.incr(ROWS, number, tags={"status": status})
+                metrics.incr(ROWS_AS[status], number)
+    except Exception as error:  # whatever the collector dies of: the rows are written
+        log.warning("Metrics of a bulk task could not be sent: %s", error)
 
 
 def span_attributes(task: Task, invocation: Invocation, settings: Settings | None) -> dict[str, str | int]:

@@ -114,6 +114,7 @@ class State:
     :param sample: some failed rows.
     :param sent: requests of this task's workers, as [Unix second, submits, reads], of the last hour.
     :param trouble: Unix seconds since which the service is away, or None.
+    :param vain: runs in a row that have ended without one good answer.
     """
 
     rows: int
@@ -133,6 +134,7 @@ class State:
     sample: tuple[Mapping[str, Any], ...] = ()
     sent: tuple[tuple[float, int, int], ...] = ()
     trouble: float | None = None
+    vain: int = 0
 
     @property
     def part_names(self) -> list[str]:

@@ -14,6 +14,9 @@ FIRST_RUNS = 5
 LOST_GRACE = 60.0
 """Seconds after a lost submit in which a run may still show; then its rows are asked about again."""
 
+VAIN = 100
+"""Runs in a row without a good answer after which an attempt gives up: not the rows are bad, the agent is."""
+
 
 @dataclass(frozen=True)
 class Limits:

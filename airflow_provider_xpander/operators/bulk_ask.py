@@ -20,7 +20,7 @@ from airflow_provider_xpander.bulk.packs import Pack, after_failure, schema_for,
 from airflow_provider_xpander.bulk.row_input import RowInput
 from airflow_provider_xpander.bulk.rows import BulkInputError
 from airflow_provider_xpander.bulk.state import Flight
-from airflow_provider_xpander.bulk.waves import Limits
+from airflow_provider_xpander.bulk.waves import VAIN, Limits
 from airflow_provider_xpander.operators.bulk_book import Book
 from airflow_provider_xpander.operators.bulk_pace import Pace
 from airflow_provider_xpander.operators.starter import RunStarter
@@ -83,7 +83,7 @@ class Asker:
     def may_ask(self) -> bool:
         """Whether there is anything left to ask, and nothing forbids it."""
         state = self.book.state
-        stopped = self.until_failed and state.failed > 0
+        stopped = (self.until_failed and state.failed > 0) or state.vain >= VAIN
         return state.has_more and not stopped and self.limits.runs_left(state) >= 1
 
     def ask(self) -> None:

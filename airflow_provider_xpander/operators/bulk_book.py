@@ -15,6 +15,7 @@ from airflow_provider_xpander.bulk.row_input import RowInput
 from airflow_provider_xpander.bulk.rows import Row, json_line
 from airflow_provider_xpander.bulk.state import State
 from airflow_provider_xpander.operators.bulk_pace import Sent
+from airflow_provider_xpander.telemetry import count_rows
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.bulk.tables import TableWriter
@@ -133,6 +134,8 @@ class Book:
             self.ledger.patiently(lambda: self._files.write_failed(part, failed))
         self.state = state
         self._answered, self._failed = [], []
+        paid = sum(one.status == "answered" for one in answered)
+        count_rows(answered=paid, cached=len(answered) - paid, failed=len(failed))
 
     def tell_table(self) -> Exception | None:
         """

@@ -95,7 +95,12 @@ class Collector:
         lost = [flight for flight in self.book.state.flight if flight.task_id is None]
         if not lost:
             return
-        for flight, found in zip(lost, self._find(lost), strict=True):
+        try:
+            runs = self._find(lost)
+        except PASSING as error:
+            self._trouble(error)
+            return
+        for flight, found in zip(lost, runs, strict=True):
             if found is not None:
                 self.asker.log.info("Pack %d was started: xpander task %s", flight.number, found.id)
                 state = self.book.state.with_flight(replace(flight, task_id=found.id))
@@ -156,9 +161,7 @@ class Collector:
                 self._failed(flight, GONE, task_id)
             return True
         except PASSING as error:
-            asker.log.warning("%s", error)
-            trouble = asker.pace.trouble(error, self.book.state)
-            self.book.state = replace(self.book.state, trouble=trouble)
+            self._trouble(error)
             return False
         self.book.state = replace(self.book.state, trouble=None)
         watch = Watch(task_id, newer_than=flight.newer_than)
@@ -168,6 +171,12 @@ class Collector:
             asker.guard.stop([task_id])
             self._failed(flight, f"the run is paused: {pause_reason(task)}", task_id)
         return True
+
+    def _trouble(self, error: XpanderError) -> None:
+        """Take note that the service is away; it is asked again later."""
+        self.asker.log.warning("%s", error)
+        trouble = self.asker.pace.trouble(error, self.book.state)
+        self.book.state = replace(self.book.state, trouble=trouble)
 
     def end(self, flight: Flight, task: Task) -> None:
         """
@@ -185,6 +194,7 @@ class Collector:
             asker.log,
         )
         spent = state.spent.end(task)
+        self.book.state = state = replace(state, vain=state.vain + 1)
         if task.status is TaskStatus.COMPLETED:
             self._completed(flight, task, spent)
             return
@@ -223,6 +233,8 @@ class Collector:
         ]
         for place, answer in good:
             self.book.settle(place, answer, task_id)
+        if good:
+            self.book.state = replace(self.book.state, vain=0)
         self.asker.keep(good, task_id)
         then = after_answer(flight.pack, verdicts)
         self.book.state = self.book.state.without([flight.number], *then)

@@ -20,7 +20,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.bulk.ledger import MANIFEST
 from airflow_provider_xpander.bulk.manifest import estimate, manifest_of, too_many_failed
 from airflow_provider_xpander.bulk.progress import progress
-from airflow_provider_xpander.bulk.waves import enough, lost_until
+from airflow_provider_xpander.bulk.waves import VAIN, enough, lost_until
 from airflow_provider_xpander.operators.bulk_ask import Asker
 from airflow_provider_xpander.operators.bulk_collect import Collector
 from airflow_provider_xpander.runs.adopt import Reattach
@@ -122,6 +122,7 @@ class BulkTask:
             len(unwanted),
         )
         # A state of this attempt's own: whatever the earlier one still writes does not count any more.
+        self.book.state = replace(self.book.state, vain=0)
         self.book.ledger.done(self.book.state)
 
     def go_on(self, going: Collection[int] = ()) -> dict[str, Any]:
@@ -221,6 +222,11 @@ class BulkTask:
         why = self._failure()
         if why:
             raise AirflowFailException(f"{why}. {self._kept(manifest)}")
+        if state.vain >= VAIN and state.has_more:
+            raise XpanderError(
+                f"{state.vain} runs in a row have given no answer that can be used, so {state.skipped} rows "
+                f"are not asked about. {self._kept(manifest)} A retry goes on with the rest."
+            )
         if untold is not None:
             raise XpanderError(
                 f"Some answers could not be written into the table ({type(untold).__name__}). "
@@ -260,7 +266,11 @@ class BulkTask:
     def _stop_strays(self) -> None:
         """Stop runs that an attempt has started while it was taken for dead, after this one had looked."""
         wanted = wanted_of([self.asker.identity], self.asker.target.id, self.asker.identity.began, pack=None)
-        found = self.asker.hook.run(find_all(replace(wanted, old_digests=frozenset())))
+        try:
+            found = self.asker.hook.run(find_all(replace(wanted, old_digests=frozenset())))
+        except XpanderError as error:
+            self.asker.log.warning("%s Runs of an earlier attempt may go on.", error)
+            return
         self.guard.stop_unwanted([task.id for task in found if not task.status.is_terminal])
 
     def _kept(self, manifest: dict[str, Any]) -> str:

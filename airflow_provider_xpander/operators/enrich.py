@@ -20,7 +20,7 @@ from airflow_provider_xpander.bulk.tables import WRITE_MODES
 from airflow_provider_xpander.operators.arguments import check_choice, check_count, is_literal, naming
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.templating import is_from_xcom, is_native, render_texts
-from airflow_provider_xpander.task_instance import check_own_task, failing_at_once
+from airflow_provider_xpander.task_instance import check_own_task, failing_at_once, tell_outlets
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -182,9 +182,9 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         :param event: that of the trigger.
         :return: the manifest.
         """
-        return self._execute(context, event)
+        return self._execute(context, event, resumed=True)
 
-    def _execute(self, context: Context, event: Any = None) -> dict[str, Any]:
+    def _execute(self, context: Context, event: Any = None, *, resumed: bool = False) -> dict[str, Any]:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
         from airflow_provider_xpander.operators.bulk_begin import begin
         from airflow_provider_xpander.triggers.enrich import going_of
@@ -196,9 +196,11 @@ class XpanderEnrichOperator(XpanderRequestOperator):
             bulk = begin(self, context, hook)
             self._guard = bulk.guard
             with bulk.guard.while_going_on():
-                if event is None and bulk.has_begun:
+                if bulk.has_begun and not resumed:
                     bulk.take_over()
-                return bulk.go_on(going_of(event) or ())
+                manifest = bulk.go_on(going_of(event) or ())
+                tell_outlets(context, self.outlets, manifest, self.log)
+                return manifest
 
     def source(self, context: Context) -> Any:
         """

@@ -99,6 +99,7 @@ def test_a_state_comes_back_as_it_was_written() -> None:
         sample=({"id": 1, "reason": "ü"},),
         sent=((1.5, 2, 3),),
         trouble=9.5,
+        vain=3,
     )
     assert decode(encode(state)) == state
 

@@ -14,7 +14,7 @@ from bulk import SCHEMA, asked, check_once, enrich, folder, lines, manifest_of, 
 
 from airflow_provider_xpander._compat import AirflowFailException
 from airflow_provider_xpander.api.errors import XpanderError
-from airflow_provider_xpander.operators import bulk_ask
+from airflow_provider_xpander.operators import bulk_ask, bulk_task
 
 __all__ = ["folder"]
 
@@ -257,3 +257,34 @@ def test_failed_rows_are_not_kept_in_the_cache(service: Service, folder: Path) -
     service.settings.poisonous_text = ""
     manifest = run(enrich(folder.parent / "next", cache_path=cache))
     assert (manifest["counts"]["cached"], manifest["counts"]["answered"]) == (9, 1)
+
+
+def test_an_agent_that_is_broken_is_not_asked_about_all_rows(
+    service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_ask, "VAIN", 8)
+    monkeypatch.setattr(bulk_task, "VAIN", 8)
+    service.settings.poisonous_text = "ticket"
+    task = enrich(folder, rows=tickets(40), max_in_flight=4, max_failed=1.0)
+    with pytest.raises(XpanderError, match="8 runs in a row"):
+        run(task)
+    assert len(service.runs()) == 8
+    assert manifest_of(folder)["counts"]["skipped"] > 30
+    service.settings.poisonous_text = ""
+    run(enrich(folder, rows=tickets(40), max_failed=1.0), attempt(2))
+    assert len(lines(folder)) + len(lines(folder, "failed")) == 40
+    assert len(lines(folder)) >= 36
+
+
+def test_an_outlet_is_told_of_the_manifest(service: Service, folder: Path) -> None:
+    class Event:
+        def __init__(self) -> None:
+            self.extra: dict[str, Any] = {}
+
+    ti, event = attempt(1), Event()
+    task = enrich(folder, rows=tickets(2), deferrable=False)
+    task.outlets = ["labels"]
+    context = ti.context() | {"outlet_events": {"labels": event}}
+    task.render_template_fields(context)
+    manifest = task.execute(context)
+    assert event.extra == {"xpander": manifest}

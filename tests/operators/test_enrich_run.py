@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from airflow_side import Service
 from bulk import check_once, enrich, folder, lines, manifest_of, run
+from metrics import Metrics, metrics
 
-__all__ = ["folder"]
+__all__ = ["folder", "metrics"]
 
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "in the worker"])
@@ -26,3 +28,13 @@ def test_each_row_has_one_answer(
     (first,) = [line for line in lines(folder) if line["id"] == 1]
     assert first["answer"] == {"category": "billing"}
     assert first["status"] == "answered"
+
+
+def test_rows_are_counted_by_what_became_of_them(service: Service, folder: Path, metrics: Metrics) -> None:
+    service.settings.poisonous_text = "ticket 3"
+    run(enrich(folder, cache_path=(folder.parent / "cache").as_uri()))
+    counted: Counter[str] = Counter()
+    for number, tags in metrics.of("xpander.bulk.rows"):
+        counted[tags["status"]] += int(number)
+    assert counted == {"answered": 9, "failed": 1}
+    assert len(metrics.of("xpander.run.ended")) == 11
