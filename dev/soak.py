@@ -9,6 +9,7 @@ although its Airflow task has ended is an orphan, an answer that was paid for an
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.database import airflow_database
@@ -25,7 +27,7 @@ from dev.mass import mass
 from dev.paths import ROOT, STATE
 from dev.scenario import Scenario
 from dev.service import emulator_connection
-from dev.soak_kinds import KINDS, ON_ALL, Hits, Kind, add_fault, deal
+from dev.soak_kinds import KINDS, ON_ALL, Hits, Kind, add_fault, deal, slow_rows
 from dev.waiting import WaitTimeout, wait_for
 
 DAGS = ROOT / "tests" / "e2e" / "dags"
@@ -132,6 +134,7 @@ def run_wave(
     :param draw: for lengths and moments.
     :param hits: what there is that can hit all of them.
     """
+    service.emulator.agent("slow-rows").answers(slow_rows)
     scenarios = [_start(airflow, service, KINDS[name], draw) for name in names]
     with ThreadPoolExecutor(len(names)) as pool:
         acting = [pool.submit(KINDS[name].act, one) for name, one in zip(names, scenarios, strict=True)]
@@ -174,10 +177,21 @@ def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseExc
         ids=ids,
         stops=tuple(min(1, scenario.stops(one)) for one in ids),
         alive=_alive(scenario),
-        answer=bool(scenario.xcom()) and (scenario.xcom("xpander_task_id"),) == right,
+        answer=_is_answered(KINDS[name], scenario, right),
         tries=scenario.tries,
         problem=None if problem is None else repr(problem),
     )
+
+
+def _is_answered(kind: Kind, scenario: Scenario, right: tuple[str, ...]) -> bool:
+    answer = scenario.xcom()
+    if not kind.rows:
+        return bool(answer) and (scenario.xcom("xpander_task_id"),) == right
+    if not answer:
+        return False
+    files = Path(urlsplit(answer["urls"]["results"]).path).glob("*.jsonl")
+    rows = [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
+    return bool(answer["counts"]["answered"] == kind.rows and sorted(rows) == list(range(kind.rows)))
 
 
 def table(came: Sequence[Outcome], hits: Hits = ON_ALL) -> str:

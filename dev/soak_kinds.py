@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -10,7 +11,8 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from airflow_provider_xpander.emulator import Emulator, Fault
+from airflow_provider_xpander.emulator import Emulator, Fault, Prompt
+from airflow_provider_xpander.emulator.schedule import Behaviour
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.local_airflow import MAJOR, LocalAirflow
 from dev.scenario import Scenario
@@ -33,6 +35,7 @@ class Kind:
     :param stops: 1 for each remote run that is to be stopped, else 0; as many runs are right.
     :param answer: whether the last run's answer has to arrive.
     :param tries: of the Airflow task; None where a clear counts some, too.
+    :param rows: of a bulk task, each of which has to be answered once; 0 for a task with one run.
     """
 
     dag: str
@@ -42,6 +45,7 @@ class Kind:
     stops: tuple[int, ...] = (0,)
     answer: bool = True
     tries: int | None = 1
+    rows: int = 0
 
     @property
     def bears_more(self) -> bool:
@@ -67,6 +71,16 @@ class FaultOfRun(Fault):
         return f" {self._run_id} [" in str(body.get("title")) and super().take(method, path)
 
 
+def slow_rows(prompt: Prompt) -> Behaviour:
+    """
+    Answer one row after the seconds that the text gives (``take 7``).
+
+    :param prompt: what the agent is asked.
+    """
+    seconds = int(prompt.text.split()[1])
+    return Behaviour(json.dumps({"seconds": seconds}), seconds=seconds)
+
+
 def add_fault(scenario: Scenario, fault: Fault) -> None:
     """
     Let a run's next request that fits go wrong, and nobody else's.
@@ -85,6 +99,19 @@ def _kill_starter(scenario: Scenario) -> None:
     scenario.wait_until_tried_again()
     scenario.pause(2)
     scenario.emulator.finish(scenario.runs()[0])
+
+
+def _kill_worker(scenario: Scenario) -> None:
+    scenario.kill_worker(1)
+
+
+def _clear_bulk(scenario: Scenario) -> None:
+    DEFERRED(scenario)
+    scenario.clear()
+    wait_for(lambda: len(scenario.runs()) >= 6, limit=90, what="the runs of the new attempt")
+    scenario.pause(4)
+    for run in scenario.runs()[3:]:
+        scenario.emulator.finish(run)
 
 
 def _kill_resumed(scenario: Scenario) -> None:
@@ -179,6 +206,25 @@ KEPT: dict[str, Kind] = {
 }
 """One run, whose answer arrives."""
 
+_BULK = Kind("bulk", stops=(0, 0, 0), rows=6)
+
+BULK: dict[str, Kind] = {
+    "bulk, nothing": _BULK,
+    "bulk, a submit answered 504": replace(_BULK, fault=_504),
+    "bulk, worker killed in a submit": replace(_BULK, act=_kill_worker, fault=_SLOW, tries=2),
+    "bulk, worker killed in its wait": replace(
+        _BULK, dag="bulk_worker", act=_kill_worker, seconds=(15, 20), tries=2
+    ),
+    "bulk, worker killed at a resume": replace(_BULK, dag="bulk_slow_to_resume", act=_kill_resumed, tries=2),
+    "bulk, cleared while deferred": replace(
+        _BULK, act=_clear_bulk, seconds=ENDLESS, stops=(1, 1, 1, 0, 0, 0), tries=None
+    ),
+    "bulk, marked failed while deferred": replace(
+        _BULK, act=_mark_when(DEFERRED, "failed"), seconds=ENDLESS, stops=(1, 1, 1), answer=False, tries=None
+    ),
+}
+"""Three runs of a bulk task, whose rows are all answered, once."""
+
 ANEW: dict[str, Kind] = {
     "run failed, task tried again": Kind("deferred", _try_again_when(_fail_when(DEFERRED)), stops=(0, 0)),
     "run failed, task cleared": Kind("no_retries", _clear_when(_fail_when(STARTED), _over), stops=(0, 0)),
@@ -208,6 +254,7 @@ STOPPED: dict[str, Kind] = {
 
 KINDS: dict[str, Kind] = {
     **KEPT,
+    **BULK,
     **{name: replace(kind, seconds=ENDLESS, tries=None) for name, kind in ANEW.items()},
     **{
         name: replace(kind, seconds=ENDLESS, stops=(1,), answer=False, tries=None)

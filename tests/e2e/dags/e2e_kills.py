@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, get_current_context
 
+from airflow_provider_xpander.operators.base import XpanderRequestOperator
+from airflow_provider_xpander.operators.enrich import XpanderEnrichOperator
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 
 
@@ -50,7 +52,27 @@ class SlowToResume(XpanderInvokeAgentOperator):
         return super().execute_complete(context, event, **kwargs)
 
 
-KINDS: dict[str, tuple[type[XpanderInvokeAgentOperator], dict[str, Any]]] = {
+class SlowBulk(XpanderEnrichOperator):
+    """Stays a while before it takes up the runs of a wave."""
+
+    def execute_complete(self, context: Any, event: Any) -> Any:
+        """Dawdle, then go on."""
+        dawdle()
+        return super().execute_complete(context, event)
+
+
+# Three packs, so three remote runs.
+BULK = {
+    "agent_id": "slow-rows",
+    "rows": [{"id": number} for number in range(6)],
+    "key": "id",
+    "output_schema": {"type": "object", "properties": {"seconds": {"type": "integer"}}},
+    "rows_per_run": 2,
+    "result_path": f"file://{os.environ.get('E2E_PIDS', '/tmp')}/bulk/{{{{ dag.dag_id }}}}/{{{{ run_id }}}}",
+    "deferrable": True,
+}
+
+KINDS: dict[str, tuple[type[XpanderRequestOperator], dict[str, Any]]] = {
     "deferred": (XpanderInvokeAgentOperator, {"deferrable": True}),
     "worker": (XpanderInvokeAgentOperator, {"deferrable": False}),
     "sync": (XpanderInvokeAgentOperator, {"mode": "sync"}),
@@ -65,6 +87,9 @@ KINDS: dict[str, tuple[type[XpanderInvokeAgentOperator], dict[str, Any]]] = {
         {"mode": "stream", "deferrable": False, "timeout": 5, "retries": 0},
     ),
     "leave": (XpanderInvokeAgentOperator, {"deferrable": True, "on_kill_action": "leave"}),
+    "bulk": (XpanderEnrichOperator, BULK),
+    "bulk_worker": (XpanderEnrichOperator, BULK | {"deferrable": False}),
+    "bulk_slow_to_resume": (SlowBulk, BULK),
     "no_retries": (XpanderInvokeAgentOperator, {"deferrable": False, "retries": 0}),
 }
 
