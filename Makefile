@@ -1,6 +1,6 @@
 # Everything that is done with a checkout. Needs make and Python 3.11 or newer; the rest goes into .venv/.
 #
-#   make demo         the enrichment example on a real local Airflow, with the emulator
+#   make demo         the enrichment examples on a real local Airflow, with the emulator
 #   make ui           a local Airflow with the examples, until Ctrl-C
 #   make test         lint, and all tests on the oldest and the newest Airflow; AIRFLOW=3.3.2 for one of them
 #   make test-versions  import, form and dag.test() on the Airflow versions in between

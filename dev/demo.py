@@ -1,8 +1,9 @@
-"""`make demo`: run the enrichment example through real Airflow processes, and show what came out."""
+"""`make demo`: run the two enrichment examples through real Airflow processes, and show what came out."""
 
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import signal
 import sys
@@ -20,6 +21,8 @@ from dev.waiting import WaitTimeout
 DAG_ID = "xpander_enrich_tickets"
 TICKETS = EXAMPLE_DAGS / "data" / "support_tickets.csv"
 OUTPUT = STATE / "demo" / "enriched_tickets.csv"
+BULK_DAG_ID = "xpander_enrich_table"
+BULK_FOLDER = STATE / "demo" / "enrich_table"
 ANSWER = ("category", "priority", "sentiment", "summary")
 # Column of the printed table: widest it gets.
 COLUMNS = {
@@ -45,13 +48,15 @@ def main() -> int:
     # Processes are stopped on the way out, so a SIGTERM has to be a way out too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     OUTPUT.unlink(missing_ok=True)
+    shutil.rmtree(BULK_FOLDER, ignore_errors=True)
     try:
         with chosen_service(EMULATOR_RUN_SECONDS) as service:
             say(f"agents: {service.name}; starting Airflow {AIRFLOW_VERSION} ...")
-            env = {**service.env, "XPANDER_EXAMPLE_OUTPUT": str(OUTPUT)}
+            places = {"XPANDER_EXAMPLE_OUTPUT": str(OUTPUT), "XPANDER_EXAMPLE_FOLDER": str(BULK_FOLDER)}
+            env = {**service.env, **places}
             with LocalAirflow(STATE / "demo" / "airflow", dags=[EXAMPLE_DAGS], env=env) as airflow:
                 say(f"Airflow is up on {airflow.url}")
-                succeeded = run(airflow.client)
+                succeeded = run(airflow.client, DAG_ID) and run(airflow.client, BULK_DAG_ID)
     except (ServiceError, LocalAirflowError, WaitTimeout) as error:
         print(error, file=sys.stderr)
         return 1
@@ -67,36 +72,58 @@ def main() -> int:
     if complete != [ticket["id"] for ticket in tickets]:
         print("the table is not complete", file=sys.stderr)
         return 1
+    (path,) = BULK_FOLDER.glob("results/*/manifest.json")
+    manifest = json.loads(path.read_text())
+    counts, runs = manifest["counts"], manifest["runs"]
+    print(f"The same in packs: {counts['answered']} tickets in {runs['started']} runs, {path.parent}")
+    if counts["answered"] != len(tickets):
+        print("the table in packs is not complete", file=sys.stderr)
+        return 1
     return 0
 
 
-def run(client: AirflowClient) -> bool:
+def run(client: AirflowClient, dag_id: str) -> bool:
     """
-    Run the DAG to its end, with a line whenever something changes; return whether it succeeded.
+    Run a DAG to its end, with a line whenever something changes; return whether it succeeded.
 
     :param client: of Airflow's REST API.
+    :param dag_id: the DAG.
     """
-    run_id = client.trigger(DAG_ID)
-    say(f"{DAG_ID} {run_id}")
+    run_id = client.trigger(dag_id)
+    say(f"{dag_id} {run_id}")
     last, deadline = "", time.monotonic() + RUN_LIMIT
-    while (state := client.run_state(DAG_ID, run_id)) not in RUN_ENDS:
+    while (state := client.run_state(dag_id, run_id)) not in RUN_ENDS:
         if time.monotonic() > deadline:
             raise WaitTimeout(f"the run has not ended within {RUN_LIMIT:g} s")
-        now = progress(client, run_id)
+        now = progress(client, dag_id, run_id)
         if now and now != last:
             say(now)
         last = now
         time.sleep(1)
-    say(progress(client, run_id))
-    say(f"{DAG_ID} {state}")
+    say(progress(client, dag_id, run_id))
+    say(f"{dag_id} {state}")
     if state != "success":
-        print_first_failure(client, run_id)
+        print_first_failure(client, dag_id, run_id)
     return state == "success"
 
 
-def progress(client: AirflowClient, run_id: str) -> str:
+def progress(client: AirflowClient, dag_id: str, run_id: str) -> str:
     """
-    Return how far the tickets are, in one line; empty before they are known.
+    Return how far a DAG run is, in one line; empty before that is known.
+
+    :param client: of Airflow's REST API.
+    :param dag_id: the DAG.
+    :param run_id: id of the DAG run.
+    """
+    if dag_id == BULK_DAG_ID:
+        states = {one.task_id: one.state for one in client.task_instances(dag_id, run_id)}
+        return ", ".join(f"{task_id} {state}" for task_id, state in sorted(states.items()) if state)
+    return tickets_done(client, run_id)
+
+
+def tickets_done(client: AirflowClient, run_id: str) -> str:
+    """
+    Return how far the mapped tickets are, in one line; empty before they are known.
 
     :param client: of Airflow's REST API.
     :param run_id: id of the DAG run.
@@ -112,16 +139,17 @@ def progress(client: AirflowClient, run_id: str) -> str:
     return f"{line}, {states['failed']} failed" if states["failed"] else line
 
 
-def print_first_failure(client: AirflowClient, run_id: str) -> None:
+def print_first_failure(client: AirflowClient, dag_id: str, run_id: str) -> None:
     """
     Print the end of the log of the first task that failed.
 
     :param client: of Airflow's REST API.
+    :param dag_id: the DAG.
     :param run_id: id of the DAG run.
     """
-    for one in client.task_instances(DAG_ID, run_id):
+    for one in client.task_instances(dag_id, run_id):
         if one.state == "failed":
-            log = client.log(DAG_ID, run_id, one.task_id, one.try_number, one.map_index)
+            log = client.log(dag_id, run_id, one.task_id, one.try_number, one.map_index)
             print(
                 f"--- log of {one.task_id}[{one.map_index}]",
                 *log.splitlines()[-30:],

@@ -19,6 +19,8 @@ def add_dags(folder: Path) -> None:
 
     :param folder: its modules can be imported afterwards.
     """
+    if folder in _folders:
+        return
     _folders.append(folder)
     bundles = [
         {
