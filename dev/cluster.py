@@ -73,6 +73,8 @@ class Cluster(LocalAirflow):
             # What is delivered and not acknowledged in that time is delivered again, seconds.
             "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "120",
             "C_FORCE_ROOT": "1",
+            # A try that cannot be handed to the broker is a failed one: all of them have to outlast that.
+            "E2E_RETRY_DELAY": "20",
         }
         super().__init__(
             home,

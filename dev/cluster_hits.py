@@ -45,6 +45,10 @@ def _database_away(cluster: Cluster, _: EmulatorServer) -> None:
     cluster.postgres.stop()
     time.sleep(30)
     cluster.postgres.start()
+    # Schedulers and others end without a database; whatever runs them in production starts them again.
+    for name, component in cluster.components.items():
+        if not component.is_running:
+            cluster.start(name)
 
 
 ON_CLUSTER: dict[str, Hit] = {

@@ -108,7 +108,7 @@ for kind, (operator, options) in KINDS.items():
                 "input": "{{ params.text }}",
                 "poll_interval": 0.5,
                 "retries": 3,
-                "retry_delay": timedelta(seconds=1),
+                "retry_delay": timedelta(seconds=float(os.environ.get("E2E_RETRY_DELAY", "1"))),
                 "pre_execute": note_pid,
                 **options,
             }
