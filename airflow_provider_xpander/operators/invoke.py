@@ -49,6 +49,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     _attempt: Attempt | None = None
     """The attempt of this process, for a kill and for lineage."""
+    _killed = False
+    """Whether a kill has come before there was an attempt: Airflow 3 lets the task go on for some seconds."""
 
     def execute(self, context: Context) -> Any:
         """
@@ -213,6 +215,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         if self._attempt is not None:
             self._attempt.guard.on_kill()
             return
+        self._killed = True
         # Where Airflow 2 ends a resumed task for its execution_timeout before it begins.
         context = context_of_late_resumption()
         if context is not None:
@@ -256,7 +259,10 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         self, context: Context, hook: XpanderHook, agent_id: str | None, task_id: str | None = None
     ) -> Attempt:
         identity = identity_of(context["ti"], retries=self.retries, anew=self.reattach is False)
-        guard = RunGuard.of(self, context, hook, identity, KillState(agent_id, task_id))
+        state = KillState(agent_id, task_id)
+        if self._killed:
+            state.kill()
+        guard = RunGuard.of(self, context, hook, identity, state)
         repairs = Repairs.of(self, context, hook, identity) if self.on_invalid == "repair" else None
         return Attempt(context["ti"], hook, self.log, self._options(), guard, repairs, identity)
 

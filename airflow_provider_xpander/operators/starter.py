@@ -70,6 +70,7 @@ class RunStarter:
     :param busy_until: Unix seconds up to which a busy thread is waited for, where that wait has begun before.
     :param sync: whether the submit waits for the end of the run, on the open connection.
     :param lag: seconds before each look for a run whose submit was lost.
+    :param killed: whether the task was killed meanwhile: then nothing is started any more.
     """
 
     hook: XpanderHook
@@ -88,6 +89,7 @@ class RunStarter:
     busy_until: float | None = None
     sync: bool = False
     lag: Sequence[float] = LAG
+    killed: Callable[[], bool] = lambda: False
 
     newer_than: float | None = None
     """Unix seconds at which the thread's previous turn ended: an end as old as that is not this run's."""
@@ -123,6 +125,7 @@ class RunStarter:
             deferrable=task.deferrable,
             busy_until=busy_until,
             sync=task.mode == "sync",
+            killed=lambda: attempt.state.killed,
         )
 
     def __post_init__(self) -> None:
@@ -304,11 +307,13 @@ class RunStarter:
 
     def _submit(self, submit: Callable[[Target, InvokeRequest], Task], request: InvokeRequest) -> Task:
         now = time.time()
+        if self.killed():
+            raise XpanderError(f"{self.target} was not started: the task was killed before.")
         if self.deadline is not None and now >= self.deadline:
-            raise XpanderError(
-                f"{self.target} was not started: the attempt has to be over by now, so nobody could wait for "
-                f"the end of the run. What came before has taken all the time that execution_timeout allows."
+            what = (
+                "the attempt has to be over by now. What came before has taken all of its execution_timeout"
             )
+            raise XpanderError(f"{self.target} was not started: {what}.")
         self._count_from(now)
         return submit(self.target, request)
 

@@ -199,6 +199,28 @@ def test_a_kill_before_anything_was_started_does_nothing(service: Service) -> No
     assert not service.requests()
 
 
+@pytest.mark.parametrize("way", [{"deferrable": True}, WORKER, SYNC], ids=["deferred", "worker", "sync"])
+def test_after_a_kill_before_the_task_nothing_is_started(way: dict[str, Any], service: Service) -> None:
+    """Airflow 3 lets the code go on after on_kill, and a run that is stopped at once would be paid for."""
+    task = slow_operator(**way)
+    task.on_kill()
+    with pytest.raises(XpanderError, match="was not started: the task was killed before"):
+        go(task, attempt(1))
+    assert service.runs() == []
+
+
+@pytest.mark.parametrize("way", [{"deferrable": True}, WORKER, SYNC], ids=["deferred", "worker", "sync"])
+def test_after_a_kill_in_the_look_back_nothing_is_started(way: dict[str, Any], service: Service) -> None:
+    service.add_fault(Fault.slow(0.5, method="GET"))
+    task = slow_operator(**way)
+    with (
+        signalled(lambda: bool(service.requests()), task.on_kill),
+        pytest.raises(XpanderError, match="was not started: the task was killed before"),
+    ):
+        go(task, attempt(2))
+    assert service.runs() == []
+
+
 def test_a_kill_after_the_end_does_nothing(service: Service) -> None:
     task = operator(**WORKER)
     go(task, attempt(1))
