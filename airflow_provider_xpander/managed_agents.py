@@ -145,7 +145,7 @@ class XpanderManagedAgentHook(XpanderHook, BaseManagedAgentHook):
             identity=identity,
             try_number=identity.first_try,
             reattach=False,
-            stop_unwanted=lambda _: None,
+            stop_unwanted=lambda *_: None,
             deadline=deadline,
         )
 

@@ -1,9 +1,10 @@
-"""A retry policy for Airflow 3.3 and later: waits as long as the service asks, and repeats no lost cause."""
+"""Retry policies of Airflow 3.3 and later: one that waits as the service asks, and one that is asked once."""
 
 from __future__ import annotations
 
 import random
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_RETRY_POLICY, RetryDecision, RetryPolicy
@@ -62,6 +63,48 @@ class XpanderRetryPolicy(RetryPolicy):
     def deserialize(cls, data: dict[str, Any]) -> XpanderRetryPolicy:
         """Return the policy; whatever is in the data, it has no parameters."""
         return cls()
+
+
+class AskedPolicy(RetryPolicy):
+    """
+    A retry policy that is asked about one error once, and then remembers what it has said.
+
+    :param policy: the policy.
+    :param error: the error.
+    """
+
+    def __init__(self, policy: Any, error: Exception) -> None:
+        self._policy, self._error = policy, error
+        self._said: Any = None
+        self._failure: Exception | None = None
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> Any:
+        """
+        Decide about one failure.
+
+        :param exception: what the task failed with.
+        :param try_number: number of the try that failed, from 1.
+        :param max_tries: Airflow's number of the last try.
+        :param context: that of the task instance.
+        :return: Airflow's ``RetryDecision``.
+        """
+        ask = partial(
+            self._policy.evaluate,
+            exception=exception,
+            try_number=try_number,
+            max_tries=max_tries,
+            context=context,
+        )
+        if exception is not self._error:
+            return ask()
+        if self._said is None and self._failure is None:
+            try:
+                self._said = ask()
+            except Exception as failure:  # whatever it is, it is Airflow's to deal with
+                self._failure = failure
+        if self._failure is not None:
+            raise self._failure
+        return self._said
 
 
 __all__ = ["XpanderRetryPolicy"]

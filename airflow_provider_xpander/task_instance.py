@@ -111,6 +111,9 @@ def gives_up(task: Any, context: Context, error: Exception) -> bool:
     """
     Whether the retry policy of a task (Airflow 3.3) does not try again after an error.
 
+    Airflow asks it too, in a moment, and is told the same: another answer, as a model may give, would have
+    the run kept for nobody, or stopped before it is taken over.
+
     :param task: the operator.
     :param context: that of the task instance.
     :param error: what the task fails with.
@@ -118,8 +121,12 @@ def gives_up(task: Any, context: Context, error: Exception) -> bool:
     policy, ti = getattr(task, "retry_policy", None), context["ti"]
     if policy is None:
         return False
+    from airflow_provider_xpander.retry_policy import AskedPolicy
+
+    asked = AskedPolicy(policy, error)
+    object.__setattr__(task, "retry_policy", asked)
     try:
-        decision = policy.evaluate(
+        decision = asked.evaluate(
             exception=error, try_number=ti.try_number, max_tries=ti.max_tries or 0, context=context
         )
     except Exception:  # a policy of whoever wrote the DAG; Airflow tries again then

@@ -20,8 +20,9 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
+from airflow_provider_xpander.operators.kill_state import KillState
 from airflow_provider_xpander.operators.repair import Repairs
-from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
+from airflow_provider_xpander.operators.run_guard import RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.runs.decision import decision_of
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.operators.streaming import Streaming
+    from airflow_provider_xpander.runs.identity import Identity
 
 
 class XpanderInvokeOperator(XpanderRequestOperator):
@@ -83,7 +85,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             target = self.target()
             if self.wait_for_completion:
                 check_rendered_result_path(self.result_path)
-            self._attempt = attempt = self._attempt_at(context, hook, target.id)
+            self._attempt = attempt = self._attempt_with(context, self._guard_at(context, hook, target.id))
             attempt.connect()
             if self.deferrable:
                 # What cannot be stored would lose the run when deferring.
@@ -185,10 +187,11 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         with XpanderHook(self.xpander_conn_id) as hook:
-            self._keep_texts(context)
-            self._attempt = attempt = self._attempt_at(context, hook, wait.agent_id)
-            attempt.state.started(wait.task_id, wait.newer_than)
-            with attempt.guard.while_going_on():
+            guard = self._guard_at(context, hook, wait.agent_id)
+            guard.state.started(wait.task_id, wait.newer_than)
+            with guard.while_going_on():  # whatever goes wrong from here on, the run is there
+                self._keep_texts(context)
+                self._attempt = attempt = self._attempt_with(context, guard)
                 attempt.connect()
                 yield attempt
 
@@ -226,16 +229,19 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         task_id = self._id_in_xcom(context)
+        if not task_id and self.thread_id:
+            self.log.warning("Thread %s was busy for too long. Nothing was started.", self.thread_id)
+            return None
         if not task_id:
             self.log.error("Airflow has ended the wait, and the id of the run is not in XCom")
             return None
         with XpanderHook(self.xpander_conn_id) as hook:
-            attempt = self._attempt_at(context, hook, None, task_id)
-            last = attempt.guard.stop_late() if late else attempt.guard.stop_or_keep()
-        attempt.state.handle()
+            guard = self._guard_at(context, hook, None, task_id)
+            last = guard.stop_late() if late else guard.stop_or_keep()
+        guard.state.handle()
         if not last or last[0].status is not TaskStatus.COMPLETED:
             return None
-        return attempt, last[0]
+        return self._attempt_with(context, guard), last[0]
 
     def _stream(self, attempt: Attempt) -> Streaming | None:
         if self.mode != "stream":
@@ -255,14 +261,19 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         found = ti.xcom_pull(task_ids=ti.task_id, key=TASK_ID_KEY, map_indexes=ti.map_index)
         return str(found) if found else None
 
-    def _attempt_at(
+    def _identity(self, context: Context) -> Identity:
+        return identity_of(context["ti"], retries=self.retries, anew=self.reattach is False)
+
+    def _guard_at(
         self, context: Context, hook: XpanderHook, agent_id: str | None, task_id: str | None = None
-    ) -> Attempt:
-        identity = identity_of(context["ti"], retries=self.retries, anew=self.reattach is False)
+    ) -> RunGuard:
         state = KillState(agent_id, task_id)
         if self._killed:
             state.kill()
-        guard = RunGuard.of(self, context, hook, identity, state)
+        return RunGuard.of(self, context, hook, self._identity(context), state)
+
+    def _attempt_with(self, context: Context, guard: RunGuard) -> Attempt:
+        identity, hook = self._identity(context), guard.hook
         repairs = Repairs.of(self, context, hook, identity) if self.on_invalid == "repair" else None
         return Attempt(context["ti"], hook, self.log, self._options(), guard, repairs, identity)
 

@@ -1,16 +1,4 @@
-"""
-The guard of a run: no run goes on that nobody wants, however its attempt ends.
-
-All that a kill needs to know is in :class:`KillState`, which is changed by its own methods only::
-
-    starting --started--> going on --handle--> handled
-                             ^                    |
-                             '------next_turn-----'
-
-``kill`` may come at any time. It is noted, whatever the state; a run that is started or continued after it is
-stopped as soon as its id is known. ``handled`` means that the run has ended or that its fate was decided, so
-that neither a kill nor a failure has anything to do any more.
-"""
+"""The guard of a run: no run goes on that nobody wants, however its attempt ends."""
 
 from __future__ import annotations
 
@@ -27,9 +15,8 @@ from airflow_provider_xpander._compat import (
     TaskDeferred,
 )
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskError
-from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.operators.kill_state import KillState
 from airflow_provider_xpander.operators.stopping import stop_quickly, stop_runs
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.error_policy import FINAL
@@ -40,82 +27,10 @@ from airflow_provider_xpander.task_instance import gives_up, retries_left
 
 if TYPE_CHECKING:
     from airflow_provider_xpander._compat import Context
-    from airflow_provider_xpander.api.client import Client
     from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.operators.base import XpanderRequestOperator
     from airflow_provider_xpander.operators.starter import RunStarter
     from airflow_provider_xpander.runs.identity import Identity
-
-Search = Callable[[], Steps[list[str]]]
-
-
-@dataclass
-class KillState:
-    """
-    What a kill needs to know of an attempt; read once, because a kill may not ask Airflow for anything.
-
-    :param agent_id: the agent or workflow, for links; None if it is not known.
-    :param task_id: the run; None while it is being started.
-    """
-
-    agent_id: str | None = None
-    task_id: str | None = None
-    newer_than: float | None = None
-    """Unix seconds at which the turn of the thread before it ended, if there was one."""
-    client: Client | None = field(default=None, init=False)
-    """That of the attempt, as soon as the connection is read; it knows the key as it is now."""
-    sign: str = field(default="", init=False)
-    """What the title of a run that is being started contains."""
-    search: Search | None = field(default=None, init=False)
-    """Looks for the ids of runs that are being started."""
-    killed: bool = field(default=False, init=False)
-    """Whether the kill has come."""
-    handled: bool = field(default=False, init=False)
-    """Whether the run has ended, or it was decided what becomes of it."""
-
-    @property
-    def settings(self) -> Settings | None:
-        """Those of the connection as it was read last, None if it was not."""
-        return None if self.client is None else self.client.settings
-
-    def connected(self, client: Client) -> None:
-        """
-        Note how the service is reached.
-
-        :param client: that of the attempt.
-        """
-        self.client = client
-
-    def starting(self, sign: str, search: Search) -> None:
-        """
-        Note how a run is found that is being started.
-
-        :param sign: what its title contains.
-        :param search: looks for the ids of such runs.
-        """
-        self.sign, self.search = sign, search
-
-    def started(self, task_id: str, newer_than: float | None = None) -> None:
-        """
-        Note the id of the run.
-
-        :param task_id: the run, or the turn of it that was started.
-        :param newer_than: Unix seconds at which the turn of the thread before it ended, if there was one.
-        """
-        self.task_id, self.newer_than = task_id, newer_than
-
-    def next_turn(self) -> None:
-        """Note that the run goes on: a further turn of it may have been started."""
-        self.handled = False
-
-    def handle(self) -> None:
-        """Note that the run has ended, or that it was decided what becomes of it."""
-        self.handled = True
-
-    def kill(self) -> bool:
-        """Note the kill; return whether there is a run to see to."""
-        self.killed = True
-        return not self.handled
 
 
 @dataclass
@@ -219,7 +134,8 @@ class RunGuard:
             raise
         except Exception as error:  # whatever it is, the task fails and the run goes on
             if not self.state.handled:
-                final = isinstance(error, (*FINAL, AirflowFailException)) or self.gives_up(error)
+                final = isinstance(error, (*FINAL, AirflowFailException))
+                final = final or (self.retries_left and self.gives_up(error))
                 self.stop_or_keep(final=final)
                 self.state.handle()
             raise
@@ -292,25 +208,28 @@ class RunGuard:
         self._say_goes_on(task_ids or self._own(), "as on_timeout says")
         return []
 
-    def stop_unwanted(self, task_ids: Sequence[str]) -> None:
+    def stop_unwanted(self, task_ids: Sequence[str], digests: Collection[str] | None = None) -> None:
         """
         Stop runs that nobody waits for any more, or leave them as ``on_kill_action`` says.
 
         :param task_ids: the runs.
+        :param digests: marks that they carry, where somebody else may continue a thread that is one of them.
         """
         if self.on_kill_action == "stop":
-            self.stop(task_ids)
+            self.stop(task_ids, digests)
         else:
             self._say_goes_on(task_ids, "as on_kill_action says")
 
-    def stop(self, task_ids: Sequence[str]) -> list[Task]:
+    def stop(self, task_ids: Sequence[str], digests: Collection[str] | None = None) -> list[Task]:
         """
         Stop runs and say so; a thread that somebody else has continued is left to them.
 
         :param task_ids: the runs.
+        :param digests: as for :meth:`stop_unwanted`; by default those of this attempt, for its own run.
         :return: those that were stopped, as they are then.
         """
-        digests = self.digests if list(task_ids) == self._own() else None
+        if digests is None and list(task_ids) == self._own():
+            digests = self.digests
         return stop_runs(self.hook, self.log, task_ids, digests=digests, newer_than=self.state.newer_than)
 
     def stop_and_see(self, watch: Watch) -> Task | None:

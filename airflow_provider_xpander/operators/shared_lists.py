@@ -97,7 +97,14 @@ class SharedLists(Lists):
         return cls(place / name) if safe else Lists()
 
     def read(self, target_id: str, since: datetime | None, enough: Callable[[Task], bool]) -> Steps[TaskList]:
-        """As :meth:`Lists.read`; from the file, if that tells as much."""
+        """
+        List the tasks of a target, from the file if that tells as much.
+
+        :param target_id: the agent or workflow that runs them.
+        :param since: the start of the DAG run.
+        :param enough: whether a task ends the reading.
+        :raises XpanderError: the service does not answer.
+        """
         asked = time.time()
         with self._lock() as got_turn:
             for _ in range(TURNS):

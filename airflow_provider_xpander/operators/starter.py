@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -80,7 +80,7 @@ class RunStarter:
     identity: Identity
     try_number: int
     reattach: Reattach
-    stop_unwanted: Callable[[Sequence[str]], object]
+    stop_unwanted: Callable[[Sequence[str], Collection[str] | None], object]
     noted: Note | None = None
     deadline: float | None = None
     timeout: float | None = None
@@ -167,7 +167,8 @@ class RunStarter:
         """
         decision = self._look_back()
         if decision.spare:
-            self.stop_unwanted([task.id for task in decision.spare])
+            marks = self.identity.digests_ever | ({self.noted.digest} if self.noted else set())
+            self.stop_unwanted([task.id for task in decision.spare], marks if self.request.id else None)
         if isinstance(decision, Adopt):
             self.log.info("Taking over xpander task %s of an earlier attempt", decision.task.id)
             if decision.warning:

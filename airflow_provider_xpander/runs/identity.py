@@ -102,6 +102,11 @@ class Identity:
         return [replace(self, first_try=number) for number in range(1, self.first_try)]
 
     @property
+    def digests_ever(self) -> frozenset[str]:
+        """All digests that a run of the task instance can carry, from before clears too."""
+        return self.digests.union(*(one.digests for one in self.earlier))
+
+    @property
     def label(self) -> str:
         """The task instance for people."""
         mapped = f"[{self.map_index}]" if self.map_index >= 0 else ""

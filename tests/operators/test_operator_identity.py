@@ -37,6 +37,7 @@ from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
+from airflow_provider_xpander.operators.run_guard import RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import Identity, Mark
@@ -228,6 +229,27 @@ def test_airflows_note_tells_what_is_left_over_of_a_dag_run_that_began_anew(
     assert len(service.posts) == 2
 
 
+def test_a_stop_of_what_is_left_over_spares_the_next_turn_of_the_thread(service: Service) -> None:
+    """Somebody continues the thread while the stop waits for the connection's limits."""
+    thread = service.start(text="first")
+    service.finish(thread)
+    submit(attempt(1), slow_operator(thread_id=thread, deferrable=True))
+    task = slow_operator(thread_id=thread, deferrable=True)
+    stop = RunGuard.stop
+
+    def late(guard: RunGuard, *given: Any) -> Any:
+        service.finish(thread)
+        service.start("slow", LONG, id=thread, title=f"t {Mark('f' * 20)}")
+        return stop(guard, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunGuard, "stop", late)
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(attempt(2, cleared_at=2).context())
+    assert deferred.value.method_name == "execute_on_thread"
+    assert service.stops(thread) == 0
+
+
 def test_airflows_note_tells_the_run_of_a_retry_whose_dag_run_began_anew(service: Service) -> None:
     """It was set back to queued while the task was up for retry."""
     store = Store()
@@ -311,7 +333,7 @@ def starter(service: Service, hook: XpanderHook, **more: Any) -> RunStarter:
     fields: dict[str, Any] = {
         "hook": hook, "log": Lines(), "target": Target.agent("slow"), "identity": identity_of(ti, retries=2),
         "request": InvokeRequest(input="take 0.2"), "try_number": 1, "reattach": True,
-        "stop_unwanted": lambda ids: None,
+        "stop_unwanted": lambda ids, marks: None,
     }  # fmt: skip
     return RunStarter(**fields | more)
 

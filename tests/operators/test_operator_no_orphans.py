@@ -489,6 +489,61 @@ def test_a_retry_policy_that_gives_up_leaves_no_run_for_a_retry(
     assert ("goes on" in lines.at("warning")) is (not stops)
 
 
+@pytest.mark.parametrize("first", ["retry", "fail", "broken"])
+def test_a_retry_policy_is_asked_once_about_an_error(first: str, service: Service) -> None:
+    """Airflow asks it as well. A policy that asks a model may say something else then."""
+    answers = iter([first, "another time"])
+
+    class Policy:
+        def evaluate(self, **given: Any) -> Any:
+            answer = next(answers)
+            if answer == "broken":
+                raise RuntimeError("a broken policy")
+            return SimpleNamespace(action=SimpleNamespace(value=answer))
+
+    task = slow_operator(**WORKER)
+    object.__setattr__(task, "retry_policy", Policy())
+    with pytest.raises(RuntimeError, match="XCom refuses") as failed:
+        go(task, attempt(1, fails_at="xpander_link"))
+    asked: Any = task.retry_policy
+    given = {"try_number": 1, "max_tries": 2, "context": None}
+    if first == "broken":
+        with pytest.raises(RuntimeError, match="a broken policy"):
+            asked.evaluate(exception=failed.value, **given)
+    else:
+        assert asked.evaluate(exception=failed.value, **given).action.value == first
+    assert asked.evaluate(exception=ValueError(), **given).action.value == "another time"
+
+
+@pytest.mark.parametrize("method", ["execute_complete", "fail"])
+def test_a_run_is_seen_to_although_its_task_cannot_be_made_out_any_more(
+    method: str, service: Service
+) -> None:
+    """The id of the agent comes out of a template, and gives nothing when the task is resumed."""
+    ti = attempt(3)
+    task_id = submit(ti)
+    task = slow_operator()
+    task.agent_id = ""
+    kwargs = end_before(service, task_id) if method == "execute_complete" else broken_off(late=False)
+    ended = (AirflowFailException, *DEFERRAL_ERRORS)
+    with pytest.raises(ended):
+        task.resume_execution(method if method != "fail" else "__fail__", kwargs, ti.context())
+    assert service.stops(task_id) == 1
+
+
+def test_a_wait_for_a_thread_that_airflow_ends_is_no_lost_run(service: Service, lines: Lines) -> None:
+    thread = service.start("slow", LONG)
+    task, ti = slow_operator(thread_id=thread, deferrable=True), attempt(1)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(ti.context())
+    assert deferred.value.method_name == "execute_on_thread"
+    with pytest.raises(DEFERRAL_ERRORS):
+        task.resume_execution("__fail__", broken_off(late=True), ti.context())
+    assert f"Thread {thread} was busy for too long. Nothing was started." in lines.at("warning")
+    assert "the id of the run" not in lines.text
+    assert service.stops(thread) == 0
+
+
 def test_an_error_after_the_end_stops_nothing(service: Service) -> None:
     with pytest.raises(RuntimeError):
         go(operator(**WORKER), attempt(3, fails_at="xpander_task"))
