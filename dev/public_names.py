@@ -25,7 +25,7 @@ GOLDEN = ROOT / "tests" / "golden" / "public_names.txt"
 PAGE = ROOT / "docs" / "stability.md"
 BEGIN, END = "<!-- names: made by `make names` -->\n", "<!-- end of names -->"
 # Beside those that the provider info names.
-MODULES = ("api.errors", "api.models", "emulator", "retry_policy", "xcom", "testing", "decorators")
+MODULES = ("api.errors", "api.models", "decorators", "emulator", "retry_policy", "testing", "xcom")
 CONSTANT = re.compile(r"^[A-Z][A-Z_]+_KEY$")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dev.public_names import GOLDEN, PAGE, collect, on_page, render
 
 
@@ -14,6 +16,21 @@ def test_the_public_names_are_those_that_are_written_down() -> None:
 
 def test_the_page_about_stability_lists_them() -> None:
     assert PAGE.read_text() == on_page(PAGE.read_text(), collect()), "run `make names`"
+
+
+def test_what_the_documents_import_is_among_them() -> None:
+    classes = set(collect()["Classes, functions and constants"])
+    imports = re.compile(r"^\s*from airflow_provider_xpander\.([\w.]+) import ([\w, ]+)", re.MULTILINE)
+    documents = [GOLDEN.parents[2] / "README.md", *PAGE.parent.glob("*.md")]
+    shown = {
+        f"{module}.{name.strip()}"
+        for path in documents
+        for module, names in imports.findall(path.read_text())
+        for name in names.split(",")
+    }
+    assert len(shown) > 10
+    # The inner modules of the emulator are experimental.
+    assert {name for name in shown - classes if not name.startswith("emulator.")} == set()
 
 
 def test_the_binding_names_are_among_them() -> None:
