@@ -47,6 +47,7 @@ def dead_links(document: Path, text: str) -> Iterator[str]:
 def missing_paths(document: Path, text: str) -> Iterator[str]:
     """Yield paths that are neither below the checkout nor the package, nor beside a path named before."""
     folders = {ROOT, PACKAGE, document.parent}
+    readers = set(re.findall(r"^<!-- file: (\S+) -->$", text, re.MULTILINE))  # files that the reader writes
     for name in [*CODE.findall(without_blocks(text)), *IN_BLOCK.findall("\n".join(BLOCK.findall(text)))]:
         file, _, test = name.partition(".py::")
         file += ".py"
@@ -57,7 +58,7 @@ def missing_paths(document: Path, text: str) -> Iterator[str]:
         found = next((folder / name for folder in folders if (folder / name).exists()), None)
         if found is not None:
             folders.add(found.parent if found.is_file() else found)
-        elif "/" in name or name.endswith(".py"):
+        elif name not in readers and ("/" in name or name.endswith(".py")):
             yield name
 
 
