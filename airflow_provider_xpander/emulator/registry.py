@@ -37,7 +37,7 @@ class Registry:
         exact = self._scripts.get(target_id)
         if exact is not None:
             return exact
-        fitting = [pattern for pattern in self._scripts if fnmatchcase(target_id, pattern)]
+        fitting = [pattern for pattern in list(self._scripts) if fnmatchcase(target_id, pattern)]
         return self._scripts[max(fitting, key=len)] if fitting else None
 
     def find(self, kind: str, target_id: str) -> Agent | None:
@@ -77,14 +77,14 @@ class Registry:
         built_in: Iterable[str] = agents.AGENTS if kind == "agent" else agents.WORKFLOWS
         own = [
             pattern
-            for pattern in self._scripts
+            for pattern in list(self._scripts)
             if kind == "agent" and pattern not in {*agents.AGENTS, *agents.WORKFLOWS}
         ]
         return [*built_in, *(pattern for pattern in own if _WILDCARDS.isdisjoint(pattern))]
 
     def patterns(self) -> list[str]:
         """Return the patterns of ids that scripts are for."""
-        return [pattern for pattern in self._scripts if not _WILDCARDS.isdisjoint(pattern)]
+        return [pattern for pattern in list(self._scripts) if not _WILDCARDS.isdisjoint(pattern)]
 
     def clear(self) -> None:
         """Forget the scripted agents."""

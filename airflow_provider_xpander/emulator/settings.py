@@ -26,7 +26,7 @@ class Settings(BaseModel):
     :param keep_runs: the runs that ended first are forgotten with their tasks when there are more; those that
         go on never are.
     :param keep_calls: the oldest calls are forgotten when there are more.
-    :param keep_megabytes: the same holds for the bodies of requests, of runs and of calls each.
+    :param keep_megabytes: the same holds for what they are asked and answer, and for the bodies of calls.
     :param strict: answer 422 to fields and query parameters that the service does not have, and to values
         of another type that it may take all the same, such as ``"true"``. The service is thought to ignore
         unknown fields (contract section 10); here a typo is to be noticed.

@@ -129,7 +129,7 @@ class Emulator(Arrangement):
                 end=end,
                 started=now,
                 plan=plan_run(now, behaviour, end, pending=pending),
-                size=size,
+                size=size + len(str(result or "")),
             )
             task.turns.append(turn)
             self.tasks[task.id] = task

@@ -20,7 +20,7 @@ class Turn:
     :param body: the request as the service read it, with every field.
     :param end: fields of the task when the run ends by itself.
     :param started: when it was submitted, in epoch seconds.
-    :param size: bytes of the request.
+    :param size: bytes of the request and of the answer, about.
     :param steered: further messages that it was told while it ran (C4): epoch seconds, and the text.
     """
 
@@ -111,7 +111,7 @@ class Runs(list[Turn]):
         :param turn: the new run.
         :param now: epoch seconds.
         :param count: so many runs are kept; it may be a tenth more until the oldest are dropped at once.
-        :param size: so many bytes of requests are kept, or a tenth more.
+        :param size: so many bytes of requests and answers are kept, or a tenth more.
         """
         self.append(turn)
         self._bytes += turn.size

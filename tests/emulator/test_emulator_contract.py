@@ -12,9 +12,12 @@ import pytest
 import schemathesis
 from emulator_api import LIMIT_SECONDS, Api
 from hypothesis import HealthCheck, Phase, settings
+from pydantic import BaseModel
 from schemathesis.specs.openapi import checks
 
+from airflow_provider_xpander.api.request import InvokeInput, User
 from airflow_provider_xpander.emulator import Emulator, EmulatorServer, ManualClock, Settings
+from airflow_provider_xpander.emulator.request_model import AgentExecutionRequest
 
 PATH = Path(__file__).parent / "data" / "openapi.json"
 DOCUMENT = json.loads(PATH.read_text())
@@ -152,6 +155,18 @@ def test_the_route_with_a_switch_of_an_old_page_is_refused(api: Api) -> None:
 )
 def test_an_unknown_path_is_refused(api: Api, method: str, path: str, status: int) -> None:
     assert api(method, path).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("AgentExecutionRequest", AgentExecutionRequest),
+        ("AgentExecutionInput-Input", InvokeInput),
+        ("User-Input", User),
+    ],
+)
+def test_the_provider_sends_the_fields_of_the_document(name: str, model: type[BaseModel]) -> None:
+    assert model.model_fields.keys() == DOCUMENT["components"]["schemas"][name]["properties"].keys()
 
 
 def test_a_lenient_emulator_takes_what_it_does_not_know(api: Api, emulator: Emulator) -> None:
