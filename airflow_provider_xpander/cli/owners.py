@@ -73,7 +73,10 @@ class Verdict(StrEnum):
 
 def find_owners(instances: Iterable[Instance], digests: Collection[str], deployment: str) -> dict[str, Owner]:
     """
-    Find whose marks these are.
+    Find whose marks these are, where the mark tells that for sure, because a run may be stopped for it.
+
+    A mark that does not tell the start of the DAG run, as that of the release before, could be another
+    Airflow's that runs the same DAG.
 
     :param instances: task instances of this Airflow.
     :param digests: of the marks.
@@ -82,10 +85,12 @@ def find_owners(instances: Iterable[Instance], digests: Collection[str], deploym
     """
     found: dict[str, Owner] = {}
     for instance in instances:
+        if instance.began is None:
+            continue
         for first_try in range(1, max(instance.try_number, 1) + 1):
-            for digest in instance.identity(first_try, deployment).digests:
-                if digest in digests:
-                    found[digest] = Owner(instance, first_try)
+            digest = instance.identity(first_try, deployment).digest
+            if digest in digests:
+                found[digest] = Owner(instance, first_try)
     return found
 
 

@@ -20,13 +20,17 @@ def test_a_mark_leads_to_its_task_instance_and_the_try_it_began_with() -> None:
     }
 
 
-def test_a_mark_of_the_release_before_counts_and_one_of_another_installation_does_not() -> None:
+def test_a_mark_that_may_be_another_airflows_has_no_owner_here() -> None:
     old = MINE.identity(1, "").old_digest
+    unsure = replace(MINE, began=None)
     assert old is not None
-    assert find_owners([MINE], {old}, "") == {old: Owner(MINE, 1)}
-    assert find_owners([MINE], {MINE.identity(1, "staging").digest}, "production") == {}
-    restarted = replace(MINE, began=BEGAN.replace(hour=7))
-    assert find_owners([restarted], {MINE.identity(1, "").digest}, "") == {}
+    for digest, instance, deployment in (
+        (old, MINE, ""),
+        (unsure.identity(1, "").digest, unsure, ""),
+        (MINE.identity(1, "staging").digest, MINE, "production"),
+        (MINE.identity(1, "").digest, replace(MINE, began=BEGAN.replace(hour=7)), ""),
+    ):
+        assert find_owners([instance], {digest}, deployment) == {}
 
 
 # retries=2, so the first try after a clear in try n is n + 1, and max_tries is n + 2.

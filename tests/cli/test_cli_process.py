@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
-from airflow_side import Service, connection_json
+from airflow_side import Service, connection_json, eventually
 from command_line import process
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION
@@ -32,6 +35,19 @@ def test_a_bad_connection_and_a_wrong_command(service: Service) -> None:
     missing = process("check", "--conn-id", "nowhere")
     assert (missing.code, "There is no connection 'nowhere'" in missing.out) == (1, True)
     assert process("chekc").code == 2
+
+
+def test_an_interrupted_wait_leaves_the_run_and_says_how_to_stop_it(service: Service) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "airflow_provider_xpander", "invoke", "slow", "take 600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+        eventually(lambda: [call for call in service.requests("GET") if call.status], "it waits")
+        waiting.send_signal(signal.SIGINT)
+        out, err = waiting.communicate(timeout=30)
+    (run,) = service.runs("slow")
+    assert (waiting.returncode, out) == (130, "")
+    assert f"Stop it with: xpander-airflow stop {run.task_id}" in err
+    assert "Traceback" not in err
+    assert service.stops(run.task_id) == 0
 
 
 @pytest.mark.skipif(not HAS_CLI_OF_PROVIDERS, reason="Airflow takes commands of providers since 3.2")
