@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from importlib.metadata import metadata, version
+from importlib.metadata import entry_points, metadata, version
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def main() -> None:
         check_description()
         check_public_names()
         check_examples()
+        check_entry_points()
         check_discovery()
         check_emulator()
     print(f"airflow-provider-xpander {version('airflow-provider-xpander')} is whole", flush=True)
@@ -69,6 +70,17 @@ def check_examples() -> None:
     require(found, f"no examples in {examples}")
     for path in found:
         runpy.run_path(str(path))
+
+
+def check_entry_points() -> None:
+    """The command line is there, and pytest finds the plugin."""
+    script = Path(sys.executable).with_name("xpander-airflow")
+    told = subprocess.run(
+        [script, "--help"], stdout=subprocess.PIPE, text=True, timeout=60, check=True
+    ).stdout
+    require("orphans" in told, f"{script} does not tell its commands:\n{told}")
+    plugins = {entry.name: entry.value for entry in entry_points(group="pytest11")}
+    require(plugins.get("xpander") == "airflow_provider_xpander.testing.plugin", f"no plugin in {plugins}")
 
 
 def check_discovery() -> None:

@@ -39,11 +39,11 @@ def run(arguments: argparse.Namespace, out: TextIO) -> int:
                 runs[one.task.id] = one.mark.digest
         print(rendered(rows, arguments.output), file=out, flush=True)
         if left and not arguments.left:
-            log.info("%d runs go on whose task has succeeded without waiting for them: --left", left)
+            log.info("Runs whose task has succeeded without waiting for them: %d. --left shows them.", left)
         if foreign := sum(one.owner is None for one in found):
             log.info(
-                "%d runs have a mark that is no task instance's here: another Airflow's, a notifier's, or "
-                "that of a DAG run that was deleted or restarted. They are left alone.",
+                "Runs with a mark that is no task instance's here: %d. They are another Airflow's, a "
+                "notifier's, or of a DAG run that was deleted or restarted. They are left alone.",
                 foreign,
             )
         if not rows:

@@ -198,7 +198,7 @@ class XpanderKit:
         until = time.monotonic() + STOP_SECONDS
         while going := [run for run in self.runs() if not run.is_over]:
             if time.monotonic() > until:
-                raise AssertionError(f"{len(going)} runs go on that nobody stopped:{listed(going)}")
+                raise AssertionError(f"Runs that go on and that nobody stopped:{listed(going)}")
             time.sleep(0.01)
 
     def objection(self) -> str | None:

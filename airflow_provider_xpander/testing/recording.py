@@ -143,7 +143,7 @@ class Recording:
         if not unknown:
             return None
         return (
-            f"{len(unknown)} prompts are not in {self.path}; record it again with --xpander-record. "
+            f"Prompts that are not in {self.path}: {len(unknown)}. Record it again with --xpander-record. "
             f"The first one:\n{unknown[0]}"
         )
 

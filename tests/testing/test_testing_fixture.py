@@ -150,5 +150,5 @@ def test_a_run_that_goes_on_is_told(xpander: XpanderKit, monkeypatch: pytest.Mon
     xpander.agent("triage").answers("late").takes(600)
     with XpanderHook() as hook:
         hook.invoke_async(Target.agent("triage"), "a long one")
-    with pytest.raises(AssertionError, match=r"1 runs go on .*\n  1. triage \w+: 'a long one'"):
+    with pytest.raises(AssertionError, match=r"Runs that go on .*\n  1. triage \w+: 'a long one'"):
         xpander.assert_all_stopped()

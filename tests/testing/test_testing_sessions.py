@@ -74,7 +74,7 @@ def test_a_call_of_a_real_service_fails_the_test_though_it_catches_the_error(ses
     """
     )
     done.assert_outcomes(failed=3, passed=1)
-    said = "*would have called a real xpander.ai 1 times: https://real.invalid*"
+    said = "*would have called a real xpander.ai: https://real.invalid*"
     done.stdout.fnmatch_lines([said, "*assert 1 == 2*", said])
     done.stdout.no_fnmatch_line("*real-key-0815*")
 
@@ -147,6 +147,6 @@ def test_recorded_answers_are_replayed_and_unknown_prompts_are_told(
     unknown = run(day=2, text="third")
     unknown.assert_outcomes(failed=1)
     unknown.stdout.fnmatch_lines(
-        ["*1 prompts are not in *triage.json*", '*-*"text": "second"', '*+*"text": "third"']
+        ["*Prompts that are not in *triage.json: 1.*", '*-*"text": "second"', '*+*"text": "third"']
     )
     assert len(service.runs()) == 2, "a replay asks nobody"
