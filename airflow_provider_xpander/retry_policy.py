@@ -11,6 +11,10 @@ from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_RETRY_POLICY, 
 from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
 from airflow_provider_xpander.runs.error_policy import Then, consequence_of
 
+HAS_RESCHEDULE = hasattr(RetryDecision, "reschedule")
+"""Whether Airflow can try a task again without using a retry (3.4)."""
+LONGEST_OUTAGE = timedelta(hours=6)
+"""How long a try is rescheduled for throttling and outages; then its retries count again."""
 SPREAD = 0.2
 """Share of the wait that is added at random, so that mapped tasks do not all come back at once."""
 
@@ -21,6 +25,8 @@ class XpanderRetryPolicy(RetryPolicy):
 
     - A refusal with ``Retry-After`` (429, 503): the next try comes when the service asks for it, rather than
       after ``retry_delay``; what asks for more than an hour gets an hour.
+    - Throttling and outages, on Airflow 3.4 and later: the task is rescheduled, which uses no retry, for six
+      hours at the most. A run that was started before is taken over, as by a retry.
     - An error that a retry would only repeat fails at once. Operators and sensor of this provider do so by
       themselves; with the policy, tasks of your own that use ``XpanderHook`` do too.
     - Anything else is left to the task's ``retries`` and ``retry_delay``.
@@ -47,13 +53,21 @@ class XpanderRetryPolicy(RetryPolicy):
         """
         if not isinstance(exception, XpanderError):
             return RetryDecision.default()
-        if consequence_of(exception).operator is Then.FAIL:
+        then = consequence_of(exception)
+        if then.operator is Then.FAIL:
             return RetryDecision.fail(f"{type(exception).__name__}: a retry would only repeat it")
         asked = getattr(exception, "retry_after", None)
-        if asked is None:
-            return RetryDecision.default()
-        seconds = asked * (1 + SPREAD * random.random())
-        return RetryDecision.retry(timedelta(seconds=seconds), f"the service asks to wait {asked:.0f} s")
+        why = (
+            "the service is away, or throttles"
+            if asked is None
+            else f"the service asks to wait {asked:.0f} s"
+        )
+        delay = None if asked is None else timedelta(seconds=asked * (1 + SPREAD * random.random()))
+        if HAS_RESCHEDULE and then.waiting is Then.WAIT and getattr(exception, "may_pass", True):
+            return RetryDecision.reschedule(  # type: ignore[attr-defined]
+                delay, reschedule_timeout=LONGEST_OUTAGE, reason=why
+            )
+        return RetryDecision.default() if delay is None else RetryDecision.retry(delay, why)
 
     def serialize(self) -> dict[str, Any]:
         """Return the policy as JSON; it has no parameters."""

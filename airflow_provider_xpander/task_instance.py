@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_xpander._compat import AirflowFailException, Context, deployment_name
@@ -107,9 +107,36 @@ def attempt_deadline(ti: Any, execution_timeout: timedelta | None) -> float | No
     )
 
 
-def gives_up(task: Any, context: Context, error: Exception) -> bool:
+def was_tried(ti: Any, identity: Identity) -> bool:
     """
-    Whether the retry policy of a task (Airflow 3.3) does not try again after an error.
+    Whether an earlier attempt of the same identity may have started a run.
+
+    That is one of an earlier try, or on Airflow 3.4 one of the same try that was rescheduled after an error.
+
+    :param ti: the task instance.
+    :param identity: whose run it is.
+    """
+    return ti.try_number > identity.first_try or is_rescheduled(ti)
+
+
+def is_rescheduled(ti: Any) -> bool:
+    """
+    Whether this try was begun before, and rescheduled.
+
+    :param ti: the task instance.
+    """
+    return bool(_reschedules(ti))
+
+
+def _reschedules(ti: Any) -> int:
+    """Return how often this try was rescheduled; a stand-in for a task instance may have no context."""
+    context: Any = getattr(ti, "get_template_context", dict)()
+    return int(context.get("task_reschedule_count") or 0)
+
+
+def is_tried_again(task: Any, context: Context, error: Exception) -> bool:
+    """
+    Whether Airflow tries a task again after an error: by its retries and its retry policy (Airflow 3.3).
 
     Airflow asks it too, in a moment, and is told the same: another answer, as a model may give, would have
     the run kept for nobody, or stopped before it is taken over.
@@ -120,7 +147,7 @@ def gives_up(task: Any, context: Context, error: Exception) -> bool:
     """
     policy, ti = getattr(task, "retry_policy", None), context["ti"]
     if policy is None:
-        return False
+        return retries_left(ti)
     from airflow_provider_xpander.retry_policy import AskedPolicy
 
     asked = AskedPolicy(policy, error)
@@ -129,10 +156,21 @@ def gives_up(task: Any, context: Context, error: Exception) -> bool:
         decision = asked.evaluate(
             exception=error, try_number=ti.try_number, max_tries=ti.max_tries or 0, context=context
         )
-    except Exception:  # a policy of whoever wrote the DAG; Airflow tries again then
+    except Exception:  # a policy of whoever wrote the DAG; Airflow goes by the retries then
         log.warning("The retry policy could not be asked", exc_info=True)
+        return retries_left(ti)
+    if decision.action.value == "reschedule" and _may_reschedule(decision, ti, context):
+        return True
+    return retries_left(ti) and decision.action.value != "fail"
+
+
+def _may_reschedule(decision: Any, ti: Any, context: Context) -> bool:
+    """Whether a try is within the bounds that a decision to reschedule it sets (Airflow 3.4)."""
+    count, most, longest = _reschedules(ti), decision.max_reschedules, decision.reschedule_timeout
+    if most is not None and count >= most:
         return False
-    return bool(decision.action.value == "fail")
+    first = ti.get_first_reschedule_date(context) if count and longest is not None else None
+    return first is None or datetime.now(UTC) < first + longest
 
 
 class failing_at_once:
@@ -211,8 +249,7 @@ def noted_run(context: Context, identity: Identity) -> Note | None:
         return None
     if not isinstance(note, dict) or not note.get("task_id"):
         return None
-    first = context["ti"].try_number <= identity.first_try
-    meant = identity.earlier if first else [identity]
+    meant = [identity] if was_tried(context["ti"], identity) else identity.earlier
     if note.get("place") in {one.place for one in meant} or note.get("digest") in {
         one.digest for one in meant
     }:

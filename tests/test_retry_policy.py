@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_xpander._compat import HAS_RETRY_POLICY
 from airflow_provider_xpander.api.errors import (
+    XpanderAmbiguousSubmitError,
     XpanderAuthError,
     XpanderBillingError,
     XpanderConnectionError,
@@ -18,8 +19,10 @@ from airflow_provider_xpander.api.errors import (
     XpanderTaskFailed,
     XpanderValidationError,
 )
-from airflow_provider_xpander.retry_policy import XpanderRetryPolicy
+from airflow_provider_xpander.retry_policy import HAS_RESCHEDULE, LONGEST_OUTAGE, XpanderRetryPolicy
 
+# Airflow 3.4 can try a task again without using a retry.
+AGAIN = "reschedule" if HAS_RESCHEDULE else "retry"
 new_airflow = pytest.mark.skipif(not HAS_RETRY_POLICY, reason="Airflow before 3.3 has no retry policies")
 old_airflow = pytest.mark.skipif(HAS_RETRY_POLICY, reason="Airflow 3.3 has retry policies")
 
@@ -34,10 +37,12 @@ def decision(error: BaseException) -> Any:
     [
         (XpanderAuthError("401"), "fail"),
         (XpanderBillingError("no credit"), "fail"),
-        (XpanderRateLimitError("429", retry_after=90.0), "retry"),
-        (XpanderServiceError("503", retry_after=5.0), "retry"),
-        (XpanderRateLimitError("429"), "default"),
-        (XpanderConnectionError("away"), "default"),
+        (XpanderRateLimitError("429", retry_after=90.0), AGAIN),
+        (XpanderServiceError("503", retry_after=5.0), AGAIN),
+        (XpanderRateLimitError("429"), "reschedule" if HAS_RESCHEDULE else "default"),
+        (XpanderConnectionError("away"), "reschedule" if HAS_RESCHEDULE else "default"),
+        (XpanderServiceError("a redirect", may_pass=False), "default"),
+        (XpanderAmbiguousSubmitError("lost", target_id="a"), "default"),
         (XpanderTaskFailed("ended failed", task_id="t"), "default"),
         (XpanderError("something"), "default"),
         (RuntimeError("not ours"), "default"),
@@ -59,6 +64,14 @@ def test_the_service_is_given_the_time_that_it_asks_for() -> None:
 def test_nobody_waits_longer_than_an_hour_and_the_spread(asked: float) -> None:
     waited = decision(XpanderRateLimitError("429", retry_after=asked)).retry_delay
     assert timedelta(hours=1) <= waited <= timedelta(hours=1.2)
+
+
+@pytest.mark.skipif(not HAS_RESCHEDULE, reason="Airflow before 3.4 reschedules no failure")
+def test_an_outage_uses_no_retry_for_some_hours() -> None:
+    away = decision(XpanderConnectionError("away"))
+    assert (away.retry_delay, away.reschedule_timeout) == (None, LONGEST_OUTAGE)
+    throttled = decision(XpanderRateLimitError("429", retry_after=90.0))
+    assert throttled.retry_delay >= timedelta(seconds=90)
 
 
 @new_airflow

@@ -30,7 +30,7 @@ from airflow_provider_xpander.operators.wave_guard import WaveGuard
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.lookup import find_all, wanted_of
 from airflow_provider_xpander.runs.schema import AnswerSchema
-from airflow_provider_xpander.task_instance import attempt_deadline, identity_of
+from airflow_provider_xpander.task_instance import attempt_deadline, identity_of, was_tried
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -124,7 +124,7 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook) -> B
         task.poll_interval,
         task.deferrable,
         reattach=task.reattach,
-        retried=ti.try_number > identity.first_try,
+        retried=was_tried(ti, identity),
         deadline=deadline,
         on_limit=task.on_limit,
         max_failed=task.max_failed,

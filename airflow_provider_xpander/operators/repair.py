@@ -17,7 +17,7 @@ from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.lookup import LAG, find_by_id
 from airflow_provider_xpander.runs.repair import Repair, decide_repair, is_after, is_same_owner, repair_text
 from airflow_provider_xpander.runs.watch import end_of
-from airflow_provider_xpander.task_instance import note_run
+from airflow_provider_xpander.task_instance import note_run, was_tried
 from airflow_provider_xpander.xcom import TASK_ID_KEY, push_turns
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Repairs:
             identity=identity,
             request=lambda: hook.prepare(task.request(context)),
             attempts=task.repair_attempts,
-            retried=context["ti"].try_number > identity.first_try,
+            retried=was_tried(context["ti"], identity),
             note=lambda task_id: note_run(context, identity, task_id),
         )
 

@@ -23,7 +23,7 @@ from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
 from airflow_provider_xpander.runs.thread import foreign_turn, is_foreign_turn
 from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
-from airflow_provider_xpander.task_instance import gives_up, retries_left
+from airflow_provider_xpander.task_instance import is_tried_again, retries_left
 
 if TYPE_CHECKING:
     from airflow_provider_xpander._compat import Context
@@ -45,7 +45,8 @@ class RunGuard:
     :param on_timeout: what the author wants for a run that is late.
     :param reattach: whether the next attempt would take the run over.
     :param retries_left: whether Airflow tries the task again when this attempt fails.
-    :param gives_up: tells of an error whether the retry policy of the task does not try again after it.
+    :param is_tried_again: tells that of an error, after which a retry policy may decide otherwise; None if
+        only the retries decide.
     :param digests: marks that the run may carry, where its thread may be continued by somebody else; None
         where its id is its own.
     """
@@ -58,7 +59,7 @@ class RunGuard:
     reattach: Reattach = True
     retries_left: bool = False
     # It holds the context, and with it what templates were filled with.
-    gives_up: Callable[[Exception], bool] = field(default=lambda _: False, repr=False)
+    is_tried_again: Callable[[Exception], bool] | None = field(default=None, repr=False)
     digests: Collection[str] | None = None
 
     @classmethod
@@ -87,7 +88,7 @@ class RunGuard:
             on_timeout=task.on_timeout,
             reattach=task.reattach,
             retries_left=retries_left(context["ti"]),
-            gives_up=lambda error: gives_up(task, context, error),
+            is_tried_again=lambda error: is_tried_again(task, context, error),
             digests=identity.digests if task.thread_id else None,
         )
 
@@ -135,10 +136,12 @@ class RunGuard:
         except Exception as error:  # whatever it is, the task fails and the run goes on
             if not self.state.handled:
                 final = isinstance(error, (*FINAL, AirflowFailException))
-                final = final or (self.retries_left and self.gives_up(error))
-                self.stop_or_keep(final=final)
+                self.stop_or_keep(again=not final and self._is_tried_again(error))
                 self.state.handle()
             raise
+
+    def _is_tried_again(self, error: Exception) -> bool:
+        return self.retries_left if self.is_tried_again is None else self.is_tried_again(error)
 
     def expect(self, digests: Collection[str]) -> None:
         """
@@ -178,15 +181,15 @@ class RunGuard:
             return  # whoever reads it next has to say so
         self.check_turn(task, newer_than)
 
-    def stop_or_keep(self, *, final: bool = False) -> list[Task]:
+    def stop_or_keep(self, *, again: bool | None = None) -> list[Task]:
         """
         Decide about the run of a task that fails, and do it.
 
-        :param final: whether the failure is one that Airflow does not try again.
+        :param again: whether Airflow tries the task again after this failure; by default if it has retries.
         :return: the run as it is after a stop; nothing if it was not stopped.
         """
         fate = fate_after_failure(
-            retries_left=self.retries_left and not final,
+            retries_left=self.retries_left if again is None else again,
             reattach=self.reattach is not False,
             action=self.on_kill_action,
         )

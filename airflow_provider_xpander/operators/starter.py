@@ -38,7 +38,7 @@ from airflow_provider_xpander.runs.thread import (
     thread_error,
 )
 from airflow_provider_xpander.runs.watch import Again, End, OnPaused, Watch, end_of
-from airflow_provider_xpander.task_instance import attempt_deadline, noted_run
+from airflow_provider_xpander.task_instance import attempt_deadline, is_rescheduled, noted_run
 
 if TYPE_CHECKING:
     from airflow_provider_xpander._compat import Context
@@ -58,6 +58,7 @@ class RunStarter:
     :param request: what to ask; its title and source get the mark.
     :param identity: whose run it is.
     :param try_number: Airflow's number of this attempt.
+    :param rescheduled: whether the same try was begun before (Airflow 3.4), and may have started the run.
     :param reattach: whether a run of an earlier attempt is taken over.
     :param stop_unwanted: what to do with runs that go on although nobody waits for them any more.
     :param noted: what an earlier attempt has noted down of its run, if there is such a note; at the first try
@@ -81,6 +82,7 @@ class RunStarter:
     try_number: int
     reattach: Reattach
     stop_unwanted: Callable[[Sequence[str], Collection[str] | None], object]
+    rescheduled: bool = False
     noted: Note | None = None
     deadline: float | None = None
     timeout: float | None = None
@@ -118,6 +120,7 @@ class RunStarter:
             try_number=ti.try_number,
             reattach=task.reattach,
             stop_unwanted=attempt.guard.stop_unwanted,
+            rescheduled=is_rescheduled(ti),
             noted=noted_run(context, identity),
             deadline=attempt_deadline(ti, task.execution_timeout),
             timeout=task.timeout,
@@ -206,7 +209,7 @@ class RunStarter:
     def _look_back(self) -> Start | Adopt:
         if self.reattach is False:
             return Start()
-        if self.try_number <= self.identity.first_try:
+        if self.try_number <= self.identity.first_try and not self.rescheduled:
             return Start(spare=tuple(self._left_over()))
         self.log.info("Looking for a run that an earlier attempt has started (%s)", self.mark)
         try:
