@@ -20,6 +20,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderValidationError,
 )
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
+from airflow_provider_xpander.api.request import PARAMETERS, InvokeInput
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -53,13 +54,11 @@ DEFAULT_TIMEOUT = 3600.0
 """Seconds that an answer is waited for where the caller names no time."""
 POLL_INTERVAL = 10.0
 """Seconds between two looks; the first ones come quicker."""
-OPTIONS = frozenset(InvokeRequest.model_fields) & {
-    "additional_context", "disable_attachment_injection", "expected_output", "instructions_override",
-    "llm_model_name", "llm_model_provider", "llm_reasoning_effort", "mcp_servers", "output_format",
-    "output_schema", "payload_extension", "return_metrics", "think_mode", "user_oidc_token", "user_tokens",
+INPUT_OPTIONS = frozenset(PARAMETERS) & set(InvokeInput.model_fields)
+OPTIONS = frozenset(one.field for one in PARAMETERS.values()) - INPUT_OPTIONS - {
+    "input", "id", "title", "extra_body",
 }  # fmt: skip
 """Fields of the request that ``vendor_options`` may have: none leads to another agent, thread or run."""
-INPUT_OPTIONS = frozenset({"files", "user"})
 
 
 class XpanderManagedAgentHook(XpanderHook, BaseManagedAgentHook):
