@@ -60,6 +60,14 @@ def test_invoke_waits_for_the_turn_that_it_has_started(xpander_airflow, service:
     assert again.out == "two\n"
 
 
+def test_invoke_never_posts_to_a_thread_that_is_busy(xpander_airflow, service: Service) -> None:
+    busy = service.start("slow", "take 600")
+    done = xpander_airflow("invoke", "slow", "and now?", "--thread-id", busy)
+    assert done.code == 1
+    assert "Nothing was started" in done.err
+    assert len(service.runs()) == 1
+
+
 def test_tail_tells_progress_and_prints_the_answer(xpander_airflow, service: Service) -> None:
     task_id = service.start("paused", "approve it")
 
