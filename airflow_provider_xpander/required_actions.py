@@ -6,7 +6,7 @@ Only for where ``_compat.HAS_HUMAN_IN_THE_LOOP`` says that this Airflow has them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,14 @@ from asgiref.sync import sync_to_async
 
 
 def ask_person(
-    ti_id: Any, *, subject: str, body: str, options: Sequence[str], multiple: bool = False
+    ti_id: Any,
+    *,
+    subject: str,
+    body: str,
+    options: Sequence[str],
+    multiple: bool = False,
+    fields: Mapping[str, Any] | None = None,
+    users: Sequence[str] = (),
 ) -> None:
     """
     Put a question to the people who use Airflow's UI, from a worker.
@@ -26,10 +33,20 @@ def ask_person(
     :param body: Markdown.
     :param options: what may be chosen, one of them.
     :param multiple: whether several of them may be.
+    :param fields: those of the form besides, as Airflow's parameters are written.
+    :param users: ids of those who may answer; empty for everybody who may edit the DAG run.
     """
     from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-    upsert_hitl_detail(ti_id, list(options), subject, body=body, multiple=multiple, params={})
+    upsert_hitl_detail(
+        ti_id,
+        list(options),
+        subject,
+        body=body,
+        multiple=multiple,
+        params=dict(fields or {}),
+        assigned_users=[{"id": user, "name": user} for user in users],
+    )
 
 
 async def persons_choice(ti_id: str) -> dict[str, Any] | None:

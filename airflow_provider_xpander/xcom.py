@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_xpander._compat import masked, push_past_backend
@@ -36,7 +37,11 @@ RAW_RESULT_KEY = "xpander_raw_result"
 TURNS_KEY = "xpander_turns"
 """The turns that repair turns followed, for the sum of what a run has used."""
 
+APPROVAL_KEY = "xpander_approval"
+"""The answer that a person has to decide on, its code, and what was decided."""
+
 __all__ = [
+    "APPROVAL_KEY",
     "LINK_KEY",
     "RAW_RESULT_KEY",
     "SUMMARY_KEY",
@@ -66,6 +71,25 @@ def publish_summary(ti: Any, task: Task, earlier: Sequence[dict[str, Any]] = ())
     :param earlier: the turns before, which repair turns followed.
     """
     ti.xcom_push(SUMMARY_KEY, summarize(task, earlier))
+
+
+def pull_approval(ti: Any) -> dict[str, Any]:
+    """
+    Return what this try of the task knows of the approval of its answer.
+
+    :param ti: the task instance.
+    """
+    return ti.xcom_pull(task_ids=ti.task_id, key=APPROVAL_KEY, map_indexes=ti.map_index) or {}
+
+
+def push_approval(ti: Any, kept: Mapping[str, Any]) -> None:
+    """
+    Push what a person needs to decide on an answer, and what was decided.
+
+    :param ti: the task instance.
+    :param kept: plain JSON; ``answer`` as it came.
+    """
+    ti.xcom_push(APPROVAL_KEY, {**kept, "answer": _shallow(kept.get("answer"))})
 
 
 def add_to_summary(ti: Any, **more: Any) -> None:
@@ -118,6 +142,7 @@ def publish(
     log: Any,
     earlier: Sequence[dict[str, Any]] = (),
     repair_turn: int = 0,
+    approve: Callable[[Any], Any] | None = None,
 ) -> Any:
     """
     Push what is to be kept of a run that has ended, and return its answer, or what refers to it.
@@ -128,6 +153,7 @@ def publish(
     :param log: where to say what was done.
     :param earlier: the turns before, which repair turns followed.
     :param repair_turn: which repair turn has given the answer; 0 for the run itself.
+    :param approve: returns the answer that is handed on, once a person has approved one; None for any.
     :raises XpanderTaskError: the run did not complete.
     :raises XpanderAnswerError: the answer is not what was asked for, and is kept in XCom; or is too large.
     :raises XpanderError: the answer could not be written to ``result_path``.
@@ -142,7 +168,18 @@ def publish(
         raise
     if repair_turn:
         log.info("The answer of repair turn %d fits", repair_turn)
-    return _carried(task, answer, rules, log)
+    return _carried(task, answer if approve is None else approve(answer), rules, log)
+
+
+def checked(task: Task, rules: AnswerRules) -> Any:
+    """
+    Return an answer that a person has edited.
+
+    :param task: the run, with the edited answer as its result.
+    :param rules: what is wanted of it.
+    :raises XpanderAnswerInvalid: it does not fit.
+    """
+    return _answer(task, replace(rules, on_invalid="fail"), None)
 
 
 def _answer(task: Task, rules: AnswerRules, log: Any) -> Any:

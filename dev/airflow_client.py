@@ -188,12 +188,14 @@ class AirflowClient:
         asked: dict[str, Any] = found.json()
         return asked
 
-    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
-        """Choose one of the options, as the form in the UI does."""
+    def answer(
+        self, dag_id: str, run_id: str, task_id: str, option: str, fields: dict[str, Any] | None = None
+    ) -> None:
+        """Choose one of the options, and fill in fields, as the form in the UI does."""
         self._call(
             "PATCH",
             f"{_task(dag_id, run_id, task_id)}/-1/hitlDetails",
-            json={"chosen_options": [option], "params_input": {}},
+            json={"chosen_options": [option], "params_input": fields or {}},
         )
 
     # What a task leaves behind

@@ -197,6 +197,7 @@ class Options:
     :param on_stopped: ``fail`` or ``skip`` the task when the run was stopped.
     :param on_kill_action: what becomes of a run whose Airflow task is gone.
     :param timeout: seconds from the submit within which the run has to end, for messages; None for no limit.
+    :param may_ask: whether people are asked in Airflow.
     """
 
     xpander_conn_id: str
@@ -208,6 +209,7 @@ class Options:
     on_stopped: str = "fail"
     on_kill_action: OnKill = "leave"
     timeout: float | None = None
+    may_ask: bool = False
 
 
 class AnswerArguments:

@@ -6,26 +6,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_xpander._compat import AirflowSkipException, TaskDeferred
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
-from airflow_provider_xpander.api.status import TaskStatus, normalize_status
+from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import Options
 from airflow_provider_xpander.operators.ending import end_late
 from airflow_provider_xpander.operators.kill_state import KillState
 from airflow_provider_xpander.operators.run_guard import RunGuard
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
-from airflow_provider_xpander.runs.deferral import Wait, WaitEvent
+from airflow_provider_xpander.runs.deferral import Wait
 from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.identity import Identity
-from airflow_provider_xpander.runs.log.status_log import StatusReport, account, recap
+from airflow_provider_xpander.runs.log.status_log import StatusReport, account
 from airflow_provider_xpander.runs.task_errors import paused
 from airflow_provider_xpander.runs.watch import (
     BACKSTOP,
-    RESUME_INTERVAL,
-    RESUME_PATIENCE,
     Again,
     End,
     Over,
@@ -34,10 +33,18 @@ from airflow_provider_xpander.runs.watch import (
     poll_until_done,
 )
 from airflow_provider_xpander.telemetry import record_end
-from airflow_provider_xpander.xcom import publish, publish_summary, pull_turns, push_turns, turns_before
+from airflow_provider_xpander.xcom import (
+    publish,
+    publish_summary,
+    pull_turns,
+    push_approval,
+    push_turns,
+    turns_before,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.approval import Approval
     from airflow_provider_xpander.operators.repair import Repairs
     from airflow_provider_xpander.operators.starter import RunStarter
     from airflow_provider_xpander.operators.streaming import Streaming
@@ -55,6 +62,7 @@ class Attempt:
     :param guard: sees to the run where the attempt ends early.
     :param repairs: has an invalid answer repaired; None where that was not asked for.
     :param identity: whose run it is; None where it is not of this task.
+    :param approval: has a person decide on the answer; None where that was not asked for.
     """
 
     ti: Any
@@ -64,6 +72,7 @@ class Attempt:
     guard: RunGuard
     repairs: Repairs | None = None
     identity: Identity | None = None
+    approval: Approval | None = None
     seen: Task | None = field(default=None, init=False)
     """The run as this process has seen it last."""
     turns: list[dict[str, Any]] | None = field(default=None, init=False)
@@ -140,37 +149,6 @@ class Attempt:
             over = self.hook.run(steps)
         return over
 
-    def resume(self, wait: Wait, event: WaitEvent) -> Over:
-        """
-        Read the run that the trigger has seen end, pause or fail.
-
-        :param wait: what was waited for.
-        :param event: what the trigger found.
-        :return: the end of the wait, with the run as it is now.
-        :raises XpanderError: the run cannot be read, or the trigger could not, and the run goes on.
-        :raises TaskDeferred: the service is away for the moment.
-        """
-        self.guard.check_thread(wait.task_id, wait.newer_than)
-        resume_deadline = time.time() + RESUME_PATIENCE
-        watch = Watch(wait.task_id, RESUME_INTERVAL, resume_deadline, self.options.on_paused, wait.newer_than)
-        over = Over(event.end, seen=normalize_status(event.status) if event.status else None)
-        if event.end is End.ERROR:
-            failed = f"The wait for xpander task {wait.task_id} failed: {event.message}"
-            self.log.warning(failed)
-            # Tells whether a retry makes sense, or that the run has ended.
-            task = self.hook.get_task_patiently(wait.task_id)
-            if not watch.has_ended(task):
-                raise XpanderError(failed)
-            over = Over(End.FINISHED, task)
-        elif event.end is End.FINISHED:
-            over = Over(End.FINISHED, self.hook.poll_until_done(watch).fetched(wait.task_id))
-        elif event.end is End.PAUSED:
-            task = self.get_task_or_defer(wait)
-            over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
-        if over.task is not None:
-            self.log.info("While deferred: xpander task %s %s", wait.task_id, recap(over.task))
-        return over
-
     def finish(self, wait: Wait, over: Over) -> Any:
         """
         Return the answer of a run whose wait is over, after as many repair turns as it takes, or fail.
@@ -233,7 +211,13 @@ class Attempt:
         self.observe(task)
         try:
             return publish(
-                self.ti, task, self.options.rules(task), log=self.log, earlier=earlier, repair_turn=turn
+                self.ti,
+                task,
+                self.options.rules(task),
+                log=self.log,
+                earlier=earlier,
+                repair_turn=turn,
+                approve=partial(self.approval, self, task) if self.approval else None,
             )
         except XpanderTaskStopped as error:
             if self.options.on_stopped == "skip":
@@ -264,9 +248,15 @@ class Attempt:
         """
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
-        if self.repairs is not None and self.turns == []:
-            push_turns(self.ti, [])  # whoever resumes looks for it, and Airflow logs an error for none
+        self.note_turns()
         self.defer_on(XpanderTaskTrigger(**self.trigger_arguments(wait, task)), "execute_complete", wait)
+
+    def note_turns(self) -> None:
+        """Let whoever resumes find the turns of the run; Airflow logs an error where there is nothing."""
+        if self.repairs is not None and self.turns == []:
+            push_turns(self.ti, [])
+        if self.approval is not None and not self.approval.kept:
+            push_approval(self.ti, {})
 
     def defer_on(self, trigger: Any, method: str, wait: Wait, **more: Any) -> NoReturn:
         """
@@ -302,6 +292,7 @@ class Attempt:
             on_kill_action=self.options.on_kill_action,
             now=time.time(),
             digests=self.guard.digests,
+            may_ask=self.options.may_ask,
         )
 
     def watch(self, wait: Wait) -> Watch:

@@ -15,6 +15,7 @@ from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
 from airflow_provider_xpander.api.request import PARAMETERS, InvokeInput
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
+from airflow_provider_xpander.operators.approval_arguments import check_approval
 from airflow_provider_xpander.operators.arguments import (
     MAX_REPAIRS,
     MODES,
@@ -53,6 +54,7 @@ from airflow_provider_xpander.operators.templating import (
 )
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import OnInvalid
+from airflow_provider_xpander.runs.approval import OnApprovalTimeout
 from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
 from airflow_provider_xpander.runs.watch import OnPaused
 from airflow_provider_xpander.telemetry import Invocation
@@ -120,6 +122,12 @@ class XpanderRequestOperator(BaseOperator):
     :param reattach: whether a retry takes over the run of an earlier attempt: ``True`` (one that is alive or
         completed), ``"same_request"`` (only if the request is the same), ``False`` (starts a new run). A
         cleared task always starts a new run.
+    :param require_approval: have a person approve the answer in Airflow (3.1 and newer) before it is handed
+        on; the person may also edit it, ask again with a comment, or reject it.
+    :param approvers: ids of the users who may decide; everybody who may edit the DAG run by default.
+    :param approval_timeout: seconds (or timedelta) within which somebody has to decide; None for no limit but
+        ``execution_timeout``.
+    :param on_approval_timeout: ``fail`` or ``skip`` the task when nobody has, or ``approve`` the answer.
     :param kwargs: those of Airflow's ``BaseOperator``.
     :raises XpanderValidationError: an argument is wrong, when the DAG is parsed.
     """
@@ -187,6 +195,10 @@ class XpanderRequestOperator(BaseOperator):
         result_path: str | None = None,
         max_xcom_bytes: int | None = None,
         reattach: Reattach = True,
+        require_approval: bool = False,
+        approvers: Sequence[str] | None = None,
+        approval_timeout: float | timedelta | None = None,
+        on_approval_timeout: OnApprovalTimeout = "fail",
         **kwargs: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in PARAMETERS}
@@ -217,6 +229,8 @@ class XpanderRequestOperator(BaseOperator):
                 None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
             )
             self.reattach = check_reattach(reattach)
+            self.require_approval = require_approval
+            self.approval_rules = check_approval(self, approvers, approval_timeout, on_approval_timeout)
             if mode != "async" and not wait_for_completion:
                 raise XpanderValidationError(
                     f'wait_for_completion=False needs mode="async": mode="{mode}" is over when the run is'
@@ -318,4 +332,5 @@ class XpanderRequestOperator(BaseOperator):
             on_stopped=self.on_stopped,
             on_kill_action=self.on_kill_action,
             timeout=self.timeout,
+            may_ask=self.on_paused == "ask" or self.require_approval,
         )

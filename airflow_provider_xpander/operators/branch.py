@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,7 @@ from airflow_provider_xpander._compat import (
 from airflow_provider_xpander._compat_taskflow import BranchMixIn
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest
-from airflow_provider_xpander.operators.arguments import check_choice, naming
+from airflow_provider_xpander.operators.arguments import Options, check_choice, naming
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.branching import Branches, Chosen
@@ -32,7 +33,7 @@ OnUnsure = Literal["default", "ask"]
 # What makes no sense of an answer that is a choice.
 NOT_TAKEN = {
     "output_schema": None, "output_format": None, "result_path": None, "max_xcom_bytes": None,
-    "multiple_outputs": False, "wait_for_completion": True,
+    "multiple_outputs": False, "wait_for_completion": True, "require_approval": False,
 }  # fmt: skip
 
 
@@ -146,6 +147,10 @@ class XpanderBranchOperator(XpanderInvokeAgentOperator, BranchMixIn):
                 raise XpanderValidationError(
                     f"branch {name!r} is no task and no task group downstream; right downstream: {known}"
                 )
+
+    def _options(self) -> Options:
+        options = super()._options()
+        return replace(options, may_ask=options.may_ask or self.on_unsure == "ask")
 
     def request(self, context: Context) -> InvokeRequest:
         """

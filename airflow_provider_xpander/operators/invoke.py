@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
@@ -17,11 +17,13 @@ from airflow_provider_xpander._compat import (
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.operators.approval import Approval, deadline_of_next_turn
 from airflow_provider_xpander.operators.arguments import check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.kill_state import KillState
 from airflow_provider_xpander.operators.repair import Repairs
+from airflow_provider_xpander.operators.resuming import resume
 from airflow_provider_xpander.operators.run_guard import RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
@@ -36,7 +38,7 @@ from airflow_provider_xpander.task_instance import (
     note_run,
     note_turn,
 )
-from airflow_provider_xpander.xcom import TASK_ID_KEY, push_link
+from airflow_provider_xpander.xcom import TASK_ID_KEY, pull_approval, push_link
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -132,7 +134,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 return disregard(attempt, wait)
         found, wait = read_event(event), wait_of(event, **kept)
         with self._failing(), self._resumed(context, wait) as attempt:
-            return self.conclude(attempt, wait, attempt.resume(wait, found))
+            return self.conclude(attempt, wait, resume(attempt, wait, found))
 
     def execute_answered(
         self,
@@ -171,6 +173,34 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         with self._failing(), self._resumed(context, wait) as attempt:
             return self.conclude(attempt, wait, obey(choice, attempt, wait))
 
+    def execute_decided(
+        self,
+        context: Context,
+        event: Any,
+        xpander_task_id: str | None = None,
+        agent_id: str | None = None,
+        newer_than: float | None = None,
+        deadline: float | None = None,
+    ) -> Any:
+        """
+        Take up the task again when a person has decided about the answer, or when the time for that is up.
+
+        :param context: that of the task instance.
+        :param event: what was decided, or that the time is up.
+        :param xpander_task_id: the run.
+        :param agent_id: the agent or workflow that runs it.
+        :param newer_than: as for :meth:`execute_complete`.
+        :param deadline: Unix seconds up to which somebody had to decide.
+        """
+        task_id = xpander_task_id or self._id_in_xcom(context)
+        wait = Wait(
+            str(task_id), agent_id or self.target().id, deadline_of_next_turn(self, context), newer_than
+        )
+        with self._failing(), self._resumed(context, wait) as attempt:
+            cast("Approval", attempt.approval).take(decision_of(event), deadline)
+            task = attempt.hook.get_task_patiently(wait.task_id)
+            return self.conclude(attempt, wait, attempt.wait(wait, task))
+
     def conclude(self, attempt: Attempt, wait: Wait, over: Over) -> Any:
         """
         Return what the task returns, of a run whose wait is over.
@@ -192,6 +222,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             with guard.while_going_on():  # whatever goes wrong from here on, the run is there
                 self._keep_texts(context)
                 self._attempt = attempt = self._attempt_with(context, guard)
+                if attempt.approval is not None:
+                    attempt.approval.kept = pull_approval(context["ti"])
                 attempt.connect()
                 yield attempt
 
@@ -274,8 +306,10 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     def _attempt_with(self, context: Context, guard: RunGuard) -> Attempt:
         identity, hook = self._identity(context), guard.hook
-        repairs = Repairs.of(self, context, hook, identity) if self.on_invalid == "repair" else None
-        return Attempt(context["ti"], hook, self.log, self._options(), guard, repairs, identity)
+        approval = Approval.of(self, context)
+        more_turns = self.on_invalid == "repair" or approval is not None
+        repairs = Repairs.of(self, context, hook, identity) if more_turns else None
+        return Attempt(context["ti"], hook, self.log, self._options(), guard, repairs, identity, approval)
 
     def _defer_on_thread(self, attempt: Attempt, busy: ThreadBusy) -> NoReturn:
         """Wait in the triggerer for the end of somebody else's turn, which is not ours to stop."""

@@ -11,7 +11,7 @@ from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError
 from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, Task
 from airflow_provider_xpander.operators.kill_state import KillState
-from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid, summarize_turn
+from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid, XpanderAskedAgain, summarize_turn
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_of, marked
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.lookup import LAG, find_by_id
@@ -66,7 +66,7 @@ class Repairs:
             target=task.target(),
             identity=identity,
             request=lambda: hook.prepare(task.request(context)),
-            attempts=task.repair_attempts,
+            attempts=task.repair_attempts if task.on_invalid == "repair" else 0,
             retried=was_tried(context["ti"], identity),
             note=lambda task_id: note_run(context, identity, task_id),
         )
@@ -107,18 +107,23 @@ class Repairs:
         ti, guard = attempt.ti, attempt.guard
         earlier = attempt.earlier_turns(task)
         turns = self.turns(task, earlier)
+        asked_again = 0 if attempt.approval is None else attempt.approval.asked_again
         decision = decide_repair(
             turns=turns,
-            attempts=self.attempts,
+            attempts=self.attempts + asked_again,
             now=time.time(),
             deadline=deadline,
             possible=possible,
             retried=guard.retries_left and guard.reattach is not False,
         )
+        if isinstance(invalid, XpanderAskedAgain):
+            decision = Repair.NOW
         if decision is Repair.LATER:
             raise XpanderError(str(invalid.but("The next attempt takes the run over and has it repaired.")))
+        if decision is Repair.NEVER and not self.attempts:
+            raise invalid
         if decision is Repair.NEVER:
-            raise invalid.but(f"Repair turns: {turns} of {self.attempts}.")
+            raise invalid.but(f"Repair turns: {turns - asked_again} of {self.attempts}.")
         attempt.log.warning("%s", invalid)
         attempt.turns = [*earlier, summarize_turn(task)]
         push_turns(ti, attempt.turns)
@@ -204,7 +209,7 @@ class RepairTurn:
         if found is None and self.state.killed:
             raise error.but("It was not repaired, because the task was killed.")
         if found is None:
-            self.log.info("Asking for a repaired answer in the same thread (repair turn %d)", self.number)
+            self.log.info("Asking for another answer in the same thread (repair turn %d)", self.number)
             try:
                 return self.hook.call(routes.invoke_async(self.target, self._request(invalid, error)))
             except XpanderAmbiguousSubmitError as lost:
@@ -226,5 +231,7 @@ class RepairTurn:
         # Of the run, so that a retry compares its own request with what the run was asked.
         asked = written.fingerprint if written else fingerprint(str(self.target), self.request.body())
         mark = Mark(self.identity.digest, asked, self.number, self.identity.pack)
-        text = InvokeInput(text=repair_text(error.problems), user=self.request.input.user)
+        by_person = isinstance(error, XpanderAskedAgain)
+        said = error.problems[0] if by_person else repair_text(error.problems)
+        text = InvokeInput(text=said, user=self.request.input.user)
         return marked(self.request, self.identity, mark, id=invalid.id, input=text)

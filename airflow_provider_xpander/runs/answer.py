@@ -65,6 +65,10 @@ class XpanderAnswerInvalid(XpanderAnswerError):
         )
 
 
+class XpanderAskedAgain(XpanderAnswerInvalid):
+    """The answer fits, but a person wants another; ``problems`` is what the person has said to the agent."""
+
+
 class XpanderAnswerTooLarge(XpanderAnswerError):
     """The answer is larger than ``max_xcom_bytes``, and there is no ``result_path``."""
 

@@ -42,6 +42,7 @@ class Wait:
         on_kill_action: OnKill,
         now: float,
         digests: Collection[str] | None = None,
+        may_ask: bool = False,
     ) -> dict[str, Any]:
         """
         Return the arguments of the trigger: plain JSON, and nothing secret, for Airflow stores them in clear.
@@ -53,6 +54,7 @@ class Wait:
         :param on_kill_action: what becomes of the run when the Airflow task is gone.
         :param now: Unix seconds of the deferral.
         :param digests: marks that the run may carry; None if they are not known.
+        :param may_ask: whether the task asks people in Airflow.
         """
         return {
             "xpander_task_id": self.task_id,
@@ -68,6 +70,7 @@ class Wait:
             "told": told_of(task),
             "deferred_at": now,
             "digests": None if digests is None else sorted(digests),
+            "may_ask": may_ask,
         }
 
 

@@ -48,6 +48,8 @@ class XpanderTaskTrigger(BaseTrigger):
         ``[xpander] min_deferral_age`` old.
     :param digests: marks that the turn may carry (``Identity.digests``), so that a stop that comes late does
         not stop the turn of somebody else who has continued the thread; None if they are not known.
+    :param may_ask: whether the task asks people: an answer to a question of before a clear resumes it, and is
+        no kill. None for what ``on_paused`` says.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class XpanderTaskTrigger(BaseTrigger):
         told: str | None = None,
         deferred_at: float | None = None,
         digests: Collection[str] | None = None,
+        may_ask: bool | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.xpander_task_id = xpander_task_id
@@ -80,6 +83,7 @@ class XpanderTaskTrigger(BaseTrigger):
         self.told = told
         self.deferred_at = deferred_at
         self.digests = None if digests is None else sorted(digests)
+        self.may_ask = on_paused == "ask" if may_ask is None else may_ask
         self._report: StatusReport | None = None
         self._link = ""
 
@@ -101,6 +105,7 @@ class XpanderTaskTrigger(BaseTrigger):
                 "told": self.told,
                 "deferred_at": self.deferred_at,
                 "digests": self.digests,
+                "may_ask": self.may_ask,
             },
         )
 
@@ -178,7 +183,7 @@ class XpanderTaskTrigger(BaseTrigger):
 
     async def _taken_up(self) -> bool:
         """Whether a worker has the run in its hands, because somebody has answered an earlier question."""
-        if self.on_paused != "ask" or self.task_instance is None:
+        if not self.may_ask or self.task_instance is None:
             return False
         from airflow_provider_xpander.required_actions import persons_choice
 

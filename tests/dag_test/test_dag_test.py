@@ -144,6 +144,22 @@ def test_a_person_may_stop_the_run(
     assert result.xcom("asking", "xpander_task")["status"] == "stopped"
 
 
+@needs_people
+def test_a_person_approves_an_answer(
+    dags: ModuleType, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"chosen_options": ["Approve"], "responded_by_user": {"id": "1", "name": "Ada"}}
+
+    async def choice(ti_id: str) -> dict[str, Any]:
+        return chosen
+
+    monkeypatch.setattr("airflow_provider_xpander.triggers.asking.persons_choice", choice)
+    result = Result(dags.approved.test())
+    assert result.state("approved") == "success"
+    assert result.xcom("approved") == "to whom it may concern"
+    assert [entry["by"] for entry in result.xcom("approved", "xpander_task")["approval"]] == ["Ada"]
+
+
 def test_texts_stay_texts_with_native_rendering(dags: ModuleType, service: Service) -> None:
     service.configure({"strict": False})  # a field is younger than the emulator
     result = Result(dags.native.test())

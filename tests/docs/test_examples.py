@@ -18,6 +18,7 @@ ENDS = {
     "repair": "success",
     "decorators": "success",
     "branch": "success",
+    "approval": None,  # waits for a person
     "failing": "failed",
     "notifier": "success",
     "watcher": "success",

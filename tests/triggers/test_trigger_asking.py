@@ -149,15 +149,17 @@ async def test_whoever_has_answered_has_the_run_taken_up(
     assert await (await asking(service))._taken_up() is taken_up
 
 
-@pytest.mark.parametrize(("on_paused", "taken_up"), [("ask", True), ("wait", False)])
+@pytest.mark.parametrize(
+    ("on_paused", "may_ask", "taken_up"), [("ask", None, True), ("wait", None, False), ("wait", True, True)]
+)
 async def test_a_trigger_that_waits_after_a_clear_knows_of_the_question_of_before(
-    on_paused: str, taken_up: bool, person: Person, monkeypatch: pytest.MonkeyPatch
+    on_paused: str, may_ask: bool | None, taken_up: bool, person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow resumes the task when that is answered, and cancels the trigger as if it had been killed."""
     from airflow_provider_xpander import required_actions
 
     monkeypatch.setattr(required_actions, "persons_choice", person.persons_choice)
     person.answer = {"chosen_options": [STOP]}
-    trigger = XpanderTaskTrigger("t-1", on_paused=on_paused)  # type: ignore[arg-type]
+    trigger = XpanderTaskTrigger("t-1", on_paused=on_paused, may_ask=may_ask)  # type: ignore[arg-type]
     trigger.task_instance = SimpleNamespace(id=TI_ID, task_id="ask")  # type: ignore[assignment]
     assert await trigger._taken_up() is taken_up

@@ -37,6 +37,7 @@ def test_it_is_rebuilt_from_plain_json() -> None:
         "told": "executing",
         "deferred_at": 3e8,
         "digests": ["0a", "1b"],
+        "may_ask": True,
     }
     path, stored = XpanderTaskTrigger(**kwargs).serialize()
     assert json.loads(json.dumps(stored)) == kwargs

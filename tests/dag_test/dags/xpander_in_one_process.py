@@ -152,8 +152,17 @@ with DAG("xpander_rescheduled", schedule=None) as rescheduled:
     )
     XpanderTaskSensor(task_id="rescheduled", xpander_task_id=begun.output, poke_interval=1, mode="reschedule")
 
-asking = None
+asking = approved = None
 if HAS_HUMAN_IN_THE_LOOP:
+    with DAG("xpander_approved", schedule=None) as approved:
+        XpanderInvokeAgentOperator(
+            task_id="approved",
+            agent_id="echo",
+            input="to whom it may concern",
+            deferrable=True,
+            poll_interval=POLL,
+            require_approval=True,
+        )
     with DAG("xpander_asking", schedule=None) as asking:
         XpanderInvokeAgentOperator(
             task_id="asking", agent_id="paused", input="approve", on_paused="ask", poll_interval=POLL
