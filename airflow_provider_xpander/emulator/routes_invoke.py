@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -48,17 +49,17 @@ async def start_run(
     asked = body.model_dump(mode="json")
     if _last_event(request, emulator) is not None and body.id in emulator.tasks:
         task = emulator.task(body.id or "")
+        turn = task.last
     elif emulator.agents.calls_python(target_id):
+        begin = partial(emulator.begin, kind, target_id, asked, version, call.size)
         try:
-            task = await in_thread(
-                emulator, lambda: emulator.invoke(kind, target_id, asked, version, call.size)
-            )
+            task, turn = await in_thread(emulator, begin)
         except ServerClosing as error:
             raise HTTPException(503, str(error)) from error
     else:
-        task = emulator.invoke(kind, target_id, asked, version, call.size)
+        task, turn = emulator.begin(kind, target_id, asked, version, call.size)
     call.task_id = task.id
-    return task, task.last
+    return task, turn
 
 
 def _last_event(request: Request, emulator: Emulator) -> int | None:

@@ -78,11 +78,13 @@ class Emulator(Arrangement):
         task = self.tasks.get(task_id)
         return task.stops if task else 0
 
-    def invoke(
+    def begin(
         self, kind: Kind, target_id: str, body: Body, version: str | None = None, size: int = 0
-    ) -> EmulatedTask:
+    ) -> tuple[EmulatedTask, Turn]:
         """
-        Start a run: a new task, or the next turn of the task whose id the request gives.
+        Start a run, and return its task and the turn of it that the run is.
+
+        It is a new task, or the next turn of the task whose id the request gives.
 
         :param kind: ``agent`` or ``workflow``.
         :param target_id: id of the agent or workflow.
@@ -112,7 +114,7 @@ class Emulator(Arrangement):
                 task = EmulatedTask(id=body["id"] or str(uuid.uuid4()), created=now)
             elif settings.busy_thread == "steer" and not task.status(now).is_terminal:
                 task.last.steered.append((now, prompt.text))
-                return task
+                return task, task.last
             elif settings.busy_thread == "cancel":
                 task.last.plan = ended(task.last.plan, now, TaskStatus.STOPPED, {"is_manually_stopped": True})
                 self.waiters.notify(task.id)
@@ -134,7 +136,18 @@ class Emulator(Arrangement):
             task.turns.append(turn)
             self.tasks[task.id] = task
             self._runs.keep(turn, now, settings.keep_runs, settings.keep_bytes)
-            return task
+            return task, turn
+
+    def invoke(self, kind: Kind, target_id: str, body: Body, version: str | None = None) -> EmulatedTask:
+        """
+        Start a run as :meth:`begin` does, and return its task.
+
+        :param kind: ``agent`` or ``workflow``.
+        :param target_id: id of the agent or workflow.
+        :param body: the request as the service read it, with every field.
+        :param version: version to run; None is the latest.
+        """
+        return self.begin(kind, target_id, body, version)[0]
 
     def task(self, task_id: str) -> EmulatedTask:
         """

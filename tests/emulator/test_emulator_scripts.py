@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -68,6 +69,21 @@ def test_a_function_that_blocks_holds_nobody_else(api: Api, emulator: Emulator) 
     go_on.set()
     asking.join(LIMIT_SECONDS)
     assert not asking.is_alive()
+
+
+def test_two_messages_at_a_time_get_each_their_own_answer(api: Api, emulator: Emulator) -> None:
+    both = threading.Barrier(2)
+
+    def answer(prompt: Prompt) -> str:
+        both.wait(LIMIT_SECONDS)
+        return prompt.text.upper()
+
+    emulator.agent("mine").answers(answer)
+    emulator.configure({"run_seconds": 0})
+    with ThreadPoolExecutor(2) as pool:
+        bodies = [{"input": {"text": text}, "id": "shared"} for text in ("one", "two")]
+        asked = [pool.submit(api, "POST", "/v1/agents/mine/invoke", json=body) for body in bodies]
+        assert [future.result().json()["result"] for future in asked] == ["ONE", "TWO"]
 
 
 def test_a_server_stops_although_a_function_does_not_return() -> None:
