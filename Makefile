@@ -4,6 +4,7 @@
 #   make ui           a local Airflow with the examples, until Ctrl-C
 #   make test         lint, and all tests on the oldest and the newest Airflow; AIRFLOW=3.3.2 for one of them
 #   make test-versions  import, form and dag.test() on the Airflow versions in between
+#   make test-next    the loops of tasks on the newest beta of Airflow; not a part of make test
 #   make unit         unit tests on the newest Airflow, or AIRFLOW=2.11.2; TEST=tests/runs/test_runs_watch.py for
 #                     one file, TEST=tests/runs/test_runs_watch.py::test_... for one test
 #   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes.
@@ -29,6 +30,7 @@ BETWEEN := 3.0.6 3.1.8 3.2.2
 AS_OF_3.0.6 := 2025-09-15
 AS_OF_3.1.8 := 2026-04-05
 AS_OF_3.2.2 := 2026-07-01
+NEXT := 3.4.0b2
 
 PYTHON ?= python3
 # Airflow 2.11 and 3.0 run on Python up to 3.12: $(PYTHON) when it is fit, or else another one on PATH.
@@ -46,7 +48,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions unit soak soak-on-cluster cluster test-cluster bench lint docs audit licences sbom screenshots names test-wheel lock clean
+.PHONY: demo ui test test-versions test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit licences sbom screenshots names test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -81,6 +83,10 @@ test-versions:
 test-version-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: import, provider info, form, DAGs in one process"
 	$(call pytest,tests/versions tests/test_provider_info.py tests/dag_test/test_dag_test.py)
+
+test-next: .venv/next/.ready
+	@echo "== Airflow $(NEXT): import, loops of tasks"
+	.venv/next/bin/python -m pytest tests/versions/test_every_module.py tests/versions/test_task_loops.py $(PYTEST_ARGS)
 
 unit: .venv/airflow-$(lastword $(AIRFLOW))/.ready
 	$(<D)/bin/python -m pytest $(or $(TEST),$(UNIT)) $(PYTEST_ARGS)
@@ -193,6 +199,14 @@ $(UV): requirements/tools.txt
 	@echo "== making the environment for make $*"
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
 	$(UV) pip install --quiet --python $(@D) --requirement $<
+	@touch $@
+
+# A beta moves every week, so nothing is pinned but Airflow itself.
+.venv/next/.ready: pyproject.toml $(UV)
+	@echo "== making the environment of Airflow $(NEXT)"
+	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
+	$(UV) pip install --quiet --python $(@D) --prerelease=allow "apache-airflow==$(NEXT)" --editable ".[emulator]" \
+		--group test-versions
 	@touch $@
 
 .venv/bench/.ready: requirements/bench.txt pyproject.toml $(UV)
