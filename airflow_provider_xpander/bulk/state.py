@@ -33,6 +33,7 @@ class Flight:
     :param task_id: the run; None while nobody knows whether it was started.
     :param turn: which repair turn it is in; 0 for the first turn.
     :param newer_than: Unix seconds at which the turn before ended, in a repair turn.
+    :param ended: whether it was seen to have ended; its answer is not read yet, for lack of budget say.
     """
 
     number: int
@@ -42,6 +43,12 @@ class Flight:
     task_id: str | None = None
     turn: int = 0
     newer_than: float | None = None
+    ended: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is known and goes on, as far as was seen."""
+        return self.task_id is not None and not self.ended
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,9 @@ def enough(state: State, *, more: bool) -> int:
     :param state: of the task.
     :param more: whether there is more to ask when they have.
     """
-    known = len(state.task_ids)
+    known = sum(one.goes_on for one in state.flight)
+    if any(one.ended for one in state.flight):
+        return known + 1  # there was no budget to read those that have: that is what is waited for
     return max(1, math.ceil(known * SHARE)) if more else max(1, known)
 
 

@@ -71,16 +71,20 @@ class Collector:
         """The book of the task."""
         return self.asker.book
 
-    def collect(self, going: Collection[int] = ()) -> None:
+    def collect(self, going: Collection[int] | None = None) -> None:
         """
         Take up the runs that have ended.
 
-        :param going: numbers of packs whose runs go on, as was seen a moment ago.
+        :param going: numbers of packs whose runs go on, as was seen a moment ago; None if that is not known.
         :raises XpanderError: no run can be read, and none could be later.
         """
+        if going is not None:
+            for flight in self.book.state.flight:
+                if flight.goes_on and flight.number not in going:
+                    self.book.state = self.book.state.with_flight(replace(flight, ended=True))
         self.find_lost()
         for flight in self.book.state.flight:
-            if flight.task_id is None or flight.number in going:
+            if flight.task_id is None or (going is not None and flight.number in going):
                 continue
             if not self.asker.pace.may(Priority.READ):
                 break
@@ -170,6 +174,8 @@ class Collector:
         elif task.status is TaskStatus.PAUSED and self.on_paused == "fail":
             asker.guard.stop([task_id])
             self._failed(flight, f"the run is paused: {pause_reason(task)}", task_id)
+        elif flight.ended:  # the list was wrong
+            self.book.state = self.book.state.with_flight(replace(flight, ended=False))
         return True
 
     def _trouble(self, error: XpanderError) -> None:
@@ -285,7 +291,7 @@ class Collector:
             asker.log.warning("%s", type(error).__name__)
             return False
         newer_than = end_of(task) if started.id == task.id else None
-        again = replace(flight, task_id=started.id, turn=1, newer_than=newer_than)
+        again = replace(flight, task_id=started.id, turn=1, newer_than=newer_than, ended=False)
         state = self.book.state.with_flight(again)
         self.book.state = replace(state, spent=state.spent.start(again=True))
         return True

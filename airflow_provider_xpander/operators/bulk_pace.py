@@ -13,7 +13,7 @@ SLICE = 10.0
 """Seconds that a worker sleeps for budget between two deferrals, in all."""
 TROUBLE = 30.0
 """Seconds to the next try where the service is away."""
-SHORTEST = 5.0
+SHORTEST = 30.0
 """Seconds of the shortest wait for budget that is worth a deferral."""
 
 Sent = tuple[tuple[float, int, int], ...]

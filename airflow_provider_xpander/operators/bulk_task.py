@@ -125,11 +125,11 @@ class BulkTask:
         self.book.state = replace(self.book.state, vain=0)
         self.book.ledger.done(self.book.state)
 
-    def go_on(self, going: Collection[int] = ()) -> dict[str, Any]:
+    def go_on(self, going: Collection[int] | None = None) -> dict[str, Any]:
         """
         Ask about the rows until all are settled.
 
-        :param going: numbers of packs whose runs go on, as was seen a moment ago.
+        :param going: numbers of packs whose runs go on, as was seen a moment ago; None if that is not known.
         :return: the manifest.
         :raises TaskDeferred: a wave is waited for in the triggerer.
         :raises AirflowFailException: the task ends at a limit of its author's, and no retry mends that.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_xpander._compat import (
@@ -14,10 +15,17 @@ from airflow_provider_xpander._compat import (
 )
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.bulk.results import RESULT_FORMATS
+from airflow_provider_xpander.bulk.row_input import RowInput
 from airflow_provider_xpander.bulk.rows import key_columns
 from airflow_provider_xpander.bulk.sources import check_rows
 from airflow_provider_xpander.bulk.tables import WRITE_MODES
-from airflow_provider_xpander.operators.arguments import check_choice, check_count, is_literal, naming
+from airflow_provider_xpander.operators.arguments import (
+    check_choice,
+    check_count,
+    check_seconds,
+    is_literal,
+    naming,
+)
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.templating import is_from_xcom, is_native, render_texts
 from airflow_provider_xpander.task_instance import check_own_task, failing_at_once, tell_outlets
@@ -75,7 +83,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
     :param max_failed: failed rows above which the task fails, everything kept: a number, or a fraction of the
         rows as a float.
     :param cache_path: ObjectStoragePath URL of a folder with answers by content, for other DAG runs too.
-    :param cache_ttl: seconds for which an answer of the cache is used; None for ever.
+    :param cache_ttl: seconds (or timedelta) for which an answer of the cache is used; None for ever.
     :param preview: ask about so many rows only, and say in the manifest what all would cost.
     :param kwargs: those of the request, of the wait, and of Airflow's ``BaseOperator``.
     :raises XpanderValidationError: an argument is wrong, when the DAG is parsed.
@@ -112,7 +120,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         on_row_error: Literal["keep", "fail"] = "keep",
         max_failed: float = 0.1,
         cache_path: str | None = None,
-        cache_ttl: float | None = None,
+        cache_ttl: float | timedelta | None = None,
         preview: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -130,7 +138,6 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         self.key = key
         self.row_input = row_input
         self.exclude_columns = exclude_columns
-        self.cache_ttl = cache_ttl
         with naming(self):
             for name in refused:
                 raise XpanderValidationError(f"{name} is not taken here: {_NOT_TAKEN[name]}")
@@ -143,6 +150,8 @@ class XpanderEnrichOperator(XpanderRequestOperator):
             else:
                 check_rows(rows, rows_conn_id)
             key_columns(key)
+            RowInput(row_input, exclude_columns=exclude_columns)
+            self.cache_ttl = None if cache_ttl is None else check_seconds("cache_ttl", cache_ttl)
             self.rows_per_run = check_count("rows_per_run", rows_per_run, MOST_ROWS)
             self.max_in_flight = check_count("max_in_flight", max_in_flight)
             self.max_runs = None if max_runs is None else check_count("max_runs", max_runs)
@@ -198,7 +207,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
             with bulk.guard.while_going_on():
                 if bulk.has_begun and not resumed:
                     bulk.take_over()
-                manifest = bulk.go_on(going_of(event) or ())
+                manifest = bulk.go_on(going_of(event))
                 tell_outlets(context, self.outlets, manifest, self.log)
                 return manifest
 

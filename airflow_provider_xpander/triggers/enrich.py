@@ -90,7 +90,7 @@ async def wait_for_wave(wait: WaveWait, state: State, log: Any) -> list[int]:
     :return: numbers of the packs whose runs go on, as far as is known.
     """
     began = time.time()
-    waits = {asyncio.create_task(_end_of(wait, run, log)): run.number for run in state.flight if run.task_id}
+    waits = {asyncio.create_task(_end_of(wait, run, log)): run.number for run in state.flight if run.goes_on}
     going, ended, stop_at, next_line = set(waits), 0, wait.end, began + INTERVAL
     try:
         while (now := time.time()) < stop_at and (going or ended < wait.enough):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,12 @@ def test_room_within_the_limits(limits: Limits, now: State, room: int, exceeded:
 )
 def test_enough_of_a_wave(known: int, more: bool, number: int) -> None:
     assert enough(state(flight=flights(known, 1)), more=more) == number
+
+
+def test_answers_that_wait_for_budget_are_not_waited_for_again() -> None:
+    ended = (replace(flights(1)[0], number=200, ended=True),)
+    assert enough(state(flight=(*flights(10), *ended)), more=True) == 11
+    assert enough(state(flight=ended), more=False) == 1
 
 
 def test_lost_submits_are_looked_for_when_their_grace_is_over() -> None:

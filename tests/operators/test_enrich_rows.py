@@ -288,3 +288,24 @@ def test_an_outlet_is_told_of_the_manifest(service: Service, folder: Path) -> No
     task.render_template_fields(context)
     manifest = task.execute(context)
     assert event.extra == {"xpander": manifest}
+
+
+def test_a_paused_run_is_stopped_and_its_row_fails_where_that_is_asked_for(
+    service: Service, folder: Path
+) -> None:
+    with pytest.raises(AirflowFailException, match="2 of 2 rows failed"):
+        run(enrich(folder, agent_id="paused", rows=tickets(2), on_paused="fail"))
+    assert {service.status(found.task_id) for found in service.runs()} == {"stopped"}
+    assert "paused" in lines(folder, "failed")[0]["reason"]
+
+
+@pytest.mark.parametrize(("on_stopped", "runs", "skipped"), [("skip", 1, 2), ("fail", 3, 0)])
+def test_a_run_that_somebody_stops_is_asked_again_or_left(
+    service: Service, folder: Path, on_stopped: Any, runs: int, skipped: int
+) -> None:
+    service.agent("halting").fails("enough", status="stopped", times=2)
+    service.agent("halting").answers({"category": "bug"})
+    task = enrich(folder, agent_id="halting", rows=tickets(2), rows_per_run=2, on_stopped=on_stopped)
+    manifest = run(task)
+    assert manifest["counts"]["skipped"] == skipped
+    assert len(service.runs()) >= runs
