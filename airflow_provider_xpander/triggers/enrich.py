@@ -90,6 +90,8 @@ async def wait_for_wave(wait: WaveWait, state: State, log: Any) -> list[int]:
     :return: numbers of the packs whose runs go on, as far as is known.
     """
     began = time.time()
+    known = sum(run.goes_on for run in state.flight)
+    log.info("Waiting for %d runs, until %d have ended", known, min(known, wait.enough))
     waits = {asyncio.create_task(_end_of(wait, run, log)): run.number for run in state.flight if run.goes_on}
     going, ended, stop_at, next_line = set(waits), 0, wait.end, began + INTERVAL
     try:
