@@ -18,7 +18,9 @@ from airflow_provider_xpander.runs.answer import (
     XpanderAnswerError,
     XpanderAnswerInvalid,
     XpanderAnswerTooLarge,
+    XpanderAskedAgain,
 )
+from airflow_provider_xpander.runs.notice import NotStarted
 from airflow_provider_xpander.runs.schema import NotConforming
 from airflow_provider_xpander.runs.thread import ThreadBusy
 
@@ -86,6 +88,8 @@ EXAMPLES: list[Exception] = [
     errors.XpanderTaskPaused("x", **OF_A_RUN),
     XpanderAnswerError("x", task_id="t-1", answer={"a": [1]}),
     XpanderAnswerInvalid("x", task_id="t-1", answer="{", problems=["$.a: a number", "$.b: a text"]),
+    XpanderAskedAgain("x", task_id="t-1", answer="{", problems=["$.a: a number", "$.b: a text"]),
+    NotStarted("x"),
     XpanderAnswerTooLarge("x", task_id="t-1", answer="long"),
     NotConforming(["$.a: a number", "$.b: a text"]),
     ThreadBusy(Task(id="t-1"), until=7.0),
