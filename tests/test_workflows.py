@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ def test_actions_are_pinned_and_may_do_little(path: Path) -> None:
         permission for job in jobs(path).values() for permission in job.get("permissions", {}).items()
     } - {("contents", "read")}
     assert written == ({("id-token", "write")} if path.name == "release.yml" else set())
+
+
+def test_the_repository_has_one_address() -> None:
+    """Whoever publishes it replaces one word."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    urls = pyproject["project"]["urls"]
+    assert all(url.startswith(urls["Source"]) for url in urls.values())
+    (substitution,) = pyproject["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
+    assert substitution["replacement"].startswith(f"]({urls['Source']}/blob/main/")
 
 
 CHANGELOG = "# Changes\n\n## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n- New.\n\n## [1.1.0] - 2026-11-01\n"
