@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 import airflow_provider_xpander.api
+import airflow_provider_xpander.bulk
 import airflow_provider_xpander.runs
 from airflow_provider_xpander.api import errors
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.text import printable
+from airflow_provider_xpander.bulk.ledger import Outdated
+from airflow_provider_xpander.bulk.packs import NotAPack
+from airflow_provider_xpander.bulk.rows import BulkInputError
+from airflow_provider_xpander.bulk.tables import BulkTableError
 from airflow_provider_xpander.runs.answer import (
     XpanderAnswerError,
     XpanderAnswerInvalid,
@@ -93,12 +98,21 @@ EXAMPLES: list[Exception] = [
     XpanderAnswerTooLarge("x", task_id="t-1", answer="long"),
     NotConforming(["$.a: a number", "$.b: a text"]),
     ThreadBusy(Task(id="t-1"), until=7.0),
+    NotStarted("enough for this hour"),
+    Outdated("a newer attempt has begun"),
+    NotAPack("no rows"),
+    BulkInputError("rows: no such file"),
+    BulkTableError("no such table"),
 ]
 
 
 def test_there_is_an_example_of_every_error() -> None:
     found: set[type] = set()
-    for package in (airflow_provider_xpander.api, airflow_provider_xpander.runs):
+    for package in (
+        airflow_provider_xpander.api,
+        airflow_provider_xpander.runs,
+        airflow_provider_xpander.bulk,
+    ):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             found |= {
                 kind
