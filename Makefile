@@ -4,7 +4,7 @@
 #   make ui           a local Airflow with the examples, until Ctrl-C
 #   make test         lint, and all tests on the oldest and the newest Airflow; AIRFLOW=3.3.2 for one of them
 #   make test-versions  import, form and dag.test() on the Airflow versions in between
-#   make test-next    the loops of tasks on the newest beta of Airflow; not a part of make test
+#   make test-next    loops of tasks and rescheduled failures on the newest beta of Airflow; not a part of make test
 #   make unit         unit tests on the newest Airflow, or AIRFLOW=2.11.2; TEST=tests/runs/test_runs_watch.py for
 #                     one file, TEST=tests/runs/test_runs_watch.py::test_... for one test
 #   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes.
@@ -85,8 +85,9 @@ test-version-%: .venv/airflow-%/.ready
 	$(call pytest,tests/versions tests/test_provider_info.py tests/dag_test/test_dag_test.py)
 
 test-next: .venv/next/.ready
-	@echo "== Airflow $(NEXT): import, loops of tasks"
-	.venv/next/bin/python -m pytest tests/versions/test_every_module.py tests/versions/test_task_loops.py $(PYTEST_ARGS)
+	@echo "== Airflow $(NEXT): import, loops of tasks, failures that are rescheduled"
+	.venv/next/bin/python -m pytest tests/versions/test_every_module.py tests/versions/test_task_loops.py \
+		tests/test_retry_policy.py tests/operators/test_operator_rescheduled.py tests/dag_test/test_airflow_3_4.py $(PYTEST_ARGS)
 
 unit: .venv/airflow-$(lastword $(AIRFLOW))/.ready
 	$(<D)/bin/python -m pytest $(or $(TEST),$(UNIT)) $(PYTEST_ARGS)
