@@ -17,15 +17,23 @@ from airflow_provider_xpander.api.errors import (
 )
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
+from airflow_provider_xpander.operators.left_over import left_over
 from airflow_provider_xpander.operators.shared_lists import find_together
-from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, Note, Reattach, Start, decide, goes_on
+from airflow_provider_xpander.runs.adopt import (
+    LONG_AGO,
+    Adopt,
+    Note,
+    Reattach,
+    Start,
+    decide,
+    goes_on,
+)
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, marked
 from airflow_provider_xpander.runs.lookup import (
     LAG,
     Wanted,
     find_by_id,
-    find_left_over,
     find_runs,
     get_known,
     wanted_of,
@@ -210,7 +218,9 @@ class RunStarter:
         if self.reattach is False:
             return Start()
         if self.try_number <= self.identity.first_try and not self.rescheduled:
-            return Start(spare=tuple(self._left_over()))
+            earlier = self.identity.earlier
+            wanted = self._wanted_of(earlier) if earlier else None
+            return Start(spare=left_over(self.hook, self.log, wanted, self.request.id, self.noted))
         self.log.info("Looking for a run that an earlier attempt has started (%s)", self.mark)
         try:
             found = self._known_runs()
@@ -230,32 +240,6 @@ class RunStarter:
 
     def _is_to_be_adopted(self, found: Sequence[Task]) -> bool:
         return isinstance(decide(found, self.mark, self.reattach), Adopt)
-
-    def _left_over(self) -> list[Task]:
-        """Find the runs of attempts before a clear that go on, because they were kept for a retry."""
-        if not self.identity.earlier:
-            return []
-        wanted = self._wanted_of(self.identity.earlier)
-        thread = self.request.id
-        try:
-            ids = [thread] if thread else []
-            if self.noted:
-                ids.append(self.noted.task_id)
-                wanted = replace(wanted, digests=wanted.digests | {self.noted.digest})
-            known = self.hook.run(get_known(ids))
-            listed = [] if self.noted else self.hook.run(find_left_over(wanted))
-        except XpanderError as error:
-            self.log.warning(
-                "%s A run from before the task was cleared could not be looked for and may go on. "
-                "A new run is started all the same.",
-                error,
-            )
-            return []
-        sure = [task for task in known if task.id != thread or wanted.is_marked(task)]
-        found = {task.id: task for task in [*sure, *listed] if goes_on(task)}
-        for task_id in found:
-            self.log.warning("xpander task %s goes on from before the task was cleared", task_id)
-        return list(found.values())
 
     def _known_runs(self) -> list[Task]:
         return self._known_ours(self.hook.run(get_known(self._known_ids())))

@@ -208,6 +208,16 @@ def test_airflows_note_saves_the_list_after_a_clear(ended: bool, service: Servic
     assert len(service.runs()) == 2
 
 
+def test_what_was_started_after_the_noted_run_is_left_over_too(service: Service) -> None:
+    """The second try has died between its submit and its note."""
+    store = Store()
+    first = submit(attempt(1, store=store))
+    service.finish(first, "failed")
+    second = submit(attempt(2))
+    submit(attempt(3, cleared_at=3, store=store))
+    assert service.stops(second) == 1
+
+
 def test_a_note_from_before_the_clear_is_never_taken_over(service: Service) -> None:
     """The first try after the clear has died before its submit."""
     store = Store()
