@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -167,3 +170,54 @@ def test_of_two_attempts_that_overlap_the_older_one_ends(
     check_once(folder, service, ROWS)
     assert set(asked(service).values()) == {1}
     assert manifest == manifest_of(folder)
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "labels.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE labels (id INTEGER, category TEXT, xpander_task_id TEXT)")
+        database.execute("INSERT INTO labels VALUES (1, 'of another day', 'another run')")
+        database.commit()
+    monkeypatch.setenv("AIRFLOW_CONN_LABELS", json.dumps({"conn_type": "sqlite", "host": str(file)}))
+    return file
+
+
+INTO_TABLE = {"write_table": "labels", "write_conn_id": "labels", "max_in_flight": 3}
+
+
+def in_table(file: Path) -> list[int]:
+    with closing(sqlite3.connect(file)) as database:
+        found = database.execute("SELECT id FROM labels WHERE xpander_task_id <> 'another run' ORDER BY id")
+        return [row[0] for row in found]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(13, 20))
+def test_a_worker_that_dies_in_the_write_back_doubles_no_row_of_the_table(
+    service: Service, folder: Path, table: Path, at: int, late: bool
+) -> None:
+    service.settings.run_seconds = 0.02
+    with dying(at, late=late) as death:
+        run(task(folder, **INTO_TABLE))
+    assert death.dead, death.moments
+    run(task(folder, **INTO_TABLE), attempt(2))
+    check_once(folder, service, ROWS)
+    assert in_table(table) == list(range(1, ROWS + 1)), death.moments[-1]
+
+
+def test_a_database_that_is_away_loses_no_answer(service: Service, folder: Path, table: Path) -> None:
+    with closing(sqlite3.connect(table)) as database:
+        database.execute("ALTER TABLE labels RENAME TO elsewhere")
+        database.execute("CREATE TABLE labels (id INTEGER, category TEXT CHECK (0), xpander_task_id TEXT)")
+        database.commit()
+    with pytest.raises(XpanderError, match="could not be written into the table"):
+        run(task(folder, **INTO_TABLE))
+    assert manifest_of(folder)["counts"]["answered"] == ROWS
+    with closing(sqlite3.connect(table)) as database:
+        database.execute("DROP TABLE labels")
+        database.execute("ALTER TABLE elsewhere RENAME TO labels")
+        database.commit()
+    run(task(folder, **INTO_TABLE), attempt(2))
+    assert in_table(table) == list(range(1, ROWS + 1))
+    assert set(asked(service).values()) == {1}

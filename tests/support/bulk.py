@@ -17,6 +17,7 @@ from attempts import Attempt, attempt, go
 from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.bulk.folder import Folder
 from airflow_provider_xpander.bulk.results import ResultFiles
+from airflow_provider_xpander.bulk.tables import TableWriter
 from airflow_provider_xpander.operators.enrich import XpanderEnrichOperator
 
 SCHEMA = {
@@ -136,7 +137,9 @@ def dying(at: int, *, late: bool) -> Iterator[Death]:
     """Let the worker in the block die at a moment; it is over then, whatever it would do on the way out."""
     death = Death(at, late)
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((Folder, "write"), (ResultFiles, "_write"), (Client, "run")):
-            patch.setattr(owner, name, death.wrap(name, getattr(owner, name)))
+        for owner, name in (
+            (Folder, "write"), (ResultFiles, "_write"), (Client, "run"), (TableWriter, "write"),
+        ):  # fmt: skip
+            patch.setattr(owner, name, death.wrap(f"{owner.__name__}.{name}", getattr(owner, name)))
         with suppress(Killed):
             yield death
