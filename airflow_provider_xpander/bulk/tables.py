@@ -80,6 +80,7 @@ class TableWriter:
                 cursor.execute(statements.trial)
                 if sample is not None and not self._upsert:
                     self._count(cursor, [Answered(tuple(sample), {}, "answered", "")])
+                connection.rollback()
             except XpanderError:
                 raise
             except Exception as error:  # of whatever driver; there are no rows in it yet
@@ -87,7 +88,6 @@ class TableWriter:
                     f"write_table: {self._table} cannot be written ({_mode(self._upsert)}): "
                     f"{type(error).__name__}: {printable(error, 300)}{self._hint}"
                 ) from error
-            connection.rollback()
 
     def count(self, records: Sequence[Answered]) -> int:
         """

@@ -226,6 +226,24 @@ def test_an_upsert_that_is_not_known_is_refused(database: Database, monkeypatch:
     assert len(database.rows()) == 2
 
 
+def test_a_database_without_transactions_is_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.run(HISTORY)
+
+    class WithoutTransactions(sqlite3.Connection):
+        def rollback(self) -> None:
+            raise sqlite3.NotSupportedError("no transactions")
+
+    hook = tables.database_hook("tables", "write_conn_id")
+    hook.get_conn = lambda: sqlite3.connect(database.path, factory=WithoutTransactions)  # type: ignore[method-assign]
+    monkeypatch.setattr(tables, "database_hook", lambda *_: hook)
+    with pytest.raises(
+        BulkInputError, match=r"cannot be written \(append\): NotSupportedError: no transactions"
+    ):
+        writer().check()
+
+
 def test_no_content_of_a_row_is_told_or_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     database.run("CREATE TABLE t (id INTEGER, label INTEGER CHECK (typeof(label) = 'integer'), tags TEXT)")
     caplog.set_level(logging.DEBUG)
