@@ -27,6 +27,8 @@ SHOWN = 20_000
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CHOICE = f"""\
+You can choose:
+
 - **{APPROVE}** hands the answer on as it is.
 - **{EDITED}** hands on what you have made of it in the field "answer".
 - **{AGAIN}** sends your comment to the agent, in the same thread. You decide on its new answer, too.
@@ -77,11 +79,14 @@ class Verdict:
 
 def code_of(answer: Any) -> str:
     """
-    Return eight digits that stand for an answer: who approves one names it by them.
+    Return what stands for an answer: who approves one names it so.
+
+    It begins with a letter that no number and no other JSON begins with: Airflow's form reads JSON in a field
+    as data.
 
     :param answer: JSON data.
     """
-    return hashlib.sha256(json.dumps(answer, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return "c" + hashlib.sha256(json.dumps(answer, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def editable(answer: Any) -> str:
@@ -126,11 +131,28 @@ def form_of(answer: Any) -> dict[str, Any]:
     :param answer: the answer.
     """
     text = editable(answer)
+    if not isinstance(answer, str):
+        text = f"```json\n{text}\n```"  # as it is, Airflow's form would show "[object Object]"
+    elif _is_json(text):
+        text = ""
     return {
         "code": _field("Code of the answer that you decide on", code_of(answer)),
         "answer": _field("The answer, to be edited", text if len(text) <= SHOWN else "", "multiline"),
         "comment": _field("Comment: for the agent, or why", "", "multiline"),
     }
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    """Return what was written into a field: Airflow's form may have made data of JSON."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _field(title: str, value: str, form: str | None = None) -> dict[str, Any]:
@@ -147,19 +169,19 @@ def judge(decision: Decision, *, code: str, shown: str) -> Verdict:
     :param shown: code of the answer that the form shows; who enters none means that.
     """
     option = decision.options[0]
-    comment = str(decision.inputs.get("comment") or "").strip()
+    comment = _text(decision.inputs.get("comment")).strip()
     if option == REJECT:
         return Verdict(Step.REJECTED, comment)
     if option == AGAIN:
         needed = f'"{AGAIN}" needs a comment: what the agent is to do.'
         return Verdict(Step.ASKED_AGAIN, comment) if comment else Verdict(Step.UNCLEAR, needed)
-    named = str(decision.inputs.get("code") or shown).strip()
+    named = _text(decision.inputs.get("code")).strip() or shown
     if named != code:
         return Verdict(
             Step.UNCLEAR, f"The decision is about another answer ({named}); that to decide on is {code}."
         )
     if option == EDITED:
-        edited = str(decision.inputs.get("answer") or "")
+        edited = _text(decision.inputs.get("answer"))
         none = f'"{EDITED}" needs the edited answer.'
         return Verdict(Step.EDITED, edited) if edited.strip() else Verdict(Step.UNCLEAR, none)
     return Verdict(Step.APPROVED, comment)

@@ -156,7 +156,8 @@ class TestApproval:
         assert 'expected one of "a", "b", got "c"' in lines.at("warning")
         assert 'expected one of "a", "b", got "c"' in ti.xcom["xpander_approval"]["problem"]
         assert again.trigger.deadline == first.trigger.deadline
-        assert decide(again, ti, EDITED, answer='{"team": "b"}') == {"team": "b"}
+        # As the form brings it along.
+        assert decide(again, ti, EDITED, answer='```json\n{"team": "b"}\n```') == {"team": "b"}
         assert decisions(ti) == [("unclear", "Ada"), ("edited", "Ada")]
         assert len(service.posts) == 1
 

@@ -67,4 +67,19 @@ def test_a_long_answer_is_cut_and_not_edited_in_the_form() -> None:
     long = "x" * (SHOWN + 1)
     assert "(cut;" in question_of(long, agent_id=None, task_id="t", link="l").body
     assert form_of(long)["answer"]["value"] == ""
-    assert form_of({"a": 1})["answer"]["value"] == '{\n  "a": 1\n}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ({"a": 1}, '```json\n{\n  "a": 1\n}\n```'),
+        ("plain", "plain"),
+        ('{"a": 1}', ""),
+        ("5", ""),
+    ],
+)
+def test_no_field_of_the_form_is_json(answer: Any, shown: str) -> None:
+    """Airflow's form makes data of it, and shows "[object Object]"."""
+    fields = form_of(answer)
+    assert fields["answer"]["value"] == shown
+    assert fields["code"]["value"].startswith("c")
