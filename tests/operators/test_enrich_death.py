@@ -38,13 +38,10 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waves, "LOST_GRACE", 0.3)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(MOMENTS))
-def test_a_worker_that_dies_at_any_moment_pays_no_row_twice(
-    service: Service, folder: Path, at: int, late: bool
-) -> None:
+def test_a_worker_that_dies_at_any_moment_pays_no_row_twice(service: Service, folder: Path, at: int) -> None:
     service.settings.run_seconds = 0.02
-    with dying(at, late=late) as death:
+    with dying(at) as death:
         run(task(folder))
     assert death.dead, "a longer task is needed to die that late"
     manifest = run(task(folder), attempt(2))
@@ -55,7 +52,7 @@ def test_a_worker_that_dies_at_any_moment_pays_no_row_twice(
 
 
 def test_all_moments_were_tried(service: Service, folder: Path) -> None:
-    with dying(1000, late=False) as death:
+    with dying(1000) as death:
         run(task(folder))
     assert len(death.moments) == MOMENTS, death.moments
 
@@ -125,7 +122,7 @@ def test_storage_that_cannot_be_read_is_not_taken_for_an_empty_folder(
     service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder_module, "DELAYS", ())
-    with dying(12, late=True):
+    with dying(13):
         run(task(folder))
     with monkeypatch.context() as patch:
         patch.setattr(folder_module, "open_path", _unreadable(folder_module.open_path))
@@ -192,13 +189,12 @@ def in_table(file: Path) -> list[int]:
         return [row[0] for row in found]
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(13, 20))
 def test_a_worker_that_dies_in_the_write_back_doubles_no_row_of_the_table(
-    service: Service, folder: Path, table: Path, at: int, late: bool
+    service: Service, folder: Path, table: Path, at: int
 ) -> None:
     service.settings.run_seconds = 0.02
-    with dying(at, late=late) as death:
+    with dying(at) as death:
         run(task(folder, **INTO_TABLE))
     assert death.dead, death.moments
     run(task(folder, **INTO_TABLE), attempt(2))

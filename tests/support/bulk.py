@@ -105,12 +105,10 @@ class Death:
     """
     The death of a worker at one of the moments that matter: when it writes a file, or talks to the service.
 
-    :param at: at which of these moments; later ones never come.
-    :param late: after what is done then, rather than before it.
+    :param at: before which of these moments; that is after all that came before it.
     """
 
     at: int
-    late: bool
     moments: list[str] = field(default_factory=list)
     dead: bool = False
 
@@ -122,20 +120,17 @@ class Death:
                 raise Killed
             self.moments.append(what)
             self.dead = len(self.moments) > self.at
-            if self.dead and not self.late:
-                raise Killed
-            done = act(own, *args, **kwargs)
             if self.dead:
                 raise Killed
-            return done
+            return act(own, *args, **kwargs)
 
         return acting
 
 
 @contextmanager
-def dying(at: int, *, late: bool) -> Iterator[Death]:
+def dying(at: int) -> Iterator[Death]:
     """Let the worker in the block die at a moment; it is over then, whatever it would do on the way out."""
-    death = Death(at, late)
+    death = Death(at)
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
             (Folder, "write"), (ResultFiles, "_write"), (Client, "run"), (TableWriter, "write"),
