@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -87,10 +88,13 @@ def decide(
         by = {"id": "1", "name": "Ada"}
         event = {"chosen_options": [option], "params_input": inputs, "responded_by_user": by}
         event["responded_at"] = "2026-11-01T12:00:00+00:00"
-    assert deferred.method_name == "execute_decided"
-    return agent(**task or {}).resume_execution(
-        deferred.method_name, {**(deferred.kwargs or {}), "event": event}, ti.context()
-    )
+    return decide_at("execute_decided", deferred, ti, event, **task or {})
+
+
+def decide_at(method: str, deferred: TaskDeferred, ti: Attempt, event: Any, **arguments: Any) -> Any:
+    assert deferred.method_name == method
+    kwargs = {**(deferred.kwargs or {}), "event": event}
+    return agent(**arguments).resume_execution(method, kwargs, ti.context())
 
 
 def asked_once_more(deferred: TaskDeferred, ti: Attempt, option: str, **inputs: Any) -> TaskDeferred:
@@ -226,6 +230,33 @@ class TestApproval:
             with pytest.raises(ending, match="Nobody has decided in time"):
                 decide(deferred, ti, None, task=rules)
         assert decisions(ti) == [("rejected" if ending else "approved", "nobody in time")]
+
+    def test_execution_timeout_holds_over_the_approval(
+        self, service: Service, asked: list[dict[str, Any]]
+    ) -> None:
+        answers(service, {"team": "a"})
+        rules = {"execution_timeout": timedelta(minutes=30), "on_approval_timeout": "approve"}
+        ti = begun()
+        deferred = until_asked(ti, approval_timeout=7200, **rules)
+        assert deferred.trigger.deadline < time.time() + 1801
+        ti.start_date -= timedelta(minutes=31)
+        with pytest.raises(AirflowFailException, match="Nobody has decided in time"):
+            decide(deferred, ti, None, task=rules)
+
+    def test_a_decision_of_before_a_clear_decides_nothing(
+        self, service: Service, asked: list[dict[str, Any]], lines: Lines
+    ) -> None:
+        """Airflow 3.3 keeps the question, and resumes the new attempt when it is answered."""
+        service.agent("clerk").answers({"team": "a"}).takes(600)
+        ti, task = begun(), agent(deferrable=True)
+        with pytest.raises(TaskDeferred) as first:
+            task.execute(ti.context())
+        with pytest.raises(TaskDeferred) as again:
+            decide_at("execute_complete", first.value, ti, {"chosen_options": [APPROVE], "params_input": {}})
+        assert again.value.method_name == "execute_complete"
+        assert again.value.trigger.may_ask
+        assert "decides nothing" in lines.at("warning")
+        assert service.stops(ti.xcom["xpander_task_id"]) == 0
 
     def test_an_invalid_answer_is_repaired_before_anybody_is_asked(
         self, service: Service, asked: list[dict[str, Any]]
