@@ -24,7 +24,7 @@ def ledger_path(*key: str) -> Path:
     """
     Return the file of an agent, in a folder of this user's own.
 
-    :param key: the connection and the agent.
+    :param key: the address of the service, and the agent.
     """
     folder = Path(tempfile.gettempdir()) / f"airflow-xpander-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

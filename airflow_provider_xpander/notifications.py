@@ -105,9 +105,6 @@ class XpanderNotifier(BaseNotifier):
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         notice = self._notice(context)
-        if (why_not := self._claim(notice)) is not None:
-            self._say_not_started(notice, why_not)
-            return
         outcome: list[Task | Exception] = []
 
         def submit() -> None:
@@ -119,6 +116,9 @@ class XpanderNotifier(BaseNotifier):
 
         with XpanderHook(self.xpander_conn_id) as hook:
             client = hook.get_conn()
+            if (why_not := self._claim(notice, client.settings)) is not None:
+                self._say_not_started(notice, why_not)
+                return
             # In a thread, because no time-out of a socket covers the search for a name.
             thread = threading.Thread(target=submit, daemon=True)
             thread.start()
@@ -134,12 +134,12 @@ class XpanderNotifier(BaseNotifier):
         from airflow_provider_xpander.triggers.shared_client import FRESH, shared_client
 
         notice = self._notice(context)
-        if (why_not := await asyncio.to_thread(self._claim, notice)) is not None:
-            self._say_not_started(notice, why_not)
-            return
         outcome: Task | Exception | None = None
         async with shared_client(self.xpander_conn_id) as client:
             await client.refresh(FRESH)
+            if (why_not := await asyncio.to_thread(self._claim, notice, client.settings)) is not None:
+                self._say_not_started(notice, why_not)
+                return
             try:
                 async with asyncio.timeout(LIMIT):
                     outcome = await client.run(self._steps(notice, client.settings))
@@ -152,10 +152,10 @@ class XpanderNotifier(BaseNotifier):
     def _notice(self, context: Mapping[str, Any]) -> Notice:
         return read_notice(context, purpose=(str(self.target), self._asked), mask=masked)
 
-    def _claim(self, notice: Notice) -> str | None:
+    def _claim(self, notice: Notice, settings: Settings) -> str | None:
         """Note the notice in the ledger of this machine; return why it is not to be sent, if so."""
         try:
-            path = ledger_path(self.xpander_conn_id, self.agent_id)
+            path = ledger_path(settings.base_url, self.agent_id)
             held = claim(path, notice.identity.digest, self.max_per_hour)
         except OSError as error:
             self.log.warning("Notices are not counted on this machine: %s", error)

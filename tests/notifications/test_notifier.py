@@ -261,7 +261,7 @@ def test_a_service_that_says_nothing_holds_nobody_up(
 def test_a_ledger_that_cannot_be_written_costs_no_notice(
     service: Service, machine: Path, logged: Logged
 ) -> None:
-    notice_ledger.ledger_path("xpander_default", "echo").symlink_to(machine / "elsewhere")
+    notice_ledger.ledger_path(service.server.url, "echo").symlink_to(machine / "elsewhere")
     notifier()(failed())
     assert "Notices are not counted on this machine" in logged()
     assert len(texts(service)) == 1
