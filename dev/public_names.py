@@ -11,6 +11,7 @@ import importlib
 import inspect
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def collect() -> dict[str, list[str]]:
             f"[xpander] {name}" for name in info["config"]["xpander"]["options"]
         ),
         "Commands": sorted(f"xpander-airflow {line}" for line in commands()),
+        "Extras and entry points": sorted(extras_and_entry_points()),
     }
 
 
@@ -153,6 +155,14 @@ def commands() -> Iterator[str]:
         yield command.name
         for given in arguments_of(command):
             yield f"{command.name} {', '.join(given.flags)}"
+
+
+def extras_and_entry_points() -> Iterator[str]:
+    """Yield what an installation offers to pip, to the shell, and to other packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    yield from (f"[{name}]" for name in project["optional-dependencies"])
+    groups = {"console_scripts": project["scripts"], **project["entry-points"]}
+    yield from (f"{group}: {name}" for group, names in groups.items() for name in names)
 
 
 def render(names: dict[str, list[str]]) -> str:
