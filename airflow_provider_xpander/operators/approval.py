@@ -27,8 +27,7 @@ from airflow_provider_xpander.runs.approval import (
     judge,
     question_of,
 )
-from airflow_provider_xpander.runs.decision import Decision
-from airflow_provider_xpander.runs.deferral import Wait
+from airflow_provider_xpander.runs.deferral import Decision, Wait
 from airflow_provider_xpander.task_instance import attempt_deadline
 from airflow_provider_xpander.xcom import add_to_summary, checked, push_approval
 
@@ -58,16 +57,15 @@ class Approval:
     """What this try of the task knows: the answer that a person was asked about, and the decisions."""
 
     @classmethod
-    def of(cls, task: XpanderRequestOperator, context: Context) -> Approval | None:
+    def of(cls, rules: ApprovalRules, task: XpanderRequestOperator, context: Context) -> Approval:
         """
-        Return the approval of a task's answers, None if none is required.
+        Return the approval of a task's answers.
 
+        :param rules: what the author wants of it.
         :param task: the operator, with its parameters.
         :param context: that of the task instance.
         """
-        if task.approval_rules is None:
-            return None
-        return cls(task.approval_rules, attempt_deadline(context["ti"], task.execution_timeout))
+        return cls(rules, attempt_deadline(context["ti"], task.execution_timeout))
 
     def take(self, decision: Decision | None, deadline: float | None) -> None:
         """

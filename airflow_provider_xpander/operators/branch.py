@@ -21,7 +21,7 @@ from airflow_provider_xpander.operators.arguments import Options, check_choice, 
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.branching import Branches, Chosen
-from airflow_provider_xpander.runs.decision import Decision, decision_of
+from airflow_provider_xpander.runs.deferral import Decision, decision_of
 from airflow_provider_xpander.xcom import add_to_summary
 
 if TYPE_CHECKING:

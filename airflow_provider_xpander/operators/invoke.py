@@ -17,7 +17,6 @@ from airflow_provider_xpander._compat import (
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.operators.approval import Approval, deadline_of_next_turn
 from airflow_provider_xpander.operators.arguments import check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
@@ -27,8 +26,7 @@ from airflow_provider_xpander.operators.resuming import resume
 from airflow_provider_xpander.operators.run_guard import RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
-from airflow_provider_xpander.runs.decision import decision_of
-from airflow_provider_xpander.runs.deferral import Wait, choice_of, read_event, wait_of
+from airflow_provider_xpander.runs.deferral import Wait, choice_of, decision_of, read_event, wait_of
 from airflow_provider_xpander.runs.thread import ThreadBusy
 from airflow_provider_xpander.runs.watch import End, Over
 from airflow_provider_xpander.task_instance import (
@@ -44,6 +42,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.approval import Approval
     from airflow_provider_xpander.operators.streaming import Streaming
     from airflow_provider_xpander.runs.identity import Identity
 
@@ -192,10 +191,10 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         :param newer_than: as for :meth:`execute_complete`.
         :param deadline: Unix seconds up to which somebody had to decide.
         """
-        task_id = xpander_task_id or self._id_in_xcom(context)
-        wait = Wait(
-            str(task_id), agent_id or self.target().id, deadline_of_next_turn(self, context), newer_than
-        )
+        from airflow_provider_xpander.operators.approval import deadline_of_next_turn
+
+        task_id, agent_id = xpander_task_id or self._id_in_xcom(context), agent_id or self.target().id
+        wait = Wait(str(task_id), agent_id, deadline_of_next_turn(self, context), newer_than)
         with self._failing(), self._resumed(context, wait) as attempt:
             cast("Approval", attempt.approval).take(decision_of(event), deadline)
             task = attempt.hook.get_task_patiently(wait.task_id)
@@ -306,7 +305,11 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     def _attempt_with(self, context: Context, guard: RunGuard) -> Attempt:
         identity, hook = self._identity(context), guard.hook
-        approval = Approval.of(self, context)
+        approval = None
+        if self.approval_rules is not None:
+            from airflow_provider_xpander.operators.approval import Approval
+
+            approval = Approval.of(self.approval_rules, self, context)
         more_turns = self.on_invalid == "repair" or approval is not None
         repairs = Repairs.of(self, context, hook, identity) if more_turns else None
         return Attempt(context["ti"], hook, self.log, self._options(), guard, repairs, identity, approval)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from airflow_provider_xpander.api.text import hidden
-from airflow_provider_xpander.runs.decision import Decision
+from airflow_provider_xpander.runs.deferral import Decision
 from airflow_provider_xpander.runs.question import Question, as_link, as_text
 
 OnApprovalTimeout = Literal["fail", "skip", "approve"]

@@ -1,15 +1,20 @@
-"""A wait that passes from a worker to the triggerer, by the trigger's arguments, and back, by its event."""
+"""
+A wait that passes from a worker to the triggerer, by the trigger's arguments, and back, by its event.
+
+An event may also be what a person has decided who was asked in Airflow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.log.status_log import told_of
-from airflow_provider_xpander.runs.question import OPTIONS, STOP
+from airflow_provider_xpander.runs.question import OPTIONS, STOP, WENT_ON
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.watch import End, OnPaused, Over
 
@@ -164,9 +169,48 @@ def read_event(payload: Any) -> WaitEvent:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """
+    What a person has decided.
+
+    :param options: what was chosen.
+    :param by: name of the person, or None if Airflow does not say.
+    :param at: when, as ISO 8601, or None if Airflow does not say.
+    :param inputs: what was written into the fields of the form.
+    """
+
+    options: tuple[str, ...]
+    by: str | None = None
+    at: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def decision_of(payload: Any) -> Decision | None:
+    """
+    Read a decision out of an event with which Airflow resumes a task.
+
+    :param payload: the event, of Airflow itself or of our own trigger.
+    :return: None if it is another event.
+    """
+    if not isinstance(payload, Mapping):
+        return None
+    options = tuple(option for option in map(str, payload.get("chosen_options") or ()) if option != WENT_ON)
+    if not options:
+        return None
+    by, at = payload.get("responded_by_user"), payload.get("responded_at")
+    name = by.get("name") if isinstance(by, Mapping) else None
+    return Decision(
+        options,
+        printable(name, 100) if name else None,
+        at.isoformat() if isinstance(at, datetime) else printable(at, 50) if at else None,
+        payload.get("params_input") or {},
+    )
+
+
+@dataclass(frozen=True)
 class Choice:
     """
-    What a person has chosen.
+    What a person has chosen about a paused run.
 
     :param stop: whether the run is to be stopped.
     :param by: name of the person, or None if Airflow does not say.
@@ -178,16 +222,12 @@ class Choice:
 
 def choice_of(payload: Any) -> Choice | None:
     """
-    Read the choice out of an event with which Airflow resumes a task.
+    Read the choice about a paused run out of an event with which Airflow resumes a task.
 
     :param payload: the event. It may also be one about the run, which has no choice.
     :return: None if nobody has chosen one of the options.
     """
-    if not isinstance(payload, Mapping):
+    decision = decision_of(payload)
+    if decision is None or not set(OPTIONS).intersection(decision.options):
         return None
-    chosen = payload.get("chosen_options") or ()
-    if not set(OPTIONS).intersection(chosen):
-        return None
-    by = payload.get("responded_by_user")
-    name = by.get("name") if isinstance(by, Mapping) else None
-    return Choice(STOP in chosen, printable(name, 100) if name else None)
+    return Choice(STOP in decision.options, decision.by)

@@ -13,8 +13,7 @@ from airflow_provider_xpander._compat import min_deferral_age
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.required_actions import close_question, persons_choice
-from airflow_provider_xpander.runs.decision import decision_of
-from airflow_provider_xpander.runs.deferral import carry
+from airflow_provider_xpander.runs.deferral import carry, decision_of
 from airflow_provider_xpander.runs.question import WENT_ON
 from airflow_provider_xpander.runs.timing import until_old_enough
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger

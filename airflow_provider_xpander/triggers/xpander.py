@@ -15,8 +15,7 @@ from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import normalize_status
 from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
-from airflow_provider_xpander.runs.decision import decision_of
-from airflow_provider_xpander.runs.deferral import Wait, event_of
+from airflow_provider_xpander.runs.deferral import Wait, decision_of, event_of
 from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.timing import until_old_enough

@@ -17,7 +17,7 @@ from airflow_provider_xpander.runs.approval import (
     judge,
     question_of,
 )
-from airflow_provider_xpander.runs.decision import Decision
+from airflow_provider_xpander.runs.deferral import Decision
 
 NOW, FIRST = "11111111", "00000000"
 OTHER = f"The decision is about another answer ({FIRST}); that to decide on is {NOW}."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,7 +9,17 @@ import pytest
 from airflow_provider_xpander.api.errors import XpanderAuthError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.runs.deferral import Wait, WaitEvent, carry, event_of, read_event, wait_of
+from airflow_provider_xpander.runs.deferral import (
+    Decision,
+    Wait,
+    WaitEvent,
+    carry,
+    decision_of,
+    event_of,
+    read_event,
+    wait_of,
+)
+from airflow_provider_xpander.runs.question import WENT_ON
 from airflow_provider_xpander.runs.watch import End, Over
 
 WAIT = Wait("t-1", "a-1", run_deadline=20.0, newer_than=10.0, asked="now")
@@ -98,3 +109,37 @@ def test_what_was_waited_for_is_in_what_was_kept_or_in_the_event(
 def test_an_event_that_names_no_run_is_refused() -> None:
     with pytest.raises(ValueError, match="names no run"):
         wait_of({"chosen_options": ["Keep waiting"]}, xpander_task_id=None)
+
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (None, None),
+        ("Approve", None),
+        ({"xpander_task_id": "t", "end": "finished"}, None),
+        ({"late": True}, None),
+        ({"chosen_options": []}, None),
+        ({"chosen_options": [WENT_ON]}, None),
+        ({"chosen_options": ["a"]}, Decision(("a",))),
+        (
+            {
+                "chosen_options": ["a", "b"],
+                "params_input": {"x": 1},
+                "responded_by_user": {"id": "1", "name": "Ada\n"},
+                "responded_at": NOON,
+            },
+            Decision(("a", "b"), "Ada ", "2026-11-01T12:00:00+00:00", {"x": 1}),
+        ),
+        ({"chosen_options": ["a"], "responded_at": "2026-11-01"}, Decision(("a",), None, "2026-11-01")),
+    ],
+)
+def test_only_what_a_person_has_answered_is_a_decision(payload: Any, expected: Decision | None) -> None:
+    found = decision_of(payload)
+    if expected and expected.by:
+        assert found is not None
+        assert found.by == "Ada"
+        found = Decision(found.options, expected.by, found.at, found.inputs)
+    assert found == expected
