@@ -264,12 +264,14 @@ class Ledger:
 
     def check_attempt(self) -> None:
         """
-        See that no newer attempt has begun: Airflow may start one while it takes this one for dead.
+        See that no newer attempt has begun: Airflow may start one, also after a clear, while this one lives.
 
         :raises Outdated: a newer attempt has begun.
         """
+        owner = self._json(f"{ROOM}/owner.json") or {}
         newest = max(self.folder.names(self._name("attempts")), default="")
-        if f"{ROOM}/{self.generation}/attempts/{newest}" > self._attempt(self.try_number):
+        is_newer = self._name(f"attempts/{newest}") > self._attempt(self.try_number)
+        if is_newer or owner.get("generation", self.generation) != self.generation:
             raise Outdated(TAKEN_OVER)
 
     def _attempt(self, number: int) -> str:

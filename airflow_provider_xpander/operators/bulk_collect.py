@@ -82,17 +82,20 @@ class Collector:
             for flight in self.book.state.flight:
                 if flight.goes_on and flight.number not in going:
                     self.book.state = self.book.state.with_flight(replace(flight, ended=True))
-        self.find_lost()
+        try:
+            self.find_lost()
+            self._read(going or ())
+        finally:
+            self.book.done(self.asker.pace.sent)
+
+    def _read(self, going: Collection[int]) -> None:
         for flight in self.book.state.flight:
-            if flight.task_id is None or (going is not None and flight.number in going):
+            if flight.task_id is None or flight.number in going:
                 continue
-            if not self.asker.pace.may(Priority.READ):
-                break
-            if not self._look(flight, flight.task_id):
+            if not self.asker.pace.may(Priority.READ) or not self._look(flight, flight.task_id):
                 break
             if self.book.is_full:
                 self.book.done()
-        self.book.done(self.asker.pace.sent)
 
     def find_lost(self) -> None:
         """Look for the runs whose id is not known; what does not show for a minute is asked about again."""

@@ -154,9 +154,8 @@ class BulkTask:
         from airflow_provider_xpander.triggers.enrich import WaveWait, XpanderWaveTrigger, wait_for_wave
 
         state = self.book.state
-        moments = [moment for moment in (self.asker.pace.until, lost_until(state)) if moment is not None]
         # The clock of budgets may go faster than that of the wall.
-        now, ahead = time.time(), min(moments, default=None)
+        now, ahead = time.time(), self.asker.pace.until or lost_until(state)
         until = None if ahead is None else now + clock.CLOCK.real(max(1.0, ahead - clock.CLOCK.time()))
         wait = WaveWait(
             self.conn_id,

@@ -139,6 +139,16 @@ def test_what_an_older_attempt_writes_does_not_count_once_a_newer_one_has(tmp_pa
         first.load()
 
 
+def test_an_attempt_of_before_a_clear_ends(tmp_path: Path) -> None:
+    first = ledger(tmp_path, 1)
+    first.own(ME)
+    first.begin_attempt({})
+    first.check_attempt()
+    ledger(tmp_path, 2, "g2").own(ME)
+    with pytest.raises(Outdated):
+        first.check_attempt()
+
+
 def test_a_resumed_attempt_keeps_its_deadline(tmp_path: Path) -> None:
     assert ledger(tmp_path).begin_attempt({"deadline": 7.0}) == {"deadline": 7.0}
     assert ledger(tmp_path).begin_attempt({"deadline": 9.0}) == {"deadline": 7.0}

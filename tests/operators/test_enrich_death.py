@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from airflow_side import Service, resume
 from attempts import attempt
-from bulk import asked, check_once, dying, enrich, folder, manifest_of, run, run_to_deferral, tickets
+from bulk import asked, check_once, dying, enrich, folder, lines, manifest_of, run, run_to_deferral, tickets
 
 from airflow_provider_xpander import storage
-from airflow_provider_xpander._compat import TaskDeferred
+from airflow_provider_xpander._compat import AirflowFailException, TaskDeferred
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.bulk import folder as folder_module
 from airflow_provider_xpander.bulk import waves
@@ -217,3 +217,10 @@ def test_a_database_that_is_away_loses_no_answer(service: Service, folder: Path,
     run(task(folder, **INTO_TABLE), attempt(2))
     assert in_table(table) == list(range(1, ROWS + 1))
     assert set(asked(service).values()) == {1}
+
+
+def test_answers_that_were_read_are_kept_when_the_next_cannot_be(service: Service, folder: Path) -> None:
+    service.add_fault(Fault(status=403, method="GET", path="/v1/tasks/[^/]+$", after=1, times=1))
+    with pytest.raises(AirflowFailException):
+        run(task(folder, max_in_flight=3))
+    assert len(lines(folder)) == 2
