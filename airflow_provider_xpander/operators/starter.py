@@ -277,21 +277,13 @@ class RunStarter:
         self.newer_than = end_of(over.task)
 
     def _start(self, submit: Callable[[Target, InvokeRequest], Task]) -> Task:
-        request = self.request
-        if request.id is None and self.hook.settings.client_task_ids:
-            request = request.model_copy(update={"id": self.identity.client_id(self.try_number)})
-        try:
-            return self._submit(submit, request)
-        except XpanderAmbiguousSubmitError as lost:
-            return self._find_lost(lost, request.id)
-        except (XpanderNotFoundError, XpanderValidationError) as refused:
-            if request is self.request:
-                raise
-            self.log.warning("%s Trying without an id of our own (client_task_ids).", refused)
-        try:
-            return self._submit(submit, self.request)
-        except XpanderAmbiguousSubmitError as lost:
-            return self._find_lost(lost, None)
+        if self.request.id is None and self.hook.settings.client_task_ids:
+            own = self.request.model_copy(update={"id": self.identity.client_id(self.try_number)})
+            try:
+                return self._submit(submit, own)
+            except (XpanderNotFoundError, XpanderValidationError) as refused:
+                self.log.warning("%s Trying without an id of our own (client_task_ids).", refused)
+        return self._submit(submit, self.request)
 
     def _submit(self, submit: Callable[[Target, InvokeRequest], Task], request: InvokeRequest) -> Task:
         now = time.time()
@@ -303,7 +295,10 @@ class RunStarter:
             )
             raise XpanderError(f"{self.target} was not started: {what}.")
         self._count_from(now)
-        return submit(self.target, request)
+        try:
+            return submit(self.target, request)
+        except XpanderAmbiguousSubmitError as lost:
+            return self._find_lost(lost, request.id)
 
     def _count_from(self, now: float) -> None:
         own = None if self.timeout is None else now + self.timeout
