@@ -96,12 +96,13 @@ class Approval:
         kept, decisions = self.kept, list(self.kept.get("decisions", []))
         # Each decision and each end of the time is about one answer.
         decision, late, self.decision, self.late = self.decision, self.late, None, False
-        if late:
+        code = code_of(answer)
+        # Somebody may have continued the thread, so that it shows an answer that nobody was asked about.
+        if late and kept.get("code", code) == code:
             return self._late(attempt, decisions, answer)
         if decision is None:
             self.deadline = None
             self._ask(attempt, task, answer, decisions)
-        code = code_of(answer)
         verdict = judge(decision, code=code, shown=kept.get("shown") or code)
         edited: Any = None
         if verdict.step is Step.EDITED:

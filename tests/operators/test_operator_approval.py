@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
-from airflow_side import Service, fire
+from airflow_side import Service, eventually, fire
 from attempts import Attempt, Lines, attempt, lines, operator, slept
 
 from airflow_provider_xpander import required_actions
@@ -230,6 +230,19 @@ class TestApproval:
             with pytest.raises(ending, match="Nobody has decided in time"):
                 decide(deferred, ti, None, task=rules)
         assert decisions(ti) == [("rejected" if ending else "approved", "nobody in time")]
+
+    def test_the_end_of_the_time_approves_no_answer_that_nobody_was_asked_about(
+        self, service: Service, asked: list[dict[str, Any]]
+    ) -> None:
+        answers(service, {"team": "a"}, {"team": "b"})
+        ti, rules = begun(), {"approval_timeout": 600, "on_approval_timeout": "approve"}
+        deferred = until_asked(ti, **rules)
+        service.start("clerk", "and now?", id=ti.xcom["xpander_task_id"])
+        eventually(lambda: service.status(ti.xcom["xpander_task_id"]) == "completed", "the end of the turn")
+        with pytest.raises(TaskDeferred) as again:
+            decide(deferred, ti, None, task=rules)
+        assert again.value.method_name == "execute_decided"
+        assert '"team": "b"' in asked[-1]["body"]
 
     def test_execution_timeout_holds_over_the_approval(
         self, service: Service, asked: list[dict[str, Any]]
