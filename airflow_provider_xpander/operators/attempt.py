@@ -15,8 +15,7 @@ from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import Options
 from airflow_provider_xpander.operators.ending import end_late
-from airflow_provider_xpander.operators.kill_state import KillState
-from airflow_provider_xpander.operators.run_guard import RunGuard
+from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.deferral import Wait
 from airflow_provider_xpander.runs.error_policy import PASSING

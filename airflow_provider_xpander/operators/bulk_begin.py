@@ -25,7 +25,7 @@ from airflow_provider_xpander.operators.bulk_book import Book
 from airflow_provider_xpander.operators.bulk_collect import Collector
 from airflow_provider_xpander.operators.bulk_pace import Pace
 from airflow_provider_xpander.operators.bulk_task import BulkTask
-from airflow_provider_xpander.operators.kill_state import KillState
+from airflow_provider_xpander.operators.run_guard import KillState
 from airflow_provider_xpander.operators.wave_guard import WaveGuard
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.lookup import find_all, wanted_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.deferral import Wait
 from airflow_provider_xpander.runs.log.status_log import recap
 from airflow_provider_xpander.runs.task_errors import pause_reason, timed_out
-from airflow_provider_xpander.runs.watch import Over
+from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Over, Watch
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.operators.attempt import Attempt
@@ -62,7 +63,7 @@ def end_stopped(
     """
     watch, stopped = attempt.watch(wait), None
     if stop:
-        last = attempt.guard.stop_and_see(watch)
+        last = _stop_and_see(attempt, watch)
         stopped, seen = last is not None, last or seen
     attempt.state.handle()
     if seen is None:
@@ -80,3 +81,13 @@ def end_stopped(
         if ended:
             attempt.observe(seen)
     raise why(seen, stopped)
+
+
+def _stop_and_see(attempt: Attempt, watch: Watch) -> Task | None:
+    """Stop the run, if possible, and see how it ends, for a moment: it may complete first."""
+    stopped = attempt.guard.stop([watch.task_id])
+    attempt.state.handle()
+    if not stopped or watch.has_ended(stopped[0]):
+        return stopped[0] if stopped else None
+    end = Watch(watch.task_id, 1.0, time.time() + STOP_PATIENCE, newer_than=watch.newer_than)
+    return attempt.hook.poll_until_done(end).task or stopped[0]

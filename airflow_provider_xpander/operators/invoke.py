@@ -20,10 +20,9 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import check_rendered_result_path
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
-from airflow_provider_xpander.operators.kill_state import KillState
 from airflow_provider_xpander.operators.repair import Repairs
 from airflow_provider_xpander.operators.resuming import resume
-from airflow_provider_xpander.operators.run_guard import RunGuard
+from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
 from airflow_provider_xpander.runs.deferral import Wait, choice_of, decision_of, read_event, wait_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError
 from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, Task
-from airflow_provider_xpander.operators.kill_state import KillState
+from airflow_provider_xpander.operators.run_guard import KillState
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid, XpanderAskedAgain, summarize_turn
 from airflow_provider_xpander.runs.identity import Identity, Mark, fingerprint, mark_of, marked
 from airflow_provider_xpander.runs.log.status_log import StatusReport

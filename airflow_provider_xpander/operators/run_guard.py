@@ -1,8 +1,7 @@
-"""The guard of a run: no run goes on that nobody wants, however its attempt ends."""
+"""The guard of a run and the state of a kill: no run goes on that nobody wants, however its attempt ends."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,22 +14,105 @@ from airflow_provider_xpander._compat import (
     TaskDeferred,
 )
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskError
+from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.operators.kill_state import KillState
+from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.operators.stopping import stop_quickly, stop_runs
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
 from airflow_provider_xpander.runs.thread import foreign_turn, is_foreign_turn
-from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Watch
 from airflow_provider_xpander.task_instance import is_tried_again, retries_left
 
 if TYPE_CHECKING:
     from airflow_provider_xpander._compat import Context
+    from airflow_provider_xpander.api.client import Client
     from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.operators.base import XpanderRequestOperator
     from airflow_provider_xpander.operators.starter import RunStarter
     from airflow_provider_xpander.runs.identity import Identity
+
+
+Search = Callable[[], Steps[list[str]]]
+
+
+@dataclass
+class KillState:
+    """
+    What a kill needs to know of an attempt, changed by its own methods only.
+
+    It is read once, because a kill may not ask Airflow for anything.
+
+        starting --started--> going on --handle--> handled
+                                 ^                    |
+                                 '------next_turn-----'
+
+    ``kill`` may come at any time. It is noted, whatever the state; a run that is started or continued after
+    it is stopped as soon as its id is known. ``handled`` means that the run has ended or that its fate was
+    decided, so that neither a kill nor a failure has anything to do any more.
+
+    :param agent_id: the agent or workflow, for links; None if it is not known.
+    :param task_id: the run; None while it is being started.
+    """
+
+    agent_id: str | None = None
+    task_id: str | None = None
+    newer_than: float | None = None
+    """Unix seconds at which the turn of the thread before it ended, if there was one."""
+    client: Client | None = field(default=None, init=False)
+    """That of the attempt, as soon as the connection is read; it knows the key as it is now."""
+    sign: str = field(default="", init=False)
+    """What the title of a run that is being started contains."""
+    search: Search | None = field(default=None, init=False)
+    """Looks for the ids of runs that are being started."""
+    killed: bool = field(default=False, init=False)
+    """Whether the kill has come."""
+    handled: bool = field(default=False, init=False)
+    """Whether the run has ended, or it was decided what becomes of it."""
+
+    @property
+    def settings(self) -> Settings | None:
+        """Those of the connection as it was read last, None if it was not."""
+        return None if self.client is None else self.client.settings
+
+    def connected(self, client: Client) -> None:
+        """
+        Note how the service is reached.
+
+        :param client: that of the attempt.
+        """
+        self.client = client
+
+    def starting(self, sign: str, search: Search) -> None:
+        """
+        Note how a run is found that is being started.
+
+        :param sign: what its title contains.
+        :param search: looks for the ids of such runs.
+        """
+        self.sign, self.search = sign, search
+
+    def started(self, task_id: str, newer_than: float | None = None) -> None:
+        """
+        Note the id of the run.
+
+        :param task_id: the run, or the turn of it that was started.
+        :param newer_than: Unix seconds at which the turn of the thread before it ended, if there was one.
+        """
+        self.task_id, self.newer_than = task_id, newer_than
+
+    def next_turn(self) -> None:
+        """Note that the run goes on: a further turn of it may have been started."""
+        self.handled = False
+
+    def handle(self) -> None:
+        """Note that the run has ended, or that it was decided what becomes of it."""
+        self.handled = True
+
+    def kill(self) -> bool:
+        """Note the kill; return whether there is a run to see to."""
+        self.killed = True
+        return not self.handled
 
 
 @dataclass
@@ -235,20 +317,6 @@ class RunGuard:
             digests = self.digests
         return stop_runs(self.hook, self.log, task_ids, digests=digests, newer_than=self.state.newer_than)
 
-    def stop_and_see(self, watch: Watch) -> Task | None:
-        """
-        Stop the run and see how it ends, for a moment: it may complete first.
-
-        :param watch: the wait for it.
-        :return: the run as last seen, or None if it could not be stopped.
-        """
-        stopped = self.stop([watch.task_id])
-        self.state.handle()
-        if not stopped or watch.has_ended(stopped[0]):
-            return stopped[0] if stopped else None
-        end = Watch(watch.task_id, 1.0, time.time() + STOP_PATIENCE, newer_than=watch.newer_than)
-        return self.hook.poll_until_done(end).task or stopped[0]
-
     def _own(self) -> list[str]:
         return [self.state.task_id] if self.state.task_id else []
 
@@ -262,15 +330,7 @@ class RunGuard:
         if not state.kill():
             return
         if self.on_kill_action == "stop":
-            if stop_quickly(
-                state.client,
-                state.task_id,
-                state.search,
-                state.sign,
-                self.log,
-                digests=self.digests,
-                newer_than=state.newer_than,
-            ):
+            if stop_quickly(state, self.log, digests=self.digests):
                 state.handle()
         elif state.task_id is None:
             self.log.warning("Killed while a run was being started; its title has %s", state.sign)

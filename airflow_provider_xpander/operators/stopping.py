@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander.api.errors import XpanderError
-from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
-from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.stop_policy import not_stopped
 from airflow_provider_xpander.runs.stopping import Stopped, stop_run
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.api.client import Client
     from airflow_provider_xpander.hooks.xpander import XpanderHook
+    from airflow_provider_xpander.operators.run_guard import KillState
 
 KILL_TIMEOUT = 3.5
 """Seconds for a stop on a kill: Airflow waits five before it ends the process."""
@@ -69,16 +69,7 @@ class _Progress:
     error: XpanderError | None = None
 
 
-def stop_quickly(
-    client: Client | None,
-    task_id: str | None,
-    search: Callable[[], Steps[list[str]]] | None,
-    sign: str,
-    log: Any,
-    *,
-    digests: Collection[str] | None = None,
-    newer_than: float | None = None,
-) -> bool:
+def stop_quickly(state: KillState, log: Any, *, digests: Collection[str] | None = None) -> bool:
     """
     Stop a run on a kill, over a client of its own, and be done in time whatever the network does.
 
@@ -86,69 +77,53 @@ def stop_quickly(
     somebody else may have continued is read first. The log is written from another thread: the kill may have
     come in the middle of a line, which holds the log's lock.
 
-    :param client: that of the attempt, None if the connection is not known.
-    :param task_id: the run, None while it is being started.
-    :param search: looks for the ids of runs that are being started.
-    :param sign: what the title of such a run contains.
+    :param state: what is known of the run, and how it is looked for.
     :param log: where to say what was done.
     :param digests: marks of the turn that is meant, where somebody else may have continued its thread.
-    :param newer_than: Unix seconds at which the turn before that one ended, if there was one.
     :return: whether a run was there, and each was stopped or is another's by now.
     """
-    progress = _Progress()
-    settings = None if client is None else client.settings
-    if client is not None:
-        turn = {"digests": digests, "newer_than": newer_than}
+    state, progress = copy(state), _Progress()  # as it is now: a stop may outlast the wait for it
+    if state.client is not None:
         thread = threading.Thread(
-            target=_stop_once, args=(client, task_id, search, progress), kwargs=turn, daemon=True
+            target=_stop_once, args=(state, state.client, digests, progress), daemon=True
         )
         thread.start()
         thread.join(KILL_TIMEOUT)
-    found = progress.found or ([task_id] if task_id else [])
+    found = progress.found or ([state.task_id] if state.task_id else [])
     done = list(progress.done)
-    lines = threading.Thread(
-        target=_tell, args=(settings, found, done, progress.error, sign, log), daemon=True
-    )
+    lines = threading.Thread(target=_tell, args=(state, found, done, progress.error, log), daemon=True)
     lines.start()
     lines.join(LOG_TIMEOUT)
     return bool(found) and {one.task.id for one in done}.issuperset(found)
 
 
 def _tell(
-    settings: Settings | None,
-    found: Iterable[str],
-    done: Collection[Stopped],
-    error: XpanderError | None,
-    sign: str,
-    log: Any,
+    state: KillState, found: Iterable[str], done: Collection[Stopped], error: XpanderError | None, log: Any
 ) -> None:
     for one in done:
         log.info("Killed. %s", one)
     for task_id in found:
         if not any(one.task.id == task_id for one in done):
-            log.error("%s", not_stopped(task_id, settings, error or "no answer in time"))
+            log.error("%s", not_stopped(task_id, state.settings, error or "no answer in time"))
     if not found:
         log.warning(
             "Killed while a run was being started (%s); if there is one, its title has %s",
             error or "none is in sight",
-            sign,
+            state.sign,
         )
 
 
 def _stop_once(
-    client: Client,
-    task_id: str | None,
-    search: Callable[[], Steps[list[str]]] | None,
-    progress: _Progress,
-    **turn: Any,
+    state: KillState, client: Client, digests: Collection[str] | None, progress: _Progress
 ) -> None:
     try:
         with client.again() as own:
-            if task_id is not None:
-                progress.found = [task_id]
-            elif search is not None:
-                progress.found = own.run(search())
+            if state.task_id is not None:
+                progress.found = [state.task_id]
+            elif state.search is not None:
+                progress.found = own.run(state.search())
             for found in progress.found:
-                progress.done.append(own.run(stop_run(found, own.policy, **turn), timeout=KILL_TIMEOUT))
+                steps = stop_run(found, own.policy, digests=digests, newer_than=state.newer_than)
+                progress.done.append(own.run(steps, timeout=KILL_TIMEOUT))
     except XpanderError as error:
         progress.error = error

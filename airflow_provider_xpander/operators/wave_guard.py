@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_xpander.api.exchange import Steps
-from airflow_provider_xpander.operators.run_guard import RunGuard
+from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.stopping import KILL_LAG, KILL_TIMEOUT, LOG_TIMEOUT, stop_quickly
 
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ class WaveGuard(RunGuard):
         self.state.handle()
 
     def _stop(self, search: Callable[[], Steps[list[str]]], sign: str = "") -> None:
-        stop_quickly(self.state.client, None, search, sign, self.log)
+        state = KillState()
+        if self.state.client is not None:
+            state.connected(self.state.client)
+        state.starting(sign, search)
+        stop_quickly(state, self.log)
 
 
 def _known(runs: list[str]) -> Callable[[], Steps[list[str]]]:

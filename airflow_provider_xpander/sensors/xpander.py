@@ -38,10 +38,9 @@ from airflow_provider_xpander.operators.arguments import (
     naming,
 )
 from airflow_provider_xpander.operators.attempt import Attempt
-from airflow_provider_xpander.operators.kill_state import KillState
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.resuming import resume
-from airflow_provider_xpander.operators.run_guard import RunGuard
+from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.templating import check_schema_path
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of

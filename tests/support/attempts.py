@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, eventually, resume
 
 from airflow_provider_xpander.api import client as client_module
-from airflow_provider_xpander.operators import run_guard as guard_module
+from airflow_provider_xpander.operators import ending as ending_module
 from airflow_provider_xpander.operators.invoke import XpanderInvokeOperator
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 from airflow_provider_xpander.runs.identity import Mark, read_mark
@@ -141,7 +141,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         time.sleep(min(asked, 0.02))
 
     monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
-    monkeypatch.setattr(guard_module, "STOP_PATIENCE", 1.0)
+    monkeypatch.setattr(ending_module, "STOP_PATIENCE", 1.0)
     return seconds
 
 
