@@ -22,7 +22,15 @@ class Clock:
 
     def time(self) -> float:
         """Return Unix seconds."""
-        return self._origin + (time.time() - self._origin) * self.speed
+        return self.at(time.time())
+
+    def at(self, moment: float) -> float:
+        """
+        Return what this clock shows at a moment.
+
+        :param moment: real Unix seconds.
+        """
+        return moment + (moment - self._origin) * (self.speed - 1.0)
 
     def steady(self) -> float:
         """Return seconds that never jump."""

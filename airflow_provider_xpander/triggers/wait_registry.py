@@ -132,7 +132,7 @@ class WaitRegistry:
         """
         Take a wait in; its end comes to ``owner.over``.
 
-        :param watch: decides whether the wait is over.
+        :param watch: decides whether the wait is over; its deadline is a real moment.
         :param agent_id: of the agent or workflow, if known.
         :param created: Unix seconds at which the run was created, if known.
         :param report: is given the task whenever something new is known about it.
@@ -145,6 +145,8 @@ class WaitRegistry:
         self.scheduler.add(waiter, now)
         self._at(now + next_sign(0.0), WaitRegistry._beat, waiter)
         if watch.deadline is not None:
+            # It was set by a clock that is not faster than the real one.
+            watch.deadline = clock.CLOCK.at(watch.deadline)
             self._at(watch.deadline, WaitRegistry._due, waiter)
         self._guess_submit(waiter)
         return waiter

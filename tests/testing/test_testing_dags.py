@@ -38,6 +38,15 @@ def test_the_interval_of_the_dag_is_not_waited_for(xpander):
     began = time.monotonic()
     assert dag.test().state == "success"
     assert time.monotonic() - began < 60
+
+
+def test_the_seconds_of_the_timeout_and_of_the_agent_are_the_same(xpander):
+    xpander.agent("triage").answers("ok").takes(1.5)
+    (task,) = dag.tasks
+    for deferrable in (False, True):
+        task.deferrable, task.timeout, task.poll_interval = deferrable, 60.0, 30.0
+        assert dag.test().state == "success"
+    assert len(xpander.runs()) == 2
 """
 
 
@@ -60,7 +69,7 @@ def test_the_test_of_the_page_has_ten_lines_and_passes(project: Path, session: S
     code = test.read_text()
     assert len([line for line in code.splitlines() if line]) <= 10
     test.write_text(code + MORE)
-    session("tests").assert_outcomes(passed=3)
+    session("tests").assert_outcomes(passed=4)
 
 
 @pytest.mark.skipif(
