@@ -1,4 +1,4 @@
-"""The emulator without a socket: an adapter of requests and a transport of httpx to the same application."""
+"""The emulator without a socket: an adapter of requests and transports of httpx to the same application."""
 
 from __future__ import annotations
 
@@ -6,98 +6,22 @@ import asyncio
 import contextlib
 import http.client
 import io
-import itertools
 import queue
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from unittest import mock
 
 import httpx
 import requests
 from requests.adapters import HTTPAdapter
-from starlette.types import ASGIApp, Message
+from starlette.types import Message
 from urllib3 import HTTPResponse
 
-from airflow_provider_xpander.emulator.app import create_app
-from airflow_provider_xpander.emulator.connections import Connections
+from airflow_provider_xpander.emulator.in_process_application import DROP, END, Application
 from airflow_provider_xpander.emulator.state import Emulator
 
 URL = "http://xpander.emulator"
 """What the emulator is called where nothing else is said; a name that no server can have."""
-
-Put = Callable[[Message], None]
-
-_DROP: Message = {"type": "drop"}
-_END: Message = {"type": "end"}
-
-
-class _Application(Connections):
-    """The application, for one request at a time; a connection that a fault breaks is told to its reader."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        super().__init__()
-        self._app: ASGIApp = create_app(emulator, self)
-        self._numbers = itertools.count(1)
-        self._readers: dict[Any, Put] = {}
-
-    async def drop(self, client: Any, patience: float = 1.0) -> None:
-        """
-        Break a connection.
-
-        :param client: host and port of the client.
-        :param patience: of no use here.
-        """
-        self._readers[client](_DROP)
-
-    async def answer(
-        self, method: str, url: str, headers: list[tuple[str, str]], body: bytes, put: Put
-    ) -> None:
-        """
-        Carry out a request.
-
-        :param method: HTTP method.
-        :param url: the whole URL.
-        :param headers: request headers.
-        :param body: all of it.
-        :param put: takes each message of the answer, then one that ends it.
-        """
-        client = ("in-process", next(self._numbers))
-        self._readers[client] = put
-        asked = httpx.URL(url)
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": asked.scheme,
-            "path": asked.path,
-            "raw_path": asked.raw_path,
-            "query_string": asked.query,
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers],
-            "client": client,
-            "server": (asked.host, asked.port or 80),
-            "root_path": "",
-        }
-        sent = False
-
-        async def receive() -> Message:
-            nonlocal sent
-            if not sent:
-                sent = True
-                return {"type": "http.request", "body": body, "more_body": False}
-            # The client goes away by cancelling the task, or not at all.
-            await asyncio.Event().wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Message) -> None:
-            put(message)
-
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            del self._readers[client]
-            put(_END)
 
 
 class InProcessAdapter(HTTPAdapter):
@@ -109,7 +33,7 @@ class InProcessAdapter(HTTPAdapter):
 
     def __init__(self, emulator: Emulator) -> None:
         super().__init__()
-        self._application = _Application(emulator)
+        self._application = Application(emulator)
 
     def send(
         self,
@@ -137,8 +61,7 @@ class InProcessAdapter(HTTPAdapter):
         patience = timeout[1] if isinstance(timeout, tuple) else timeout
         wire = _Wire(patience if isinstance(patience, int | float) else None)
         headers = [(str(name), str(value)) for name, value in request.headers.items()]
-        work = self._application.answer(str(request.method), str(request.url), headers, raw, wire.put)
-        threading.Thread(target=_run, args=(work,), name="xpander-emulator-request", daemon=True).start()
+        self._application.begin(str(request.method), str(request.url), headers, raw, wire.put)
         answer = http.client.HTTPResponse(_Socket(wire), method=request.method)  # type: ignore[arg-type]
         try:
             answer.begin()
@@ -156,12 +79,6 @@ class InProcessAdapter(HTTPAdapter):
             request_method=request.method,
         )
         return self.build_response(request, beneath)
-
-
-def _run(work: Any) -> None:
-    # An error in the application has been told to the client, as far as that is possible.
-    with contextlib.suppress(Exception):
-        asyncio.run(work)
 
 
 class _Socket:
@@ -233,18 +150,20 @@ class _Wire(io.RawIOBase):
             body = bytes(message.get("body", b""))
             return b"%x\r\n%b\r\n" % (len(body), body) if self._chunked and body else body
         self._ended = True
-        return b"0\r\n\r\n" if message is _END and self._chunked else b""
+        return b"0\r\n\r\n" if message is END and self._chunked else b""
 
 
-class InProcessTransport(httpx.AsyncBaseTransport):
+class InProcessTransport(httpx.AsyncBaseTransport, httpx.BaseTransport):
     """
-    A transport of httpx that leads to an emulator: ``AsyncClient(transport=InProcessTransport(emulator))``.
+    A transport of httpx that leads to an emulator.
+
+    It is for both clients: ``Client(transport=InProcessTransport(emulator))``, and ``AsyncClient`` likewise.
 
     :param emulator: who answers.
     """
 
     def __init__(self, emulator: Emulator) -> None:
-        self._application = _Application(emulator)
+        self._application = Application(emulator)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """
@@ -259,17 +178,64 @@ class InProcessTransport(httpx.AsyncBaseTransport):
         work = self._application.answer(
             request.method, str(request.url), request.headers.multi_items(), body, messages.put_nowait
         )
-        pieces = _Pieces(
-            asyncio.create_task(work), messages, request.extensions.get("timeout", {}).get("read")
+        pieces = _AsyncPieces(asyncio.create_task(work), messages, _patience(request))
+        return _response(await pieces.next(), pieces)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """
+        Answer a request of a client that is not asynchronous.
+
+        :param request: the request.
+        :raises httpx.RemoteProtocolError: a fault breaks the connection.
+        :raises httpx.ReadTimeout: the answer does not come in time.
+        """
+        messages: queue.Queue[Message] = queue.Queue()
+        self._application.begin(
+            request.method, str(request.url), request.headers.multi_items(), request.read(), messages.put
         )
-        start = await pieces.next()
-        if start["type"] != "http.response.start":
-            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
-        return httpx.Response(start["status"], headers=start.get("headers"), stream=pieces)
+        pieces = _Pieces(messages, _patience(request))
+        return _response(pieces.next(), pieces)
 
 
-class _Pieces(httpx.AsyncByteStream):
+def _patience(request: httpx.Request) -> float | None:
+    patience: float | None = request.extensions.get("timeout", {}).get("read")
+    return patience
+
+
+def _response(start: Message, pieces: httpx.AsyncByteStream | httpx.SyncByteStream) -> httpx.Response:
+    if start["type"] != "http.response.start":
+        raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+    return httpx.Response(start["status"], headers=start.get("headers"), stream=pieces)
+
+
+def _bytes_in(message: Message) -> bytes:
+    if message is DROP:
+        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+    return bytes(message.get("body", b""))
+
+
+class _Pieces(httpx.SyncByteStream):
     """The body of an answer, piece by piece."""
+
+    def __init__(self, messages: queue.Queue[Message], patience: float | None) -> None:
+        self._messages = messages
+        self._patience = patience
+
+    def next(self) -> Message:
+        """Return the next message of the answer."""
+        try:
+            return self._messages.get(timeout=self._patience)
+        except queue.Empty:
+            raise httpx.ReadTimeout("The emulator did not answer in time") from None
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the pieces."""
+        while (message := self.next()) is not END:
+            yield _bytes_in(message)
+
+
+class _AsyncPieces(httpx.AsyncByteStream):
+    """The same for an asynchronous client."""
 
     def __init__(
         self, work: asyncio.Task[None], messages: asyncio.Queue[Message], patience: float | None
@@ -288,12 +254,8 @@ class _Pieces(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the pieces."""
-        while (message := await self.next()) is not _END:
-            if message is _DROP:
-                raise httpx.RemoteProtocolError(
-                    "peer closed connection without sending complete message body"
-                )
-            yield bytes(message.get("body", b""))
+        while (message := await self.next()) is not END:
+            yield _bytes_in(message)
 
     async def aclose(self) -> None:
         """Leave: the application notices, a run goes on."""
@@ -305,7 +267,7 @@ class _Pieces(httpx.AsyncByteStream):
 @contextlib.contextmanager
 def in_process(emulator: Emulator, url: str = URL) -> Iterator[str]:
     """
-    Let every session of requests and every ``AsyncClient`` of httpx here find an emulator at a URL.
+    Let every session of requests and every client of httpx here find an emulator at a URL.
 
     So a hook or a trigger is tested without a socket, with a connection whose host is this URL.
 
@@ -315,19 +277,27 @@ def in_process(emulator: Emulator, url: str = URL) -> Iterator[str]:
     """
     adapter, transport = InProcessAdapter(emulator), InProcessTransport(emulator)
     real_adapter = requests.Session.get_adapter
-    real_handle = httpx.AsyncHTTPTransport.handle_async_request
+    real_handle, real_async = (
+        httpx.HTTPTransport.handle_request,
+        httpx.AsyncHTTPTransport.handle_async_request,
+    )
 
     def get_adapter(session: requests.Session, url_of_request: str) -> Any:
         return adapter if _below(url_of_request, url) else real_adapter(session, url_of_request)
 
-    async def handle(beneath: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    def handle(beneath: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        below = _below(str(request.url), url)
+        return transport.handle_request(request) if below else real_handle(beneath, request)
+
+    async def handle_async(beneath: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         if _below(str(request.url), url):
             return await transport.handle_async_request(request)
-        return await real_handle(beneath, request)
+        return await real_async(beneath, request)
 
     with (
         mock.patch.object(requests.Session, "get_adapter", get_adapter),
-        mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle),
+        mock.patch.object(httpx.HTTPTransport, "handle_request", handle),
+        mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle_async),
     ):
         yield url
 

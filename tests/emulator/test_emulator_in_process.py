@@ -64,6 +64,20 @@ async def test_httpx_is_answered(client: httpx.AsyncClient, emulator: Emulator) 
     assert [call.status for call in emulator.calls] == [200, 200, 204]
 
 
+def test_a_synchronous_httpx_is_answered(emulator: Emulator) -> None:
+    with httpx.Client(transport=InProcessTransport(emulator), headers=HEADERS) as client:
+        task = client.post(f"{URL}/v1/agents/echo/invoke?version=2", json=BODY).json()
+        assert (task["status"], task["result"], task["agent_version"]) == ("completed", "hello", "2")
+        assert client.delete(f"{URL}/v1/tasks/{task['id']}").status_code == 204
+        emulator.configure({"run_seconds": 3600})
+        with client.stream("POST", STREAM, json=BODY) as answer:
+            lines = answer.iter_lines()
+            assert '"task_created"' in next(lines)
+            emulator.advance(3600)
+            assert [line for line in lines if '"task_finished"' in line]
+    assert [call.status for call in emulator.calls] == [200, 204, 200]
+
+
 def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     return (json.loads(line[6:]) for line in lines if line.startswith("data: "))
 
@@ -110,6 +124,15 @@ async def test_httpx_sees_what_is_broken(client: httpx.AsyncClient, emulator: Em
         assert (await client.post(ASYNC, json=BODY)).status_code == 200
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_synchronous_httpx_sees_what_is_broken(emulator: Emulator, fault: Fault) -> None:
+    emulator.add_fault(fault.model_copy())
+    with httpx.Client(transport=InProcessTransport(emulator), headers=HEADERS) as client:
+        with pytest.raises(httpx.TransportError):
+            client.post(ASYNC, json=BODY, timeout=0.2)
+        assert client.post(ASYNC, json=BODY).status_code == 200
+
+
 @pytest.mark.parametrize("after", [0, 2])
 def test_a_stream_that_breaks(session: requests.Session, emulator: Emulator, after: int) -> None:
     emulator.configure({"stream_drop_after": after})
@@ -135,9 +158,11 @@ def test_a_hook_finds_it_without_a_socket(emulator: Emulator, monkeypatch: pytes
         assert [agent.id for agent in hook.list_agents()][:1] == ["echo"]
 
 
-async def test_an_async_client_finds_it_without_a_socket(emulator: Emulator) -> None:
+async def test_the_clients_of_httpx_find_it_without_a_socket(emulator: Emulator) -> None:
     started = time.time()
     with in_process(emulator, "http://elsewhere.example") as url:
+        with httpx.Client(headers=HEADERS) as other:
+            assert (await asyncio.to_thread(other.get, f"{url}/v1/agents/echo")).json()["id"] == "echo"
         async with httpx.AsyncClient(headers=HEADERS) as client:
             assert (await client.get(f"{url}/v1/agents/echo")).json()["id"] == "echo"
             with pytest.raises(httpx.ConnectError):
