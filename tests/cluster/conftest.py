@@ -14,10 +14,9 @@ from dev.soak import DAGS, environment
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[EmulatorServer]:
-    """The local xpander.ai."""
-    with EmulatorServer() as server:
-        yield server
+def emulator(xpander_server: EmulatorServer) -> EmulatorServer:
+    """The plugin's local xpander.ai."""
+    return xpander_server
 
 
 @pytest.fixture(scope="session")

@@ -24,11 +24,11 @@ from dev.service import emulator_connection
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[EmulatorServer]:
-    """The local xpander.ai; shared, so a test that changes its settings puts them back."""
+def emulator(xpander_server: EmulatorServer) -> EmulatorServer:
+    """The plugin's local xpander.ai; shared, so a test that changes its settings puts them back."""
     # Long enough for a worker's supervisor to be gone when the wait ends: Airflow 3.3 fails a task otherwise.
-    with EmulatorServer(settings=Settings(run_seconds=2.5)) as server:
-        yield server
+    xpander_server.emulator.reset(Settings(run_seconds=2.5))
+    return xpander_server
 
 
 @pytest.fixture(scope="session")

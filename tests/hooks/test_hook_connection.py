@@ -19,7 +19,7 @@ from airflow_side import Service
 from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.connection import FIELDS
-from airflow_provider_xpander.emulator import BEARER_TOKEN, RESTRICTED_API_KEY, EmulatorServer, Fault
+from airflow_provider_xpander.emulator import BEARER_TOKEN, RESTRICTED_API_KEY, Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 
@@ -333,8 +333,8 @@ def test_the_package_is_discovered_by_airflow() -> None:
 
 
 def test_a_server_that_stopped_is_no_network(service: Service) -> None:
-    with EmulatorServer() as other:
-        service.connect("other", host=other.url)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        service.connect("other", host=f"http://127.0.0.1:{other.getsockname()[1]}")
     fine, sentence = verdict("other")
     assert not fine
     assert "check network" in sentence

@@ -22,7 +22,6 @@ from airflow_provider_xpander.api.settings import Settings as ClientSettings
 from airflow_provider_xpander.emulator import EmulatorServer, Fault, Settings
 from airflow_provider_xpander.emulator.clock import ManualClock
 from airflow_provider_xpander.emulator.request_model import AgentExecutionRequest
-from airflow_provider_xpander.emulator.state import Emulator
 from airflow_provider_xpander.runs.identity import Identity, Mark
 from airflow_provider_xpander.runs.lookup import (
     LAG,
@@ -87,18 +86,12 @@ class Service:
         return len([call for call in self.emulator.calls if call.path.startswith("/v1/tasks/")])
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmulatorServer]:
-    with EmulatorServer(Emulator(clock=ManualClock(NOW_SECONDS))) as server:
-        yield server
-
-
 @pytest.fixture
-def service(server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(xpander_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     clock = ManualClock(NOW_SECONDS)
-    server.emulator.reset(Settings(run_seconds=60))
-    server.emulator.clock = clock
-    service = Service(server, clock)
+    xpander_server.emulator.reset(Settings(run_seconds=60))
+    monkeypatch.setattr(xpander_server.emulator, "clock", clock)
+    service = Service(xpander_server, clock)
     monkeypatch.setattr(
         "airflow_provider_xpander.api.client.time",
         SimpleNamespace(sleep=service.sleep, monotonic=time.monotonic),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ from airflow_side import Service
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api import governor as governor_module
 from airflow_provider_xpander.emulator import EmulatorServer, Fault, Settings
-from airflow_provider_xpander.emulator.state import Emulator
 from airflow_provider_xpander.triggers import poller as poller_module
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
@@ -30,16 +29,17 @@ intervals; a run that the lists have lost is looked at by itself after hours onl
 
 
 @pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def fast(xpander_server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Service:
     """An emulator and a connection in a time that is twenty times as fast."""
     fast_clock = clock.Clock(SPEED)
     monkeypatch.setattr(clock, "CLOCK", fast_clock)
     governor_module._governors.clear()
     settings = Settings(run_seconds=60, not_found_lag_seconds=10, list_lag_seconds=5)
-    with EmulatorServer(Emulator(settings, fast_clock.time)) as server:
-        service = Service(server, monkeypatch.setenv)
-        service.connect(extra={"requests_per_minute": 0, "requests_per_hour": 0})
-        yield service
+    xpander_server.emulator.reset(settings)
+    monkeypatch.setattr(xpander_server.emulator, "clock", fast_clock.time)
+    service = Service(xpander_server, monkeypatch.setenv)
+    service.connect(extra={"requests_per_minute": 0, "requests_per_hour": 0})
+    return service
 
 
 @pytest.mark.timeout(120)
@@ -69,7 +69,7 @@ async def test_every_wait_gets_its_one_event_in_time(order: str, fast: Service) 
         task_id = fast.start(agent_id, f"take {seconds:.1f}" if agent_id == "slow" else "hello")
         if index % 20 == 0:
             late.add(task_id)
-        deadline = clock.CLOCK.time() + 15.0 if task_id in late else None
+        deadline = time.time() + clock.CLOCK.real(15.0) if task_id in late else None
         task = asyncio.create_task(wait(task_id, agent_id, deadline))
         tasks.append(task)
         if index % 50 == 1:
