@@ -34,6 +34,7 @@ class Flight:
     :param turn: which repair turn it is in; 0 for the first turn.
     :param newer_than: Unix seconds at which the turn before ended, in a repair turn.
     :param ended: whether it was seen to have ended; its answer is not read yet, for lack of budget say.
+    :param inherited: whether an earlier attempt has started it, which may have stopped it when it was ended.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Flight:
     turn: int = 0
     newer_than: float | None = None
     ended: bool = False
+    inherited: bool = False
 
     @property
     def goes_on(self) -> bool:

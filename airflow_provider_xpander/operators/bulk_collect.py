@@ -208,6 +208,11 @@ class Collector:
             self._completed(flight, task, spent)
             return
         self.book.state = replace(state, spent=spent)
+        if task.status is TaskStatus.STOPPED and flight.inherited:
+            # With the attempt before, most likely: that says nothing about its rows.
+            again = replace(flight.pack, again=True)
+            self.book.state = self.book.state.without([flight.number], again)
+            return
         if task.status is TaskStatus.STOPPED and self.on_stopped == "skip":
             left = self.book.state.left + len(flight.pack.rows)
             self.book.state = replace(self.book.state.without([flight.number]), left=left)

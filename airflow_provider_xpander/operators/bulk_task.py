@@ -122,7 +122,8 @@ class BulkTask:
             len(unwanted),
         )
         # A state of this attempt's own: whatever the earlier one still writes does not count any more.
-        self.book.state = replace(self.book.state, vain=0)
+        kept = tuple(replace(one, inherited=True) for one in self.book.state.flight)
+        self.book.state = replace(self.book.state, flight=kept, vain=0)
         self.book.ledger.done(self.book.state)
 
     def go_on(self, going: Collection[int] | None = None) -> dict[str, Any]:

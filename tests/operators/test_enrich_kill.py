@@ -195,3 +195,26 @@ def test_another_request_is_not_taken_over_where_it_has_to_be_the_same(
     run(task(folder, reattach="same_request", input="Classify it in another way."), attempt(2))
     assert sorted(asked(service).values()) == [1] * 15 + [2] * 5
     assert not states(service) & {"pending", "executing"}
+
+
+def test_rows_whose_runs_were_stopped_with_their_attempt_have_not_failed(
+    service: Service, folder: Path
+) -> None:
+    for number in (1, 2):
+        killed = task(folder, rows=tickets(5))
+
+        def kill(killed: Any = killed) -> None:
+            killed.on_kill()
+            raise Killed
+
+        seen = len(service.requests("GET"))
+        with (
+            signalled(lambda seen=seen: len(service.requests("GET")) > seen + 10, kill),
+            pytest.raises(Killed),
+        ):
+            run(killed, attempt(number))
+        assert states(service) == {"stopped"}
+    service.settings.run_seconds = 0.05
+    manifest = run(task(folder, rows=tickets(5)), attempt(3))
+    assert manifest["counts"]["answered"] == 5
+    assert len(service.runs()) == 15
