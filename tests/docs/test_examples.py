@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from collections.abc import Iterator
 
 import pytest
 from airflow_side import Service
@@ -36,7 +38,18 @@ def examples() -> None:
     add_dags(EXAMPLE_DAGS)
 
 
+@pytest.fixture
+def loop() -> Iterator[None]:
+    """The event loop that pydantic-ai would make otherwise, and leave open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
 @pytest.mark.parametrize(("name", "end"), ENDS.items())
+@pytest.mark.usefixtures("loop")
 def test_it_ends_as_it_says(name: str, end: str | None, service: Service) -> None:
     dag = importlib.import_module(f"example_xpander_{name}").dag
     assert dag.dag_id == f"xpander_{name}"
