@@ -15,19 +15,17 @@ if TYPE_CHECKING:
 
 
 def left_over(
-    hook: XpanderHook, log: Any, wanted: Wanted | None, thread: str | None, noted: Note | None
+    hook: XpanderHook, log: Any, wanted: Wanted, thread: str | None, noted: Note | None
 ) -> tuple[Task, ...]:
     """
     Find the runs of attempts before a clear that go on.
 
     :param hook: where to look.
     :param log: where to say what was found, or that nothing could be.
-    :param wanted: those runs; None if there were no such attempts.
+    :param wanted: those runs.
     :param thread: the thread that the task continues, if it does.
     :param noted: what such an attempt has noted down of its run, if there is such a note.
     """
-    if wanted is None:
-        return ()
     ids = [thread] if thread else []
     if noted:
         ids.append(noted.task_id)

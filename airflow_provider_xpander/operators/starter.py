@@ -218,8 +218,9 @@ class RunStarter:
         if self.reattach is False:
             return Start()
         if self.try_number <= self.identity.first_try and not self.rescheduled:
-            earlier = self.identity.earlier
-            wanted = self._wanted_of(earlier) if earlier else None
+            if not self.identity.earlier:
+                return Start()
+            wanted = self._wanted_of(self.identity.earlier)
             return Start(spare=left_over(self.hook, self.log, wanted, self.request.id, self.noted))
         self.log.info("Looking for a run that an earlier attempt has started (%s)", self.mark)
         try:
