@@ -300,7 +300,8 @@ _SHOW_VALUE = ("literal_error", "string_type", "list_type", "dict_type", "model_
 def _explain(error: ValidationError) -> str:
     sentences = []
     for problem in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(part) for part in problem["loc"])
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+        place = "".join(parts).removeprefix(".")
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "no such field; a field younger than this provider goes into extra_body"

@@ -230,6 +230,8 @@ class XpanderRequestOperator(BaseOperator):
             )
             self.reattach = check_reattach(reattach)
             self.require_approval = require_approval
+            self.approvers, self.approval_timeout = approvers, approval_timeout
+            self.on_approval_timeout = on_approval_timeout
             self.approval_rules = check_approval(self, approvers, approval_timeout, on_approval_timeout)
             if mode != "async" and not wait_for_completion:
                 raise XpanderValidationError(

@@ -131,6 +131,7 @@ def test_extra_body_goes_on_the_top_level() -> None:
         ({"input": {"files": ["/data/a.pdf"]}}, ["input.files", "http", "'/data/a.pdf'"]),
         ({"input": {"files": ["file:///data/a.pdf"]}}, ["input.files", "presigned", "'file:///data/a.pdf'"]),
         ({"input": {"files": ["https://x/a", "a.pdf"]}}, ["input.files", "'a.pdf'"]),
+        ({"input": {"files": ["https://x/a", 3]}}, ["input.files[1]: ", "string, got 3"]),
         ({"input": {"files": ["C:\\a.pdf"]}}, ["input.files", "fetches each file itself"]),
         ({"input": {"files": ["s3://bucket/a.pdf"]}}, ["input.files", "'s3://bucket/a.pdf'"]),
         ({"input": {"files": ["https://"]}}, ["input.files", "'https://'"]),
