@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.api.errors import (
@@ -33,8 +35,7 @@ def ask(client: Client) -> tuple[bool, str]:
         said = str(error).removeprefix("list agents: ").rstrip(".")
         if "does not speak TLS" in said:
             return False, f"{said}."
-        hint = "check the host" if "host name is unknown" in said else "check network, port and proxy"
-        return False, f"{said}: {hint}."
+        return False, f"{said}: {_hint(said)}."
     except XpanderServiceError as error:
         if error.status_code is not None and error.status_code >= 500:
             problem = f"answers with a server error (HTTP {error.status_code})"
@@ -47,6 +48,14 @@ def ask(client: Client) -> tuple[bool, str]:
     found = page.items[0].organization_id if page.items else None
     organization = f", organization {found}" if found else ""
     return True, f"Connected to {url}{organization}: {page.total or len(page.items)} agents are visible."
+
+
+def _hint(said: str) -> str:
+    if "host name is unknown" in said:
+        return "check the host"
+    if re.search("certificate.verify.failed", said, re.IGNORECASE):
+        return "check the certificate, and the CA in the extra field verify"
+    return "check network, port and proxy"
 
 
 def _not_xpander(url: str, error: XpanderError) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from airflow_side import Service
+from certificates import make_certificates
 from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.connection import FIELDS
@@ -307,6 +308,15 @@ def test_unknown_fields_are_in_the_log_once_and_in_the_test(
     assert fine
     assert sentence.startswith("Connected to ")
     assert sentence.endswith(told)
+
+
+def test_the_test_tells_a_certificate_that_nobody_trusts(service: Service, tmp_path: Path) -> None:
+    tls = make_certificates(tmp_path).server_context()
+    with ScriptedServer(http(200, "{}"), tls=tls) as server:
+        service.connect(host=server.url)
+        fine, sentence = verdict()
+    assert not fine
+    assert sentence.endswith("check the certificate, and the CA in the extra field verify.")
 
 
 def test_the_test_tells_a_missing_connection(service: Service) -> None:
