@@ -76,7 +76,7 @@ def obey(choice: Choice, attempt: Attempt, wait: Wait) -> Over:
     """
     if choice.stop:
         return Over(End.FINISHED, _stop(choice.by or "somebody", attempt, wait))
-    attempt.log.info("%s has answered to keep waiting", choice.by or "Somebody")
+    attempt.log.info("%s has chosen to keep waiting", choice.by or "Somebody")
     task = attempt.get_task_or_defer(wait)
     attempt.log.info("While deferred: xpander task %s %s", task.id, recap(task))
     watch = attempt.watch(wait)

@@ -121,13 +121,7 @@ class WaitRegistry:
         self._suffer_outage(error, now)
 
     def add(
-        self,
-        watch: Watch,
-        *,
-        agent_id: str | None,
-        created: float | None,
-        report: Report,
-        log: Any,
+        self, watch: Watch, *, agent_id: str | None, created: float | None, report: Report, log: Any
     ) -> Wait:
         """
         Take a wait in; its end comes to ``owner.over``.

@@ -65,7 +65,7 @@ def test_to_keep_waiting_does_not_end_the_run_and_is_not_asked_again(start, kind
     assert "<https://app.xpander.ai/agents/paused>" in asked["body"]
     assert asked["options"] == [KEEP_WAITING, STOP]
     scenario.answer(KEEP_WAITING)
-    wait_for(lambda: "has answered to keep waiting" in scenario.log(), limit=60, what="the resumed task")
+    wait_for(lambda: "has chosen to keep waiting" in scenario.log(), limit=60, what="the resumed task")
     scenario.client.wait_for_task(scenario.dag_id, scenario.run_id, "run", {"deferred"})
     scenario.pause(6)
     assert scenario.question()["chosen_options"] == [KEEP_WAITING]
@@ -101,7 +101,7 @@ def test_each_pause_is_asked_about_once(start) -> None:
     scenario = start()
     scenario.wait_until_asked()
     scenario.answer(KEEP_WAITING)
-    wait_for(lambda: "has answered to keep waiting" in scenario.log(), limit=60, what="the resumed task")
+    wait_for(lambda: "has chosen to keep waiting" in scenario.log(), limit=60, what="the resumed task")
     later = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(time.time() + 5))
     scenario.emulator.override(scenario.run, {"paused_at": later})
     scenario.wait_until_asked()
