@@ -12,6 +12,9 @@ import pytest
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.settings import Settings
 
+IN_PROCESS = "xpander.emulator"
+"""The host of an emulator without a socket (``emulator/in_process.py``); no server can have that name."""
+
 
 class NetworkGuard:
     """
@@ -68,7 +71,7 @@ class NetworkGuard:
 
 def is_local(url: str) -> bool:
     """
-    Whether a URL leads to this machine.
+    Whether a URL leads to this machine, or only to this process.
 
     :param url: the URL.
     """
@@ -76,4 +79,4 @@ def is_local(url: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host in ("localhost", IN_PROCESS)

@@ -14,6 +14,7 @@ import requests
 from airflow_provider_xpander.emulator import DEFAULT_API_KEY, Emulator, Fault, Settings
 from airflow_provider_xpander.emulator.in_process import URL, InProcessAdapter, InProcessTransport, in_process
 from airflow_provider_xpander.hooks.xpander import XpanderHook
+from airflow_provider_xpander.testing.guard import NetworkGuard
 
 HEADERS = {"x-api-key": DEFAULT_API_KEY}
 BODY = {"input": {"text": "hello"}}
@@ -150,12 +151,13 @@ async def test_a_client_that_leaves_ends_no_run(client: httpx.AsyncClient, emula
 
 
 def test_a_hook_finds_it_without_a_socket(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    with in_process(emulator) as url:
+    with in_process(emulator) as url, NetworkGuard() as guard:
         connection = {"conn_type": "xpander", "host": url, "password": DEFAULT_API_KEY}
         monkeypatch.setenv("AIRFLOW_CONN_XPANDER_DEFAULT", json.dumps(connection))
         hook = XpanderHook()
         assert hook.test_connection()[0]
         assert [agent.id for agent in hook.list_agents()][:1] == ["echo"]
+    assert guard.objection() is None
 
 
 async def test_the_clients_of_httpx_find_it_without_a_socket(emulator: Emulator) -> None:
