@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 from airflow import __version__ as airflow_version
@@ -20,7 +21,8 @@ def test_orphans_are_told_from_runs_that_are_waited_for(
     dags: ModuleType, service: Service, xpander_airflow: Callable[..., Done]
 ) -> None:
     if airflow_version.startswith("2."):
-        airflow("dags", "reserialize")  # there, dag.test() does not store the DAG as a scheduler does
+        # There, dag.test() does not store the DAG as a scheduler does.
+        airflow("dags", "reserialize", "--subdir", str(Path(__file__).parent / "dags"))
     from xpander_runs_that_go_on import runs_that_go_on
 
     result = Result(runs_that_go_on.test())

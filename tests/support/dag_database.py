@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,8 @@ def add_dags(folder: Path) -> None:
         os.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"  # the only one that takes SQLite
     sys.path.insert(0, str(folder))
     if len(_folders) == 1:
+        # One for all processes: the arguments of a watcher's trigger are stored with it.
+        os.environ["AIRFLOW__CORE__FERNET_KEY"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
         airflow("db", "migrate")
 
 
