@@ -75,7 +75,7 @@ def test_the_log_tells_of_the_repair(task_id: str, answers: Run) -> None:
     log = answers.log(task_id)
     run = answers.xcom(task_id, "xpander_task_id")
     assert f"xpander task {run} completed, but its answer" in log
-    assert "Asking for a repaired answer in the same thread (repair turn 1)" in log
+    assert "Asking for another answer in the same thread (repair turn 1)" in log
     assert log.count(f"xpander task {run} completed after") == 2
     assert answers.xcom(task_id, "xpander_raw_result")
 
