@@ -56,17 +56,22 @@ demo: $(ENV)/.ready
 ui: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.ui
 
-# The parts in the order of what they cost, so that what is wrong shows early. The tests in one process mostly wait,
-# so those of both versions run side by side; those on real processes need the machine for themselves.
+# The parts in the order of what they cost, so that what is wrong shows early. The tests in one process mostly wait, so
+# four of them run side by side; those on real processes wait for Airflow's loops, so those of both versions do.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 $(AIRFLOW:%=test-in-process-on-%)
-	@$(MAKE) --no-print-directory --jobs=1 $(AIRFLOW:%=test-on-processes-on-%)
+	@$(MAKE) --no-print-directory --jobs=4 $(AIRFLOW:%=test-in-process-on-%)
+	@$(MAKE) --no-print-directory --jobs=2 $(AIRFLOW:%=test-on-processes-on-%)
 	@echo "== tested on Airflow $(AIRFLOW)"
 	@$(if $(OLDEST_PYTHON),,echo "== NOT tested on Airflow $(OLDEST): it needs Python 3.11 or 3.12 on PATH")
 
-test-in-process-on-%: .venv/airflow-%/.ready
+test-in-process-on-%: test-units-on-% test-dags-on-%
+	@echo "== Airflow $*: tested in one process"
+
+test-units-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: unit tests"
 	$(call pytest,$(UNIT))
+
+test-dags-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: DAGs in one process"
 	$(call pytest,tests/dag_test tests/docs)
 
@@ -190,7 +195,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps; what they depend on is what an environment is made of.
-.PRECIOUS: .venv/airflow-%/.ready
+.PRECIOUS: .venv/airflow-%/.ready test-units-on-% test-dags-on-%
 $(UV): requirements/tools.txt
 	$(PYTHON) -m venv --clear .venv/tools
 	.venv/tools/bin/python -m pip install --quiet --requirement requirements/tools.txt
