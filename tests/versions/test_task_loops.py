@@ -32,3 +32,17 @@ def test_a_retry_in_one_iteration_does_not_return_the_answer_of_another(service:
     marks = {mark.digest for mark in (read_mark(run.body["title"]) for run in runs) if mark}
     assert len(marks) == 3
     assert sorted(result.xcoms("ask.ask")) == asked
+
+
+@pytest.mark.skipif(not HAS_LOOPS, reason="Airflow has loops of tasks since 3.4")
+@pytest.mark.filterwarnings("ignore")
+def test_a_decorated_task_asks_in_each_iteration_what_its_function_returns(service: Service) -> None:
+    add_dags(Path(__file__).parent / "dags")
+    import xpander_decorated_loop
+
+    result = Result(xpander_decorated_loop.dag.test())
+    assert result.dag_run.state == "success", result.states
+    asked = [f"iteration {index}" for index in range(3)]
+    runs: list[Any] = list(service.runs())
+    assert [run.body["input"]["text"] for run in runs] == asked
+    assert sorted(result.xcoms("ask.decorated")) == asked
