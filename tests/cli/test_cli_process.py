@@ -39,10 +39,16 @@ def test_a_bad_connection_and_a_wrong_command(service: Service) -> None:
 
 def test_an_interrupted_wait_leaves_the_run_and_says_how_to_stop_it(service: Service) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "airflow_provider_xpander", "invoke", "slow", "take 600"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
-        eventually(lambda: [call for call in service.requests("GET") if call.status], "it waits")
-        waiting.send_signal(signal.SIGINT)
-        out, err = waiting.communicate(timeout=30)
+    # As in a terminal: what a shell starts in the background, such as these tests, may ignore the signal.
+    terminal = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes, **terminal) as waiting:
+        try:
+            eventually(lambda: [call for call in service.requests("GET") if call.status], "it waits")
+            waiting.send_signal(signal.SIGINT)
+            out, err = waiting.communicate(timeout=30)
+        finally:
+            waiting.kill()
     (run,) = service.runs("slow")
     assert (waiting.returncode, out) == (130, "")
     assert f"Stop it with: xpander-airflow stop {run.task_id}" in err
