@@ -94,11 +94,13 @@ async def test_a_wait_outlives_an_outage(service: Service, own_server: EmulatorS
     """The service goes away while the run is waited for, and comes back when it is over."""
     service.connect("away", host=own_server.url)
     away = Service(own_server, service.set_env)
-    waiting = asyncio.ensure_future(fire(trigger(away.start("slow", "take 1"), xpander_conn_id="away")))
+    run = away.start("slow", "take 600")
+    waiting = asyncio.ensure_future(fire(trigger(run, xpander_conn_id="away")))
     await asyncio.to_thread(eventually, lambda: bool(away.requests()), "the first look")
     await asyncio.to_thread(own_server.stop)
     await asyncio.sleep(0.5)
     assert not waiting.done()
+    away.finish(run)
     await asyncio.to_thread(own_server.start)
     assert (await waiting)["status"] == "completed"
 
