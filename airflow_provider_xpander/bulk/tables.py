@@ -225,7 +225,7 @@ class TableWriter:
         with closing(connection), closing(connection.cursor()) as cursor:
             try:
                 yield connection, cursor
-            except BaseException:
+            except BaseException:  # a kill or time-out of Airflow 2 too
                 with suppress(Exception):
                     connection.rollback()
                 raise

@@ -113,8 +113,7 @@ class Script:
         """
         try:
             behaviour = self._behaviour(prompt)
-        except Exception as error:
-            # As on the service: the run ends, and its result says why.
+        except Exception as error:  # of an author's function; as on the service, the result says why
             return Behaviour(f"{type(error).__name__}: {error}", TaskStatus.ERROR, self._seconds)
         if self._seconds is not None:
             behaviour = replace(behaviour, seconds=self._seconds)

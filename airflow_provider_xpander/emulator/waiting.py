@@ -72,7 +72,7 @@ async def in_thread(emulator: Emulator, work: Callable[[], T]) -> T:
     def act() -> None:
         try:
             done.set_result(work())
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is raised where the result is awaited
             done.set_exception(error)
 
     threading.Thread(target=act, name="xpander-emulator-agent", daemon=True).start()

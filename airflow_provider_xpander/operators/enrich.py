@@ -96,6 +96,8 @@ class XpanderEnrichOperator(XpanderRequestOperator):
 
     _guard: WaveGuard | None = None
     """What sees to the runs of this process's attempt, for a kill."""
+    _killed = False
+    """Whether a kill has come before there was an attempt: Airflow 3 lets the task go on for some seconds."""
 
     def __init__(
         self,
@@ -204,6 +206,8 @@ class XpanderEnrichOperator(XpanderRequestOperator):
             self._keep_texts(context)
             bulk = begin(self, context, hook)
             self._guard = bulk.guard
+            if self._killed:
+                bulk.guard.state.kill()
             with bulk.guard.while_going_on():
                 if bulk.has_begun and not resumed:
                     bulk.take_over()
@@ -245,6 +249,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         if self._guard is not None:
             self._guard.on_kill()
             return
+        self._killed = True
         # Where Airflow 2 ends a resumed task for its execution_timeout before it begins.
         context = context_of_late_resumption()
         if context is not None:

@@ -63,6 +63,15 @@ def test_a_kill_in_the_worker_stops_all_runs_in_flight(
     assert states(service) == {left}
 
 
+def test_after_a_kill_before_the_task_nothing_is_started(service: Service, folder: Path) -> None:
+    """Airflow 3 lets the code go on after on_kill, and runs that are stopped at once would be paid for."""
+    killed = task(folder)
+    killed.on_kill()
+    with pytest.raises(XpanderError, match="was killed"):
+        run(killed)
+    assert service.runs() == []
+
+
 def test_a_kill_in_the_middle_of_a_submit_stops_the_run_that_it_starts(
     service: Service, folder: Path
 ) -> None:
