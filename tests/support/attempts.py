@@ -148,18 +148,19 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @contextmanager
 def signalled(when: Callable[[], bool], handler: Callable[[], Any]) -> Iterator[None]:
     """
-    Call a handler in this thread, in the middle of whatever it does, as Airflow does on a kill or time-out.
+    Call a handler in this thread, in the middle of the provider's code, as Airflow does at a kill.
 
-    Not in the middle of logging, though: what a handler raises there may leave the lock of a log handler
+    Only there: before the provider is called, what a handler raises would miss the test's ``pytest.raises``.
+    And not in the middle of logging: what a handler raises there may leave the lock of a log handler
     taken, and the emulator's thread would wait for it at its next line, in this test and all later ones.
 
-    :param when: the moment.
+    :param when: the moment; the next one in the provider's code is taken.
     :param handler: may raise.
     """
     called = threading.Event()
 
     def deliver(_number: int, frame: FrameType | None) -> None:
-        if not called.is_set() and not _logs(frame):
+        if not called.is_set() and _may_be_interrupted(frame):
             called.set()
             handler()
 
@@ -169,7 +170,7 @@ def signalled(when: Callable[[], bool], handler: Callable[[], Any]) -> Iterator[
 
     def wait() -> None:
         eventually(when, "the moment of the signal")
-        eventually(strike, "a moment for the signal outside logging")
+        eventually(strike, "a moment in the provider's code, outside logging")
 
     before = signal.signal(signal.SIGUSR1, deliver)
     thread = threading.Thread(target=wait, daemon=True)
@@ -181,6 +182,7 @@ def signalled(when: Callable[[], bool], handler: Callable[[], Any]) -> Iterator[
         signal.signal(signal.SIGUSR1, before)
 
 
-def _logs(frame: FrameType | None) -> bool:
-    """Whether a call of logging is under way."""
-    return any(outer.f_globals.get("__name__") == "logging" for outer, _ in walk_stack(frame))
+def _may_be_interrupted(frame: FrameType | None) -> bool:
+    """Whether the provider's code is under way, and no call of logging."""
+    modules = {str(outer.f_globals.get("__name__")) for outer, _ in walk_stack(frame)}
+    return "logging" not in modules and any(name.startswith("airflow_provider_xpander.") for name in modules)
