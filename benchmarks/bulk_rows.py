@@ -131,7 +131,7 @@ def dry(folder: Path, count: int) -> dict[str, float]:
     from airflow_provider_xpander.bulk.row_input import RowInput
     from airflow_provider_xpander.bulk.sources import read_rows
     from airflow_provider_xpander.bulk.state import Flight, State
-    from airflow_provider_xpander.operators.bulk_book import Book
+    from airflow_provider_xpander.operators.bulk.book import Book
     from airflow_provider_xpander.runs.schema import AnswerSchema
 
     log, schema, row_input = logging.getLogger("dry"), AnswerSchema(SCHEMA), RowInput()

@@ -33,7 +33,7 @@ from airflow_provider_xpander.task_instance import check_own_task, failing_at_on
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    from airflow_provider_xpander.operators.wave_guard import WaveGuard
+    from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
 
 MOST_ROWS = 100
 """Rows that one run may be asked about at the most."""
@@ -197,7 +197,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
 
     def _execute(self, context: Context, event: Any = None, *, resumed: bool = False) -> dict[str, Any]:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
-        from airflow_provider_xpander.operators.bulk_begin import begin
+        from airflow_provider_xpander.operators.bulk.begin import begin
         from airflow_provider_xpander.triggers.enrich import going_of
 
         self.operator_extra_links = ()  # the link is stored once a run is known, see links.py
@@ -280,7 +280,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
     def _given_up(self, context: Context, *, late: bool) -> None:
         """See to the runs of a task whose deferral Airflow has ended."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
-        from airflow_provider_xpander.operators.bulk_begin import begin
+        from airflow_provider_xpander.operators.bulk.begin import begin
 
         with XpanderHook(self.xpander_conn_id) as hook:
             guard = begin(self, context, hook).guard

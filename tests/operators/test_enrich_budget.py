@@ -16,8 +16,8 @@ from airflow_provider_xpander.api import governor as governor_module
 from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.bulk.state import State
-from airflow_provider_xpander.operators import bulk_pace
-from airflow_provider_xpander.operators.bulk_pace import SLICE, Pace
+from airflow_provider_xpander.operators.bulk import pace as bulk_pace
+from airflow_provider_xpander.operators.bulk.pace import SLICE, Pace
 
 __all__ = ["folder"]
 

@@ -20,7 +20,7 @@ from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.bulk import folder as folder_module
 from airflow_provider_xpander.bulk import waves
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.operators import bulk_pace
+from airflow_provider_xpander.operators.bulk import pace as bulk_pace
 
 __all__ = ["folder"]
 

@@ -14,7 +14,8 @@ from bulk import SCHEMA, asked, check_once, enrich, folder, lines, manifest_of, 
 
 from airflow_provider_xpander._compat import AirflowFailException
 from airflow_provider_xpander.api.errors import XpanderError
-from airflow_provider_xpander.operators import bulk_ask, bulk_task
+from airflow_provider_xpander.operators.bulk import ask as bulk_ask
+from airflow_provider_xpander.operators.bulk import task as bulk_task
 
 __all__ = ["folder"]
 

@@ -14,7 +14,7 @@ from airflow_provider_xpander.bulk.results import ResultFiles
 from airflow_provider_xpander.bulk.row_input import RowInput
 from airflow_provider_xpander.bulk.rows import Row, json_line
 from airflow_provider_xpander.bulk.state import State
-from airflow_provider_xpander.operators.bulk_pace import Sent
+from airflow_provider_xpander.operators.bulk.pace import Sent
 from airflow_provider_xpander.telemetry import count_rows
 
 if TYPE_CHECKING:

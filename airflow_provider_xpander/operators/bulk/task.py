@@ -21,16 +21,16 @@ from airflow_provider_xpander.bulk.ledger import MANIFEST
 from airflow_provider_xpander.bulk.manifest import estimate, manifest_of, too_many_failed
 from airflow_provider_xpander.bulk.progress import progress
 from airflow_provider_xpander.bulk.waves import VAIN, enough, lost_until
-from airflow_provider_xpander.operators.bulk_ask import Asker
-from airflow_provider_xpander.operators.bulk_collect import Collector
+from airflow_provider_xpander.operators.bulk.ask import Asker
+from airflow_provider_xpander.operators.bulk.collect import Collector
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.lookup import find_all, wanted_of
 from airflow_provider_xpander.runs.watch import BACKSTOP
 from airflow_provider_xpander.xcom import WAVE_KEY, push_link
 
 if TYPE_CHECKING:
-    from airflow_provider_xpander.operators.bulk_book import Book
-    from airflow_provider_xpander.operators.wave_guard import WaveGuard
+    from airflow_provider_xpander.operators.bulk.book import Book
+    from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
 
 OnLimit = Literal["fail", "partial"]
 

@@ -21,10 +21,10 @@ from airflow_provider_xpander.bulk.row_input import RowInput
 from airflow_provider_xpander.bulk.rows import BulkInputError
 from airflow_provider_xpander.bulk.state import Flight
 from airflow_provider_xpander.bulk.waves import VAIN, Limits
-from airflow_provider_xpander.operators.bulk_book import Book
-from airflow_provider_xpander.operators.bulk_pace import Pace
+from airflow_provider_xpander.operators.bulk.book import Book
+from airflow_provider_xpander.operators.bulk.pace import Pace
+from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
 from airflow_provider_xpander.operators.starter import RunStarter
-from airflow_provider_xpander.operators.wave_guard import WaveGuard
 from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.schema import AnswerSchema

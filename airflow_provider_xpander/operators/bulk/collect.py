@@ -27,7 +27,7 @@ from airflow_provider_xpander.bulk.packs import (
     judge,
 )
 from airflow_provider_xpander.bulk.state import Flight
-from airflow_provider_xpander.operators.bulk_ask import QUICK, Asker
+from airflow_provider_xpander.operators.bulk.ask import QUICK, Asker
 from airflow_provider_xpander.operators.repair import RepairTurn
 from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, decide
 from airflow_provider_xpander.runs.answer import (
@@ -45,7 +45,7 @@ from airflow_provider_xpander.runs.watch import NOT_FOUND_GRACE, OnPaused, Watch
 from airflow_provider_xpander.telemetry import Invocation, record_end
 
 if TYPE_CHECKING:
-    from airflow_provider_xpander.operators.bulk_book import Book
+    from airflow_provider_xpander.operators.bulk.book import Book
 
 GONE = "the service does not know the run any more"
 

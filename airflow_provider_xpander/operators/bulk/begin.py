@@ -20,13 +20,13 @@ from airflow_provider_xpander.bulk.sources import read_rows
 from airflow_provider_xpander.bulk.state import State
 from airflow_provider_xpander.bulk.waves import Limits
 from airflow_provider_xpander.operators.arguments import check_rendered_result_path
-from airflow_provider_xpander.operators.bulk_ask import Asker
-from airflow_provider_xpander.operators.bulk_book import Book
-from airflow_provider_xpander.operators.bulk_collect import Collector
-from airflow_provider_xpander.operators.bulk_pace import Pace
-from airflow_provider_xpander.operators.bulk_task import BulkTask
+from airflow_provider_xpander.operators.bulk.ask import Asker
+from airflow_provider_xpander.operators.bulk.book import Book
+from airflow_provider_xpander.operators.bulk.collect import Collector
+from airflow_provider_xpander.operators.bulk.pace import Pace
+from airflow_provider_xpander.operators.bulk.task import BulkTask
+from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
 from airflow_provider_xpander.operators.run_guard import KillState
-from airflow_provider_xpander.operators.wave_guard import WaveGuard
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.lookup import find_all, wanted_of
 from airflow_provider_xpander.runs.schema import AnswerSchema
