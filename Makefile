@@ -256,4 +256,5 @@ $(UV): requirements/tools.txt
 	$(UV) venv --quiet --clear --python "$(PYTHON_$*)" $(@D)
 	$(UV) pip install --quiet --python $(@D) --requirement requirements/airflow-$*.txt
 	$(UV) pip install --quiet --python $(@D) --no-deps --editable .
+	$(@D)/bin/python -m compileall -q airflow_provider_xpander
 	@touch $@
