@@ -35,6 +35,7 @@ class Flight:
     :param newer_than: Unix seconds at which the turn before ended, in a repair turn.
     :param ended: whether it was seen to have ended; its answer is not read yet, for lack of budget say.
     :param inherited: whether an earlier attempt has started it, which may have stopped it when it was ended.
+    :param missing: Unix seconds since which the service does not know it; None if it does.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Flight:
     newer_than: float | None = None
     ended: bool = False
     inherited: bool = False
+    missing: float | None = None
 
     @property
     def goes_on(self) -> bool:

@@ -19,8 +19,12 @@ from airflow_provider_xpander._compat import AirflowFailException, TaskDeferred
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.bulk import folder as folder_module
 from airflow_provider_xpander.bulk import waves
+from airflow_provider_xpander.bulk.state import Flight
 from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.operators.bulk import collect as bulk_collect
 from airflow_provider_xpander.operators.bulk import pace as bulk_pace
+from airflow_provider_xpander.operators.bulk.collect import Collector
+from airflow_provider_xpander.runs import watch
 
 __all__ = ["folder"]
 
@@ -224,3 +228,24 @@ def test_answers_that_were_read_are_kept_when_the_next_cannot_be(service: Servic
     with pytest.raises(AirflowFailException):
         run(task(folder, max_in_flight=3))
     assert len(lines(folder)) == 2
+
+
+@pytest.mark.parametrize(("times", "runs"), [(1, 3), (1000, 4)], ids=["once", "for good"])
+def test_a_run_that_the_service_does_not_know_for_a_moment_is_not_given_up(
+    times: int, runs: int, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long after its start: the grace counts from the first time, not from the start."""
+    monkeypatch.setattr(bulk_collect, "NOT_FOUND_GRACE", 0.05)
+    monkeypatch.setattr(watch, "NOT_FOUND_GRACE", 0.05)
+    read, unknown = Collector._look, list[str]()
+
+    def look(self: Collector, flight: Flight, task_id: str) -> bool:
+        if not unknown:
+            unknown.append(task_id)
+            service.add_fault(Fault(status=404, method="GET", path=f"/v1/tasks/{task_id}$", times=times))
+        return read(self, flight, task_id)
+
+    monkeypatch.setattr(Collector, "_look", look)
+    manifest = run(task(folder, max_in_flight=3))
+    assert manifest["counts"]["answered"] == ROWS
+    assert manifest["runs"]["started"] == runs

@@ -9,12 +9,15 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow_side import Service
+from attempts import attempt
 from bulk import enrich, folder, lines, manifest_of, run
 
+from airflow_provider_xpander._compat import AirflowFailException, XComArg
 from airflow_provider_xpander.emulator.agents import Prompt
 
 __all__ = ["folder"]
@@ -218,3 +221,15 @@ def test_an_evil_answer_arrives_whole_in_files_and_table_and_nowhere_else(
     told = json.dumps(manifest_of(folder)) + caplog.text
     assert "calc" not in told
     assert "forged" not in told
+
+
+def test_xcom_does_not_say_what_a_bulk_task_imports(service: Service, folder: Path) -> None:
+    """``.partial(...).expand(output_schema=upstream.output)``: the module would be whoever's choice."""
+    task = enrich(folder, output_schema="no_such_module_of_xcom.Model")
+    mapped = SimpleNamespace(
+        expand_input=SimpleNamespace(value={"output_schema": XComArg(task)}), partial_kwargs={}
+    )
+    context = attempt(1).context() | {"dag": SimpleNamespace(task_dict={task.task_id: mapped})}
+    with pytest.raises(AirflowFailException, match="comes out of XCom"):
+        task.execute(context)
+    assert not service.posts

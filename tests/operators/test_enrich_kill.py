@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow_side import Service, eventually
-from attempts import attempt, signalled
+from attempts import BEGAN, attempt, signalled
 from bulk import Killed, asked, enrich, folder, lines, run, run_to_deferral, tickets
 
 from airflow_provider_xpander._compat import (
     AIRFLOW_VERSION,
     DEFERRAL_ERRORS,
+    AirflowFailException,
     AirflowTaskTimeout,
     TaskDeferred,
 )
@@ -176,6 +178,20 @@ def test_a_clear_stops_the_runs_of_before(service: Service, folder: Path) -> Non
     assert {service.status(one) for one in before} == {"stopped"}
     assert len(lines(folder)) == ROWS
     eventually(lambda: "executing" not in states(service), "the end of all runs")
+
+
+def test_a_folder_of_another_installation_is_refused_and_its_runs_go_on(
+    service: Service, folder: Path
+) -> None:
+    """The same DAG, date and bucket, or a DAG run that was deleted and made again: no clear."""
+    with pytest.raises(TaskDeferred):
+        run_to_deferral(task(folder, deferrable=True), attempt(1))
+    theirs = len(service.posts)
+    other = attempt(1, began=BEGAN + timedelta(seconds=20))
+    with pytest.raises(AirflowFailException, match="another installation of Airflow"):
+        run_to_deferral(task(folder, deferrable=True), other)
+    assert states(service) <= {"pending", "executing"}
+    assert len(service.posts) == theirs
 
 
 @pytest.mark.parametrize(("reattach", "again"), [(False, 2), ("same_request", 1), (True, 1)])

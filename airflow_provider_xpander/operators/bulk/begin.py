@@ -52,9 +52,9 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook) -> B
     """
     ti, key = context["ti"], key_columns(task.key)
     identity = identity_of(ti, retries=task.retries)
+    request = hook.prepare(task.request(context))  # it refuses a schema that data names, before any import
     schema = cast("AnswerSchema", task.answers.schema(task.output_schema))
     _check_object(schema)
-    request = hook.prepare(task.request(context))
     row_input = RowInput(
         task.row_input, exclude_columns=task.exclude_columns, params=dict(context.get("params") or {})
     )
@@ -156,6 +156,13 @@ def _claim(
     if before == ledger.generation:
         return
     if before is not None:
+        if identity.first_try == 1:
+            # No clear, which would have moved the first try: those runs and results are not ours to end.
+            raise XpanderValidationError(
+                f"result_path {ledger.folder.url} has the results of another DAG run of this name: that of "
+                f"another installation of Airflow, or one that was deleted and made again. Give each "
+                f"installation its own folder; after a deletion, remove this one"
+            )
         _end_before(task, Ledger(ledger.folder, before, _LAST_TRY), identity, guard, hook)
         moved = ledger.put_away(before)
         task.log.warning(

@@ -164,13 +164,13 @@ class Collector:
         try:
             task = asker.hook.get_conn().call(get_task(task_id), policy=QUICK)
         except XpanderNotFoundError:
-            if time.time() - flight.at >= NOT_FOUND_GRACE:
-                self._failed(flight, GONE, task_id)
+            self._missing(flight, task_id, time.time())
             return True
         except PASSING as error:
             self._trouble(error)
             return False
-        self.book.state = replace(self.book.state, trouble=None)
+        flight = replace(flight, missing=None)
+        self.book.state = replace(self.book.state.with_flight(flight), trouble=None)
         watch = Watch(task_id, newer_than=flight.newer_than)
         if watch.has_ended(task):
             self.end(flight, task)
@@ -180,6 +180,14 @@ class Collector:
         elif flight.ended:  # the list was wrong
             self.book.state = self.book.state.with_flight(replace(flight, ended=False))
         return True
+
+    def _missing(self, flight: Flight, task_id: str, now: float) -> None:
+        """Give up a run that the service has not known for some time; once says nothing."""
+        since = now if flight.missing is None else flight.missing
+        if now - since >= NOT_FOUND_GRACE:
+            self._failed(flight, GONE, task_id)
+        else:
+            self.book.state = self.book.state.with_flight(replace(flight, missing=since, ended=False))
 
     def _trouble(self, error: XpanderError) -> None:
         """Take note that the service is away; it is asked again later."""
