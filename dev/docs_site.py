@@ -89,6 +89,18 @@ def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
     return ROLE.sub(r"<code>\1</code>", html)
 
 
+def summary(text: str) -> tuple[str, str]:
+    """
+    Return the title of a page, and the first sentence of its first paragraph, without links.
+
+    :param text: of the page.
+    """
+    title, *blocks = re.split(r"\n\n+", text.removeprefix("# "))
+    paragraph = next(block for block in blocks if not re.match(r"[#|<!-]|```|\*\*|\d+\.", block))
+    first = re.match(r".+?[.:](?=\s|$)", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", paragraph), re.DOTALL)
+    return title, " ".join((first[0] if first else paragraph).split())
+
+
 def on_post_build(config: Any) -> None:
     """
     Write ``llms.txt``, which names each page with its first sentence, and ``llms-full.txt`` with all text.
@@ -100,13 +112,9 @@ def on_post_build(config: Any) -> None:
     sources = {page: ROOT / name for name, page in PAGES.items()}
     for name in names:
         text = sources.get(name, ROOT / "docs" / name).read_text()
-        title = re.search(r"^# (.+)$", text, re.MULTILINE)
-        first = re.search(
-            r"^(?![#|<!`\-\s])(.+?[.:])(?:\s|$)", text.partition("\n")[2], re.MULTILINE | re.DOTALL
-        )
-        path = "" if name == "index.md" else f"{name.removesuffix('.md')}/"
-        said = " ".join(first[1].split()) if first else ""
-        lines.append(f"- [{title[1] if title else name}](/{path}): {said}\n")
+        title, said = summary(text)
+        path = "./" if name == "index.md" else f"{name.removesuffix('.md')}/"
+        lines.append(f"- [{title}]({path}): {said}\n")
         texts.append(text)
     site = Path(config.site_dir)
     (site / "llms.txt").write_text("".join(lines))

@@ -33,6 +33,15 @@ def test_what_the_documents_import_is_among_them() -> None:
     assert {name for name in shown - classes if not name.startswith("emulator.")} == set()
 
 
+def test_the_reference_has_each_of_them() -> None:
+    """Exceptions are there as the members of their module."""
+    reference = (PAGE.parent / "reference.md").read_text()
+    names = collect()
+    classes = {name for name in names["Classes, functions and constants"] if ".errors." not in name}
+    shown = {name.rpartition(".")[2] for name in classes} | set(names["XCom keys"])
+    assert {name for name in shown if not re.search(rf"\b{name}\b", reference)} == set()
+
+
 def test_the_binding_names_are_among_them() -> None:
     names = {name for listed in collect().values() for name in listed}
     assert names >= {
