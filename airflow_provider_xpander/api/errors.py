@@ -5,7 +5,7 @@ Exceptions for everything that can go wrong, by what a caller can do about it.
     * XpanderAuthError             401, 403
     * XpanderNotFoundError         404
     * XpanderValidationError       400, 405, 410, 413, 414, 415, 422, 431, or refused by this package itself
-    * XpanderRateLimitError        429 that asks to slow down
+    * XpanderRateLimitError        429, or 403 with a time to come back, that asks to slow down
     * XpanderBillingError          402, 429, 403 that speak of credit, plan or budget
     * XpanderServiceError          5xx, a redirect, any reply that is not the API's
     * XpanderConnectionError       nothing answered
@@ -70,7 +70,7 @@ class XpanderValidationError(XpanderError, ValueError):
 
 class XpanderRateLimitError(XpanderError):
     """
-    The service asks to slow down (429).
+    The service asks to slow down (429, or 403 with a time to come back).
 
     :param message: what was tried, what came back, what to do.
     :param retry_after: seconds that the service asks to wait, an hour at the most, or None if it did not say.

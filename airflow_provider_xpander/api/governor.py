@@ -18,7 +18,7 @@ from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.clock import Window
 from airflow_provider_xpander.api.exchange import Outcome, Reply, Send, Sleep, Steps
 from airflow_provider_xpander.api.refusals import is_billing, read_error
-from airflow_provider_xpander.api.retry import retry_after_seconds
+from airflow_provider_xpander.api.retry import reset_seconds, retry_after_seconds
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.settings import Settings
 
@@ -189,11 +189,11 @@ class Governor:
         lower = {name.lower(): value for name, value in headers.items()}
         try:
             left = int(lower["x-ratelimit-remaining"])
-            seconds = float(lower["x-ratelimit-reset"]) - date.timestamp()
+            seconds = reset_seconds(lower["x-ratelimit-reset"], date)
             limit = int(lower.get("x-ratelimit-limit", "0"))
         except (KeyError, ValueError):
             return
-        if 0 < seconds <= HOUR:
+        if seconds is not None and 0 < seconds <= HOUR:
             self._told = (left, limit, now + seconds * (1 + 0.05 * self._rng()))
 
     def _told_delay(self, priority: Priority, now: float) -> float:

@@ -28,6 +28,8 @@ _BILLING = re.compile(
     r"payment|max_runs_per_day|free tier",
     re.IGNORECASE,
 )
+_PACE = re.compile(r"\d.*(\b(per|an?|each|every)\s|/\s?)(second|sec|minute|min|hour)s?\b", re.IGNORECASE)
+"""What a limit of requests names, and one of money does not."""
 _PROBLEM = frozenset({"type", "title", "status"})
 """Fields of an error by RFC 9457, which Airflow 2 and many others send, and the xpander.ai API does not."""
 _NO_SUCH_PATH = re.compile(
@@ -116,17 +118,20 @@ def is_billing(status_code: int, said: Said, retry_after: float | None = None) -
     """
     Tell whether a refusal is about money, rather than about too many requests or a missing right.
 
-    402 is. So are 403 and 429 with a telling text (contract section 7), but not a 429 that names a time to
-    come back: limits "of the plan" or "quotas" are limits of requests then.
+    402 is. So are 403 and 429 with a telling text (contract section 7), but not where they name a time to
+    come back, nor a 429 about so many a minute: limits "of the plan" or "quotas" are limits of requests then.
 
     :param status_code: the HTTP status.
     :param said: what the body says.
     :param retry_after: seconds to wait that the reply's headers ask for, or None.
     """
-    if status_code == 429 and retry_after is not None:
+    if status_code == 402:
+        return True
+    if status_code not in (403, 429) or retry_after is not None:
         return False
-    telling = said.by_api and bool(_BILLING.search(said.text))
-    return status_code == 402 or (status_code in (403, 429) and telling)
+    if status_code == 429 and _PACE.search(said.text):
+        return False
+    return said.by_api and bool(_BILLING.search(said.text))
 
 
 def error_from_status(
@@ -159,7 +164,7 @@ def error_from_status(
     if is_billing(status_code, said, retry_after):
         hint = "The organisation's credit, plan or budget refuses the run; a retry does not help."
         return XpanderBillingError(f"{reply}. {hint}", **known)
-    if status_code == 429:
+    if status_code == 429 or (status_code == 403 and said.by_api and retry_after is not None):
         return XpanderRateLimitError(
             f"{reply}. The service asks to slow down; try again {_when(retry_after)}.",
             retry_after=retry_after,

@@ -57,6 +57,8 @@ class RetryPolicy:
         return max(backoff, retry_after or 0.0)
 
 
+FIRST_MOMENT = 1e9
+"""What is less than that is no moment in Unix seconds (of 2001), but a number of seconds."""
 ONCE = RetryPolicy(attempts=1)
 """No repetition: for callers that come back by themselves, such as a poll."""
 
@@ -65,8 +67,9 @@ def asked_seconds(headers: Mapping[str, str], now: datetime, *, refused: bool = 
     """
     Read how long the server asks to wait, however absurd that is.
 
-    ``Retry-After`` in seconds or as an HTTP date; else, where no request is left, ``X-RateLimit-Reset``
-    in Unix seconds (contract section 7).
+    ``Retry-After`` in seconds or as a date, or ``Retry-After-Ms``; else, where no request is left,
+    ``X-RateLimit-Reset`` or ``RateLimit-Reset`` in Unix seconds, in seconds from now, or as a date. The
+    contract (section 7) has the first of each; gateways in front of such services send the others.
 
     :param headers: response headers; the names in any case.
     :param now: the present time, aware.
@@ -74,31 +77,61 @@ def asked_seconds(headers: Mapping[str, str], now: datetime, *, refused: bool = 
     :return: seconds, not negative; None if nothing usable was said.
     """
     lower = {name.lower(): value for name, value in headers.items()}
-    value = lower.get("retry-after", "").strip()
-    if value:
-        return _not_negative(_seconds_or_date(value, now))
-    try:
-        reset = float(lower["x-ratelimit-reset"])
-        remaining = float(lower.get("x-ratelimit-remaining", "0"))
-    except (KeyError, ValueError):
-        return None
-    return None if remaining > 0 and not refused else _not_negative(reset - now.timestamp())
+    after, ms = _seconds_or_date(lower.get("retry-after"), now), _number(lower.get("retry-after-ms"))
+    if after is None and ms is not None:
+        after = ms / 1000
+    if after is not None:
+        return after
+    for prefix in ("x-ratelimit", "ratelimit"):
+        reset = reset_seconds(lower.get(f"{prefix}-reset"), now)
+        if reset is not None and (refused or _is_none_left(lower.get(f"{prefix}-remaining", "0"))):
+            return max(0.0, reset)
+    return None
 
 
-def _seconds_or_date(value: str, now: datetime) -> float | None:
+def _is_none_left(remaining: str) -> bool:
     try:
-        return float(value)
+        return not float(remaining) > 0
     except ValueError:
-        pass
+        return False
+
+
+def reset_seconds(value: str | None, now: datetime) -> float | None:
+    """
+    Return the seconds up to the reset of a limit, negative if it has passed; None if nothing usable was said.
+
+    :param value: of the header: Unix seconds, seconds from now, or a date.
+    :param now: the present time, aware.
+    """
+    number = _number(value)
+    if number is None:
+        return _date_seconds(value or "", now)
+    return number if number < FIRST_MOMENT else number - now.timestamp()
+
+
+def _seconds_or_date(value: str | None, now: datetime) -> float | None:
+    found = _number(value)
+    if found is None:
+        found = _date_seconds(value or "", now)
+    return None if found is None else max(0.0, found)
+
+
+def _number(value: str | None) -> float | None:
     try:
-        date = parsedate_to_datetime(value)
-        return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
-    except (ValueError, IndexError, TypeError, OverflowError):
+        number = float(value or "")
+    except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
-def _not_negative(seconds: float | None) -> float | None:
-    return max(0.0, seconds) if seconds is not None and math.isfinite(seconds) else None
+def _date_seconds(value: str, now: datetime) -> float | None:
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            date = read(value)
+            return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+        except (ValueError, IndexError, TypeError, OverflowError):
+            continue
+    return None
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:

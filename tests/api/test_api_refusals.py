@@ -147,8 +147,11 @@ def test_a_refusal_about_money_is_a_billing_error_in_every_body_shape(status: in
     ],
 )
 @pytest.mark.parametrize("seconds", [0.0, 30.0, 3600.0])
-def test_a_refusal_with_a_time_to_come_back_is_throttling_whatever_it_says(text: str, seconds: float) -> None:
-    made = error_from_status("list tasks", 429, json.dumps({"detail": text}).encode(), retry_after=seconds)
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_refusal_with_a_time_to_come_back_is_throttling_whatever_it_says(
+    status: int, text: str, seconds: float
+) -> None:
+    made = error_from_status("list tasks", status, json.dumps({"detail": text}).encode(), retry_after=seconds)
     assert isinstance(made, errors.XpanderRateLimitError)
     assert made.retry_after == seconds
 
@@ -273,6 +276,10 @@ def test_an_airflow_where_the_api_should_be_is_told(reply: dict[str, Any]) -> No
         (429, "Monthly budget of the agent is spent", True),
         (429, "max_runs_per_day reached", True),
         (429, "Free tier exhausted", True),
+        (429, "Your plan allows 100 requests per minute", False),
+        (429, "Usage limit reached: 1000 requests an hour", False),
+        (429, "Quota: 60/min", False),
+        (429, "The budget of a minute ago is spent", True),
         (403, "Not enough permissions", False),
         (403, "Billing is not set up", True),
         (429, "Planning took too long", False),
