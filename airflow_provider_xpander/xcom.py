@@ -11,7 +11,7 @@ from airflow_provider_xpander._compat import masked, push_past_backend
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.api.text import printable, sentence
+from airflow_provider_xpander.api.text import log_lines, printable, sentence
 from airflow_provider_xpander.runs.answer import (
     AnswerRules,
     XpanderAnswerError,
@@ -23,7 +23,6 @@ from airflow_provider_xpander.runs.answer import (
     summarize,
     summarize_turn,
 )
-from airflow_provider_xpander.runs.log import redaction
 from airflow_provider_xpander.runs.task_errors import failure
 from airflow_provider_xpander.runs.xcom_safe import xcom_restore, xcom_safe
 
@@ -235,7 +234,7 @@ def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
 
 def _beginning(answer: Any) -> str:
     """Return the first line of an answer as a log shows it."""
-    lines = redaction.values(answer, masked)
+    lines = log_lines(answer, masked)
     more = " ..." if len(lines) > 1 else ""
     return f"{lines[0]}{more}" if lines else "(empty)"
 

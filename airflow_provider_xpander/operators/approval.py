@@ -41,6 +41,7 @@ class Approval:
     """
     The approval of one attempt's answers.
 
+    :param ti: the task instance.
     :param rules: what the author wants of it.
     :param attempt_deadline: Unix seconds at which the attempt has to be over, or None.
     :param decision: what a person has decided since the task was deferred, if it was.
@@ -48,6 +49,7 @@ class Approval:
     :param late: whether nobody has decided in time.
     """
 
+    ti: Any
     rules: ApprovalRules
     attempt_deadline: float | None
     decision: Decision | None = None
@@ -65,7 +67,12 @@ class Approval:
         :param task: the operator, with its parameters.
         :param context: that of the task instance.
         """
-        return cls(rules, attempt_deadline(context["ti"], task.execution_timeout))
+        return cls(context["ti"], rules, attempt_deadline(context["ti"], task.execution_timeout))
+
+    def hand_over(self) -> None:
+        """Let the process that resumes find what is known, also if that is nothing."""
+        if not self.kept:
+            push_approval(self.ti, {})
 
     def take(self, decision: Decision | None, deadline: float | None) -> None:
         """
@@ -119,8 +126,8 @@ class Approval:
         attempt.log.info("%s has decided about the answer: %s %s", by, verdict.step, comment)
         if verdict.step is Step.UNCLEAR:
             self._ask(attempt, task, answer, decisions, problem=verdict.text)
-        self._keep(attempt.ti, decisions=decisions)
-        add_to_summary(attempt.ti, approval=decisions)
+        self._keep(decisions=decisions)
+        add_to_summary(self.ti, approval=decisions)
         if verdict.step is Step.REJECTED:
             said = f": {verdict.text}" if verdict.text else ""
             raise AirflowFailException(
@@ -141,7 +148,7 @@ class Approval:
         how = "fail" if out_of_time else self.rules.on_timeout
         done = Step.APPROVED if how == "approve" else Step.REJECTED
         decisions.append({"decision": done, "by": "nobody in time", "at": _now()})
-        add_to_summary(attempt.ti, approval=decisions)
+        add_to_summary(self.ti, approval=decisions)
         attempt.log.warning(
             "%s (%s)", said, "execution_timeout" if out_of_time else f"approval_timeout, {how}"
         )
@@ -151,9 +158,9 @@ class Approval:
             raise AirflowFailException(said)
         return answer
 
-    def _keep(self, ti: Any, **more: Any) -> None:
+    def _keep(self, **more: Any) -> None:
         self.kept = {**self.kept, **more}
-        push_approval(ti, self.kept)
+        push_approval(self.ti, self.kept)
 
     def _ask(
         self, attempt: Attempt, task: Task, answer: Any, decisions: list[Any], problem: str | None = None
@@ -161,12 +168,12 @@ class Approval:
         from airflow_provider_xpander.required_actions import ask_person
         from airflow_provider_xpander.triggers.asking import XpanderChoiceTrigger
 
-        ti, code = attempt.ti, code_of(answer)
+        code = code_of(answer)
         link = attempt.hook.settings.task_link(task_id=task.id, agent_id=task.agent_id)
         question = question_of(answer, agent_id=task.agent_id, task_id=task.id, link=link)
         try:
             ask_person(
-                ti.id,
+                self.ti.id,
                 subject=question.subject,
                 body=question.body,
                 options=OPTIONS,
@@ -182,13 +189,13 @@ class Approval:
         limits = [limit for limit in (self.deadline or own, self.attempt_deadline) if limit is not None]
         wait = Wait(task.id, task.agent_id, min(limits, default=None))
         shown = self.kept.get("shown") or code
-        self._keep(ti, code=code, shown=shown, answer=answer, problem=problem, decisions=decisions)
-        add_to_summary(ti, approval=decisions)
-        attempt.note_turns()
+        self._keep(code=code, shown=shown, answer=answer, problem=problem, decisions=decisions)
+        add_to_summary(self.ti, approval=decisions)
+        attempt.hand_over()
         attempt.log.info("Asked in Airflow whether the answer may be handed on (code %s)", code)
         if problem:
             attempt.log.warning("%s It is asked once more.", problem)
-        trigger = XpanderChoiceTrigger(str(ti.id), wait.run_deadline, now)
+        trigger = XpanderChoiceTrigger(str(self.ti.id), wait.run_deadline, now)
         attempt.defer_on(
             trigger,
             "execute_decided",

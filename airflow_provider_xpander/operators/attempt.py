@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_provider_xpander._compat import AirflowSkipException, TaskDeferred
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped
 from airflow_provider_xpander.api.models import InvokeRequest, Target, Task
-from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.status import TaskStatus, normalize_status
 from airflow_provider_xpander.operators.arguments import Options
 from airflow_provider_xpander.operators.ending import end_late
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
-from airflow_provider_xpander.runs.deferral import Wait
+from airflow_provider_xpander.runs.deferral import Wait, WaitEvent
 from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.identity import Identity
-from airflow_provider_xpander.runs.log.status_log import StatusReport, account
+from airflow_provider_xpander.runs.log.status_log import StatusReport, account, recap
 from airflow_provider_xpander.runs.task_errors import paused
 from airflow_provider_xpander.runs.watch import (
     BACKSTOP,
+    RESUME_INTERVAL,
+    RESUME_PATIENCE,
     Again,
     End,
     Over,
@@ -32,14 +34,7 @@ from airflow_provider_xpander.runs.watch import (
     poll_until_done,
 )
 from airflow_provider_xpander.telemetry import record_end
-from airflow_provider_xpander.xcom import (
-    publish,
-    publish_summary,
-    pull_turns,
-    push_approval,
-    push_turns,
-    turns_before,
-)
+from airflow_provider_xpander.xcom import publish, publish_summary
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -74,8 +69,6 @@ class Attempt:
     approval: Approval | None = None
     seen: Task | None = field(default=None, init=False)
     """The run as this process has seen it last."""
-    turns: list[dict[str, Any]] | None = field(default=None, init=False)
-    """The turns of it that were repaired; None where an earlier process of the try may know of some."""
 
     def __post_init__(self) -> None:
         self.report = StatusReport(self.log, self.state.settings)
@@ -110,7 +103,8 @@ class Attempt:
         :param submit: starts a run and returns it.
         :raises XpanderError: there is none, or none that is known of.
         """
-        self.turns = []
+        if self.repairs is not None:
+            self.repairs.repaired = []
         with self.guard.while_starting(starter):
             task = starter.obtain(submit)
         self.started(task, starter.newer_than)
@@ -137,7 +131,7 @@ class Attempt:
         :param stream: its stream, if there is one.
         :return: the end of the wait; a wait in the triggerer is begun by ``TaskDeferred``.
         """
-        watch = self.watch(wait)
+        watch = wait.watch(self.options.poll_interval, self.options.on_paused)
         over = watch.after_task(task, time.time())
         if stream is not None:
             over = stream.follow(watch) if isinstance(over, Again) else stream.leave(over)
@@ -146,6 +140,37 @@ class Attempt:
         if isinstance(over, Again):
             steps = poll_until_done(watch, report=self.report, waiting=self.report.waiting)
             over = self.hook.run(steps)
+        return over
+
+    def resume(self, wait: Wait, event: WaitEvent) -> Over:
+        """
+        Read the run that the trigger has seen end, pause or fail.
+
+        :param wait: what was waited for.
+        :param event: what the trigger found.
+        :return: the end of the wait, with the run as it is now.
+        :raises XpanderError: the run cannot be read, or the trigger could not, and the run goes on.
+        :raises TaskDeferred: the service is away for the moment.
+        """
+        self.guard.check_thread(wait.task_id, wait.newer_than)
+        resume_deadline = time.time() + RESUME_PATIENCE
+        watch = Watch(wait.task_id, RESUME_INTERVAL, resume_deadline, self.options.on_paused, wait.newer_than)
+        over = Over(event.end, seen=normalize_status(event.status) if event.status else None)
+        if event.end is End.ERROR:
+            failed = f"The wait for xpander task {wait.task_id} failed: {event.message}"
+            self.log.warning(failed)
+            # Tells whether a retry makes sense, or that the run has ended.
+            task = self.hook.get_task_patiently(wait.task_id)
+            if not watch.has_ended(task):
+                raise XpanderError(failed)
+            over = Over(End.FINISHED, task)
+        elif event.end is End.FINISHED:
+            over = Over(End.FINISHED, self.hook.poll_until_done(watch).fetched(wait.task_id))
+        elif event.end is End.PAUSED:
+            task = self.get_task_or_defer(wait)
+            over = Over(End.FINISHED if watch.has_ended(task) else End.PAUSED, task)
+        if over.task is not None:
+            self.log.info("While deferred: xpander task %s %s", wait.task_id, recap(over.task))
         return over
 
     def finish(self, wait: Wait, over: Over) -> Any:
@@ -205,7 +230,7 @@ class Attempt:
         self.guard.check_turn(task)
         self.state.handle()
         earlier = self.earlier_turns(task)
-        turn = self.repairs.turns(task, earlier) if self.repairs else 0
+        turn = self.repairs.count(task) if self.repairs else 0
         self.log.info(account(task, repair_turn=turn))
         self.observe(task)
         try:
@@ -247,15 +272,14 @@ class Attempt:
         """
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
-        self.note_turns()
+        self.hand_over()
         self.defer_on(XpanderTaskTrigger(**self.trigger_arguments(wait, task)), "execute_complete", wait)
 
-    def note_turns(self) -> None:
-        """Let whoever resumes find the turns of the run; Airflow logs an error where there is nothing."""
-        if self.repairs is not None and self.turns == []:
-            push_turns(self.ti, [])
-        if self.approval is not None and not self.approval.kept:
-            push_approval(self.ti, {})
+    def hand_over(self) -> None:
+        """Let whoever resumes find what this try knows; Airflow logs an error where there is nothing."""
+        for part in (self.repairs, self.approval):
+            if part is not None:
+                part.hand_over()
 
     def defer_on(self, trigger: Any, method: str, wait: Wait, **more: Any) -> NoReturn:
         """
@@ -294,21 +318,6 @@ class Attempt:
             may_ask=self.options.may_ask,
         )
 
-    def watch(self, wait: Wait) -> Watch:
-        """
-        Return what decides after each look at the run.
-
-        :param wait: what is waited for.
-        """
-        return Watch(
-            wait.task_id,
-            self.options.poll_interval,
-            wait.run_deadline,
-            self.options.on_paused,
-            wait.newer_than,
-            asked=wait.asked,
-        )
-
     def publish_summary(self, task: Task) -> None:
         """
         Put the summary of the run into XCom, whatever its status.
@@ -323,11 +332,7 @@ class Attempt:
 
         :param task: the run as it was read now.
         """
-        if self.repairs is None:
-            return []
-        if self.turns is None:
-            self.turns = pull_turns(self.ti)
-        return turns_before(task, self.turns)
+        return [] if self.repairs is None else self.repairs.before(task)
 
     def observe(self, task: Task) -> None:
         """

@@ -61,7 +61,8 @@ def end_stopped(
     :param seen: the run as it was seen last, if it was.
     :return: the run, if it completed before it could be stopped.
     """
-    watch, stopped = attempt.watch(wait), None
+    watch = wait.watch(attempt.options.poll_interval, attempt.options.on_paused)
+    stopped = None
     if stop:
         last = _stop_and_see(attempt, watch)
         stopped, seen = last is not None, last or seen

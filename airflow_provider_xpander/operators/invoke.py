@@ -21,7 +21,6 @@ from airflow_provider_xpander.operators.arguments import check_rendered_result_p
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.repair import Repairs
-from airflow_provider_xpander.operators.resuming import resume
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.operators.stopping import KILL_LAG
@@ -132,7 +131,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 return disregard(attempt, wait)
         found, wait = read_event(event), wait_of(event, **kept)
         with self._failing(), self._resumed(context, wait) as attempt:
-            return self.conclude(attempt, wait, resume(attempt, wait, found))
+            return self.conclude(attempt, wait, attempt.resume(wait, found))
 
     def execute_answered(
         self,

@@ -79,7 +79,7 @@ def obey(choice: Choice, attempt: Attempt, wait: Wait) -> Over:
     attempt.log.info("%s has chosen to keep waiting", choice.by or "Somebody")
     task = attempt.get_task_or_defer(wait)
     attempt.log.info("While deferred: xpander task %s %s", task.id, recap(task))
-    watch = attempt.watch(wait)
+    watch = wait.watch(attempt.options.poll_interval, attempt.options.on_paused)
     over = watch.after_task(task, time.time())
     if isinstance(over, Again):
         attempt.defer(replace(wait, asked=watch.asked), task)

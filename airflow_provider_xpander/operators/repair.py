@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander.api import routes
@@ -18,7 +18,7 @@ from airflow_provider_xpander.runs.lookup import LAG, find_by_id
 from airflow_provider_xpander.runs.repair import Repair, decide_repair, is_after, is_same_owner, repair_text
 from airflow_provider_xpander.runs.watch import end_of
 from airflow_provider_xpander.task_instance import note_run, was_tried
-from airflow_provider_xpander.xcom import TASK_ID_KEY, push_turns
+from airflow_provider_xpander.xcom import TASK_ID_KEY, pull_turns, push_turns, turns_before
 
 if TYPE_CHECKING:
     from airflow_provider_xpander._compat import Context
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_xpander.operators.base import XpanderRequestOperator
 
 
-@dataclass(frozen=True)
+@dataclass
 class Repairs:
     """
     The repair turns of one attempt.
@@ -35,6 +35,7 @@ class Repairs:
     All that holds for a run holds for a repair turn: it is of the same thread, id and deadline, it is waited
     for in the same way, and it is stopped or kept in the same cases.
 
+    :param ti: the task instance.
     :param target: what runs.
     :param identity: whose run it is.
     :param request: makes the request that the run was asked with.
@@ -43,12 +44,15 @@ class Repairs:
     :param note: notes the id of a turn that has one of its own.
     """
 
+    ti: Any
     target: Target
     identity: Identity
     request: Callable[[], InvokeRequest]
     attempts: int
     retried: bool
     note: Callable[[str], None]
+    repaired: list[dict[str, Any]] | None = field(default=None, init=False)
+    """The turns that were repaired in this try; None where an earlier process of it may know of some."""
 
     @classmethod
     def of(
@@ -63,6 +67,7 @@ class Repairs:
         :param identity: whose run it is.
         """
         return cls(
+            ti=context["ti"],
             target=task.target(),
             identity=identity,
             request=lambda: hook.prepare(task.request(context)),
@@ -71,17 +76,31 @@ class Repairs:
             note=lambda task_id: note_run(context, identity, task_id),
         )
 
-    def turns(self, task: Task, earlier: Sequence[dict[str, Any]]) -> int:
+    def hand_over(self) -> None:
+        """Let the process that resumes find which turns were repaired, also if none was."""
+        if self.repaired == []:
+            push_turns(self.ti, [])
+
+    def before(self, task: Task) -> list[dict[str, Any]]:
+        """
+        Return the turns of a run before the one that its record shows, as far as this try has seen them.
+
+        :param task: the run as it was read now.
+        """
+        if self.repaired is None:
+            self.repaired = pull_turns(self.ti)
+        return turns_before(task, self.repaired)
+
+    def count(self, task: Task) -> int:
         """
         Return how many repair turns a run has had, the one that is read now among them.
 
         :param task: the run as it was read now.
-        :param earlier: its turns before, as far as this try of the task has seen them.
         """
         mark = mark_of(task)
         # This attempt has not seen the turns before a retry; the mark tells them.
         told = mark.turn if mark and mark.digest in self.identity.digests else 0
-        return max(len(earlier), told)
+        return max(len(self.before(task)), told)
 
     def start(
         self,
@@ -104,9 +123,7 @@ class Repairs:
         :raises XpanderAnswerInvalid: the answer is not repaired.
         :raises XpanderError: the next attempt has it repaired; or the turn could not be started.
         """
-        ti, guard = attempt.ti, attempt.guard
-        earlier = attempt.earlier_turns(task)
-        turns = self.turns(task, earlier)
+        guard, turns = attempt.guard, self.count(task)
         asked_again = 0 if attempt.approval is None else attempt.approval.asked_again
         decision = decide_repair(
             turns=turns,
@@ -125,8 +142,8 @@ class Repairs:
         if decision is Repair.NEVER:
             raise invalid.but(f"Repair turns: {turns - asked_again} of {self.attempts}.")
         attempt.log.warning("%s", invalid)
-        attempt.turns = [*earlier, summarize_turn(task)]
-        push_turns(ti, attempt.turns)
+        self.repaired = [*self.before(task), summarize_turn(task)]
+        push_turns(self.ti, self.repaired)
         turn = RepairTurn(
             hook=attempt.hook,
             log=attempt.log,
@@ -157,7 +174,7 @@ class Repairs:
             attempt.state.next_turn()  # that the turn before was stopped, which had ended, settles nothing
         attempt.started(turn, end_of(task) if turn.id == task.id else None)
         if turn.id != task.id:
-            attempt.ti.xcom_push(TASK_ID_KEY, turn.id)
+            self.ti.xcom_push(TASK_ID_KEY, turn.id)
             self.note(turn.id)
         return turn
 

@@ -16,7 +16,7 @@ from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.log.status_log import told_of
 from airflow_provider_xpander.runs.question import OPTIONS, STOP, WENT_ON
 from airflow_provider_xpander.runs.stop_policy import OnKill
-from airflow_provider_xpander.runs.watch import End, OnPaused, Over
+from airflow_provider_xpander.runs.watch import End, OnPaused, Over, Watch
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,17 @@ class Wait:
     run_deadline: float | None = None
     newer_than: float | None = None
     asked: str | None = None
+
+    def watch(self, poll_interval: float, on_paused: OnPaused) -> Watch:
+        """
+        Return what decides after each look at the run.
+
+        :param poll_interval: seconds between two looks at the run.
+        :param on_paused: whether a paused run is waited for.
+        """
+        return Watch(
+            self.task_id, poll_interval, self.run_deadline, on_paused, self.newer_than, asked=self.asked
+        )
 
     def trigger_arguments(
         self,

@@ -39,7 +39,6 @@ from airflow_provider_xpander.operators.arguments import (
 )
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.links import XpanderRunLink
-from airflow_provider_xpander.operators.resuming import resume
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
 from airflow_provider_xpander.operators.templating import check_schema_path
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
@@ -220,7 +219,7 @@ class XpanderTaskSensor(BaseSensorOperator):
             with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS, log=self.log):
                 attempt = self._attempt_at(context, hook)
                 self._expect_turn(context, attempt)
-                over = resume(attempt, wait, found)
+                over = attempt.resume(wait, found)
                 self._link(attempt, over.task)
                 return attempt.finish(wait, over)
 

@@ -272,7 +272,7 @@ def test_a_run_that_executes_again_when_the_worker_takes_up_its_pause_is_waited_
 def test_the_worker_fetches_the_answer_over_a_short_outage(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_xpander.operators.resuming.RESUME_INTERVAL", POLL)
+    monkeypatch.setattr("airflow_provider_xpander.operators.attempt.RESUME_INTERVAL", POLL)
     operator = agent(deferrable=True)
     ti = FakeTaskInstance()
     with pytest.raises(TaskDeferred) as deferred:

@@ -19,7 +19,7 @@ from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, run_through
 from airflow_provider_xpander._compat import XComArg
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.emulator import RESTRICTED_API_KEY, Fault
-from airflow_provider_xpander.operators import resuming as resuming_module
+from airflow_provider_xpander.operators import attempt as attempt_module
 from airflow_provider_xpander.runs import watch as watch_module
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
 
@@ -60,8 +60,8 @@ def test_a_run_that_goes_on_when_its_pause_is_taken_up_is_waited_for(service: Se
 def test_an_answer_that_cannot_be_fetched_for_long_is_left_to_a_retry(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resuming_module, "RESUME_PATIENCE", 0.5)
-    monkeypatch.setattr(resuming_module, "RESUME_INTERVAL", 0.1)
+    monkeypatch.setattr(attempt_module, "RESUME_PATIENCE", 0.5)
+    monkeypatch.setattr(attempt_module, "RESUME_INTERVAL", 0.1)
     task_id = service.start()
     service.add_fault(Fault.html(503, method="GET", times=None))
     with pytest.raises(XpanderError, match="its answer could not be fetched"):

@@ -4,7 +4,7 @@ The log of a run's stream: events go in, lines for the task log come out.
 Thoughts and tool calls are groups that Airflow folds (``::group::`` in 2.11 and 3.x). A group is written as
 a whole, so that none is left open whatever happens next, and its title is numbered, because 2.11 unfolds all
 groups of one title at once. Groups are never in one another: not all versions fold those. Text comes by
-lines. Agent output is untrusted: it is masked and made harmless (``redaction.py``), and bounded
+lines. Agent output is untrusted: it is masked and made harmless (``api/text.py``), and bounded
 (``size_limit.py``).
 """
 
@@ -17,8 +17,16 @@ from typing import Any
 from airflow_provider_xpander.api.models import StreamEvent
 from airflow_provider_xpander.api.sse import FINISHED
 from airflow_provider_xpander.api.status import normalize_status
-from airflow_provider_xpander.runs.log import redaction
-from airflow_provider_xpander.runs.log.redaction import LINE_LIMIT, Mask
+from airflow_provider_xpander.api.text import (
+    LINE_LIMIT,
+    LINES_LIMIT,
+    LONGEST_SECRET,
+    Mask,
+    break_of,
+    log_line,
+    log_lines,
+    wrapped,
+)
 from airflow_provider_xpander.runs.log.size_limit import GROUP, GROUP_END, Budget, Line
 from airflow_provider_xpander.runs.log.status_log import plan_steps
 
@@ -81,15 +89,15 @@ class Narrator:
         *whole, text = text.split("\n")
         lines: list[str] = []
         for line in whole:
-            pieces = redaction.wrapped(self.mask(line))
+            pieces = wrapped(self.mask(line))
             lines += pieces or ([""] if lines and lines[-1] else [])
         while len(text) > 2 * LINE_LIMIT:
-            window = LINE_LIMIT + redaction.LONGEST_SECRET
+            window = LINE_LIMIT + LONGEST_SECRET
             known, behind = self.mask(text[:window]), text[window:]
-            at = redaction.break_of(known)
+            at = break_of(known)
             if not at and not behind:
                 break  # one long word, which may be a secret that is not known before it is whole
-            lines += redaction.wrapped(known[: at or LINE_LIMIT])
+            lines += wrapped(known[: at or LINE_LIMIT])
             text = known[at or LINE_LIMIT :].removeprefix(" ") + behind
         self._partial[who] = text
         spoken = self._spoken(who, lines)
@@ -99,7 +107,7 @@ class Narrator:
 
     def _end_text(self, who: str) -> list[Line]:
         rest = self._partial.pop(who, "")
-        lines = self._spoken(who, redaction.wrapped(self.mask(rest)))
+        lines = self._spoken(who, wrapped(self.mask(rest)))
         if self._speaker == who:
             self._speaker = None
         return lines
@@ -122,10 +130,10 @@ class Narrator:
             head = body.pop("title", None) or next(iter(body.values()), "")
             text = [part for name, value in body.items() for part in self._named(name, value)]
         else:
-            head, text = given, redaction.values(given, self.mask)
+            head, text = given, log_lines(given, self.mask)
         if not head:
             return []
-        return self._group(who, f"{self._number('Reasoning')}: {redaction.title(head, self.mask)}", text)
+        return self._group(who, f"{self._number('Reasoning')}: {log_line(head, self.mask)}", text)
 
     def _call(self, who: str, data: Any) -> list[Line]:
         call = data if isinstance(data, Mapping) else {}
@@ -134,12 +142,12 @@ class Narrator:
             self._calls[key] = self._counts["Tool call"]
         reasoning = call.get("reasoning")
         why = reasoning if isinstance(reasoning, Mapping) else {}
-        said = f" - {redaction.title(why['title'], self.mask)}" if why.get("title") else ""
+        said = f" - {log_line(why['title'], self.mask)}" if why.get("title") else ""
         return self._group(
             who,
             f"{number}: {self._tool(call)}{said}",
             [
-                *redaction.values(why.get("description"), self.mask),
+                *log_lines(why.get("description"), self.mask),
                 *self._named("arguments", call.get("payload")),
             ],
         )
@@ -155,12 +163,12 @@ class Narrator:
             ]
         how = "failed" if call.get("is_error") else "answered"
         self._calls = {key: its for key, its in self._calls.items() if its != number}
-        text = redaction.values(call.get("result"), self.mask)
+        text = log_lines(call.get("result"), self.mask)
         return self._group(who, f"Tool call {number}: {self._tool(call)} {how}", text)
 
     def _sub_agent(self, who: str, data: Any) -> list[Line]:
         asked = data if isinstance(data, Mapping) else {}
-        name = redaction.title(asked.get("agent_id") or "an agent", self.mask)
+        name = log_line(asked.get("agent_id") or "an agent", self.mask)
         text = [*self._named("asks", asked.get("query")), *self._named("files", asked.get("files"))]
         return self._group(who, f"{self._number('Sub-agent')}: {name}", text)
 
@@ -174,9 +182,9 @@ class Narrator:
         if self._statuses.get(sub) == status.value:
             return []
         self._statuses[sub] = status.value
-        text = redaction.values(task.get("result"), self.mask) if status.is_terminal else []
+        text = log_lines(task.get("result"), self.mask) if status.is_terminal else []
         # Whatever the envelope names, the id makes the title one of a kind.
-        name = redaction.title(sub, self.mask, 60)
+        name = log_line(sub, self.mask, 60)
         return self._group(sub, f"xpander task {name} {status.in_words}", text)
 
     def _plan_updated(self, who: str, data: Any) -> list[Line]:
@@ -192,26 +200,23 @@ class Narrator:
         done = f"{sum(self._plan.values())} of {len(self._plan)} steps done"
         if list(before) == list(self._plan):
             new = [name for name, is_done in self._plan.items() if is_done and not before[name]]
-            named = redaction.title(", ".join(new), self.mask, 2 * LINE_LIMIT)
+            named = log_line(", ".join(new), self.mask, 2 * LINE_LIMIT)
             return [*([self._line(who, f"Plan: {done}: {named}")] if new else []), *asks]
         steps = [
-            f"[{'x' if is_done else ' '}] {redaction.title(name, self.mask)}"
-            for name, is_done in self._plan.items()
+            f"[{'x' if is_done else ' '}] {log_line(name, self.mask)}" for name, is_done in self._plan.items()
         ]
-        return [*self._group(who, f"{self._number('Plan')}: {done}", steps[: redaction.LINES_LIMIT]), *asks]
+        return [*self._group(who, f"{self._number('Plan')}: {done}", steps[:LINES_LIMIT]), *asks]
 
     def _auth(self, who: str, data: Any) -> list[Line]:
         about = data if isinstance(data, Mapping) else {}
         inner = about.get("data")
         given = inner if isinstance(inner, Mapping) else {}
-        server = redaction.title(
-            given.get("server_name") or given.get("server_url") or "a connector", self.mask
-        )
-        said = redaction.title(given.get("message") or "", self.mask, 2 * LINE_LIMIT)
+        server = log_line(given.get("server_name") or given.get("server_url") or "a connector", self.mask)
+        said = log_line(given.get("message") or "", self.mask, 2 * LINE_LIMIT)
         tail = f": {said}" if said else ""
         match about.get("type"):
             case "login_required":
-                link = redaction.title(given.get("url") or "", self.mask, 2_000)
+                link = log_line(given.get("url") or "", self.mask, 2_000)
                 at = f" at {link}" if link.startswith(("https://", "http://")) else " in the console"
                 return [self._line(who, f"Somebody has to log in to {server}{at}{tail}", warning=True)]
             case "token_issue":
@@ -249,7 +254,7 @@ class Narrator:
         return [
             self._line(
                 who,
-                f"The stream reports an error: {redaction.title(said, self.mask, 2 * LINE_LIMIT)}",
+                f"The stream reports an error: {log_line(said, self.mask, 2 * LINE_LIMIT)}",
                 warning=True,
             )
         ]
@@ -268,7 +273,7 @@ class Narrator:
         self._depths[who] = min(self._depths.get(parent, 0) + 1, 4)
         identity = event.raw.get("identity")
         name = identity.get("name") if isinstance(identity, Mapping) else None
-        self._names[who] = redaction.title(name or task.get("agent_id") or "sub-agent", self.mask, 40)
+        self._names[who] = log_line(name or task.get("agent_id") or "sub-agent", self.mask, 40)
 
     def _indent(self, who: str) -> str:
         return "" if self._own(who) else "    " * self._depths.get(who, 1)
@@ -291,11 +296,11 @@ class Narrator:
         return f"{kind} {self._counts[kind]}"
 
     def _tool(self, call: Mapping[str, Any]) -> str:
-        return redaction.title(call.get("tool_name") or call.get("operation_id") or "a tool", self.mask)
+        return log_line(call.get("tool_name") or call.get("operation_id") or "a tool", self.mask)
 
     def _named(self, name: str, value: Any) -> list[str]:
-        lines = redaction.values(value, self.mask)
-        name = redaction.title(name, self.mask, 40)
+        lines = log_lines(value, self.mask)
+        name = log_line(name, self.mask, 40)
         if len(lines) == 1:
             return [f"{name}: {lines[0]}"]
         return [f"{name}:", *(f"    {line}".rstrip() for line in lines)] if lines else []

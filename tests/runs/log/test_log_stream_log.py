@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_xpander.api.models import StreamEvent
 from airflow_provider_xpander.api.sse import parse_event
-from airflow_provider_xpander.runs.log.redaction import LINE_LIMIT
+from airflow_provider_xpander.api.text import LINE_LIMIT
 from airflow_provider_xpander.runs.log.size_limit import TOTAL_LIMIT
 from airflow_provider_xpander.runs.log.stream_log import Narrator
 
