@@ -21,6 +21,8 @@
 #   make sbom         what is in an environment with the wheel, as a CycloneDX file in .local/; after make test-wheel
 #   make screenshots  the pictures of the documents, anew; needs chromium or Chrome
 #   make names        write down the public names anew, after a change of them that is meant
+#   make owner        write who publishes the project into its addresses: make owner NAME=acme
+#   make check-release  whether a tag can be released: make check-release TAG=v1.2.0
 #   make lock         newer versions into requirements/*.txt
 #   make clean        remove what the others have made
 
@@ -49,7 +51,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit actionlint licences sbom screenshots names test-wheel lock clean
+.PHONY: demo ui test test-versions test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit actionlint licences sbom screenshots names owner check-release test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -158,6 +160,14 @@ screenshots: $(ENV)/.ready
 
 names: $(ENV)/.ready
 	$(ENV)/bin/python -m dev.public_names
+
+owner:
+	@test -n "$(NAME)" || { echo "who? make owner NAME=acme"; exit 1; }
+	sed -i -E 's#(github\.com/)[^/"]+(/airflow-provider-xpander)#\1$(NAME)\2#' pyproject.toml
+
+# Needs nothing but Python.
+check-release:
+	@$(PYTHON) -m dev.check_release "$(TAG)"
 
 test-wheel: dist $(AIRFLOW:%=test-wheel-on-%)
 
