@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import quote, unquote
 
 from airflow_provider_xpander import __version__
-from airflow_provider_xpander.api.text import SHORTEST_CREDENTIAL, remember
+from airflow_provider_xpander.api.text import remember
 
 DEFAULT_BASE_URL = "https://api.xpander.ai"
 DEFAULT_CONSOLE_URL = "https://app.xpander.ai"
@@ -72,7 +72,7 @@ class Settings:
         login = (self.proxy or "").partition("://")[2].rpartition("@")[0]
         password = login.partition(":")[2]
         basic = base64.b64encode(unquote(login).encode()).decode()
-        remember(self.api_key, password, unquote(password), basic, shortest=SHORTEST_CREDENTIAL)
+        remember(self.api_key, password, unquote(password), basic, credential=True)
 
     @property
     def name(self) -> str:

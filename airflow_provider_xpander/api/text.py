@@ -15,16 +15,22 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 SHORTEST = 8
 """Characters of a text that is hidden; shorter ones would black out ordinary words."""
 SHORTEST_CREDENTIAL = 5
 """The same of a key or password."""
-MOST = 300
-"""Secrets that are kept at the most; the latest are."""
+MOST = 1000
+"""Forms of secrets that are kept at the most: the latest, and keys of connections longer than others."""
 MASK = "***"
 
+CREDENTIAL = re.compile(
+    r"(api|access|private)?[-_ ]?key$|token|secret|passw|credential|cookie|authori[sz]ation|signature"
+    r"|^(auth|headers?|env|sig|expires)$",
+    re.IGNORECASE,
+)
+"""Names, in the settings of an MCP server and in the query of a URL, of what lets somebody in."""
 _NO_SECRETS = frozenset({"name", "description", "url", "type", "transport", "auth_type", "allowed_tools"})
 """Fields of an MCP server that may be shown."""
 
@@ -58,24 +64,25 @@ _AUTHORIZATION = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/-]{12,}=*")
 
 Mask = Callable[[str], str]
 
-_known: dict[str, None] = {}
+_known: dict[str, bool] = {}
 
 
-def remember(*secrets: str | None, shortest: int = SHORTEST) -> None:
+def remember(*secrets: str | None, credential: bool = False) -> None:
     """
     Hide these texts from now on, in the forms that JSON, URLs, pages and Python give them, too.
 
-    :param secrets: such as an API key.
-    :param shortest: characters of a text that is hidden; a shorter one is ignored.
+    :param secrets: such as a token; one that is too short is ignored.
+    :param credential: whether they are of a connection, and hidden as long as that is in use.
     """
     for secret in secrets:
-        if secret and len(secret) >= shortest:
+        if secret and len(secret) >= (SHORTEST_CREDENTIAL if credential else SHORTEST):
             in_json = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
             others = quote(secret, safe=""), html.escape(secret), repr(secret)[1:-1]
             for form in dict.fromkeys([*others, *in_json, secret]):
-                _known.pop(form, None)
-                _known[form] = None
-    for form in list(_known)[: max(0, len(_known) - MOST)]:
+                lasting = _known.pop(form, False) or credential
+                _known[form] = lasting
+    oldest = sorted(_known, key=lambda form: _known.get(form, False))
+    for form in oldest[: max(0, len(_known) - MOST)]:
         _known.pop(form, None)
 
 
@@ -98,15 +105,35 @@ def secret_texts(value: Any) -> Iterator[str]:
     :param value: the field: a text, or texts in mappings and lists.
     """
     if isinstance(value, str):
+        text = value.strip()
         # A header carries its scheme before the secret.
-        yield re.sub(r"(?i)^(bearer|basic|token)\s+", "", value.strip())
+        scheme = re.fullmatch(r"([A-Za-z][\w-]*)\s+(\S+)", text)
+        if scheme is None or scheme[1].casefold() not in ("bearer", "basic", "token"):
+            yield text
+        if scheme is not None:
+            yield scheme[2]
+        yield from _url_secrets(text)
     elif isinstance(value, Mapping):
         for name, item in value.items():
             if str(name).casefold() not in _NO_SECRETS:
                 yield from secret_texts(item)
+            elif isinstance(item, str):
+                yield from _url_secrets(item)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from secret_texts(item)
+
+
+def _url_secrets(url: str) -> Iterator[str]:
+    """Give the password in a URL, and what its query has under a telling name."""
+    try:
+        parts = urlsplit(url) if "://" in url else None
+    except ValueError:
+        return
+    if parts is not None:
+        if parts.password:
+            yield unquote(parts.password)
+        yield from (item for name, item in parse_qsl(parts.query) if CREDENTIAL.search(name))
 
 
 def sentence(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_xpander._compat import XComArg, mask_secret
 from airflow_provider_xpander.api.errors import XpanderValidationError
-from airflow_provider_xpander.api.text import SHORTEST, secret_texts
+from airflow_provider_xpander.api.text import SHORTEST, remember, secret_texts
 from airflow_provider_xpander.operators.arguments import is_literal
 
 
@@ -16,8 +16,11 @@ def mask_request_secrets(value: Any) -> None:
     """
     Have Airflow mask the texts in a rendered secret-bearing field, which an agent may well repeat.
 
+    A retry that takes a run over sends none of them, and hides them all the same.
+
     :param value: the field: a text, or texts in mappings and lists.
     """
+    remember(*secret_texts(value))
     for text in secret_texts(value):
         if len(text) >= SHORTEST:
             mask_secret(text)

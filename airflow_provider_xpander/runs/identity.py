@@ -23,6 +23,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from airflow_provider_xpander.api.models import InvokeRequest, Task
+from airflow_provider_xpander.api.text import CREDENTIAL
 
 TITLE_LIMIT = 200
 """The longest title that is sent, in characters; the service's own limit is unknown."""
@@ -31,12 +32,6 @@ _MARKER = re.compile(
     r"\[airflow ([0-9a-f]{20})(?: ([0-9a-f]{12}))?(?: pack ([1-9]\d*))?(?: repair ([1-9]\d?))?\]"
 )
 _NOT_ASKED = frozenset({"title", "source", "id", "user_tokens", "user_oidc_token"})
-_CREDENTIAL = re.compile(
-    r"(api|access|private)?[-_ ]?key$|token|secret|passw|credential|cookie|authori[sz]ation|signature"
-    r"|^(auth|headers?|env|sig|expires)$",
-    re.IGNORECASE,
-)
-"""Names, in the settings of an MCP server, of what may be fetched anew for each attempt."""
 _NAMESPACE = UUID("5e0b0a36-8d5c-5d0e-9c43-4b9c6f6f7a10")
 
 
@@ -183,13 +178,13 @@ def _without_credentials(value: Any) -> Any:
 
 def _is_credential(name: Any, value: Any) -> bool:
     # Numbers count: {"max_tokens": 12} is a setting.
-    return not isinstance(value, int | float) and bool(_CREDENTIAL.search(str(name)))
+    return not isinstance(value, int | float) and bool(CREDENTIAL.search(str(name)))
 
 
 def _plain_url(url: str) -> str:
     """Return a URL without a user before its host and without credentials in its query."""
     place, _, query = url.partition("?")
-    kept = [pair for pair in query.split("&") if not _CREDENTIAL.search(pair.partition("=")[0])]
+    kept = [pair for pair in query.split("&") if not CREDENTIAL.search(pair.partition("=")[0])]
     return f"{re.sub('://[^/@]*@', '://', place)}?{'&'.join(kept)}"
 
 

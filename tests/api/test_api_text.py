@@ -77,6 +77,12 @@ def test_short_texts_are_no_secrets_and_not_all_are_kept_for_ever() -> None:
     assert hidden(f"secret-{MOST:04d}") == MASK
 
 
+def test_the_key_of_a_connection_is_hidden_however_many_tokens_come_after_it() -> None:
+    Settings(api_key=KEY)
+    remember(*(f"token-of-user-{number:05d}" for number in range(MOST + 1)))
+    assert hidden(f"Invalid API key {KEY}") == f"Invalid API key {MASK}"
+
+
 def test_what_the_service_repeats_of_a_request_is_not_in_its_error() -> None:
     said = " ".join([KEY, *SECRETS, "p%40ssword", "p@ssword", "for salesforce"])
     body = json.dumps({"detail": [{"loc": ["body", "user_tokens"], "msg": said}]}).encode()

@@ -11,6 +11,7 @@ import pytest
 from airflow_side import FakeTaskInstance, Service, fire
 from scripted_server import ScriptedServer, http
 
+from airflow_provider_xpander.api.text import hidden
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 from airflow_provider_xpander.operators import secret_arguments
 from airflow_provider_xpander.operators.secret_arguments import mask_request_secrets
@@ -36,6 +37,12 @@ from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
             ],
             ["login-of-mcp"],
         ),
+        (
+            [{"url": "https://me:pass%20word@mcp.example.com/sse?api_key=key-in-query&page=12345678"}],
+            ["pass word", "key-in-query"],
+        ),
+        ({"Authorization": "ApiKey a-long-token"}, ["ApiKey a-long-token", "a-long-token"]),
+        ({"database": "postgresql://me:p4ssw0rd@db"}, ["postgresql://me:p4ssw0rd@db", "p4ssw0rd"]),
         ({"port": 12345678}, []),
     ],
 )
@@ -46,6 +53,7 @@ def test_secrets_are_masked_and_ordinary_words_are_not(
     monkeypatch.setattr(secret_arguments, "mask_secret", told.append)
     mask_request_secrets(value)
     assert told == masked
+    assert all(secret not in hidden(f"<{secret}>") for secret in masked)
 
 
 KEY = "xp-key-0123456789"
