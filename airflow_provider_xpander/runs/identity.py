@@ -173,7 +173,7 @@ def _without_credentials(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [_without_credentials(item) for item in value]
-    return _plain_url(value) if isinstance(value, str) and "://" in value else value
+    return plain_url(value) if isinstance(value, str) and "://" in value else value
 
 
 def _is_credential(name: Any, value: Any) -> bool:
@@ -181,11 +181,15 @@ def _is_credential(name: Any, value: Any) -> bool:
     return not isinstance(value, int | float) and bool(CREDENTIAL.search(str(name)))
 
 
-def _plain_url(url: str) -> str:
-    """Return a URL without a user before its host and without credentials in its query."""
+def plain_url(url: str) -> str:
+    """
+    Return a URL without a user before its host and without credentials in its query.
+
+    :param url: the URL.
+    """
     place, _, query = url.partition("?")
-    kept = [pair for pair in query.split("&") if not CREDENTIAL.search(pair.partition("=")[0])]
-    return f"{re.sub('://[^/@]*@', '://', place)}?{'&'.join(kept)}"
+    kept = "&".join(pair for pair in query.split("&") if not CREDENTIAL.search(pair.partition("=")[0]))
+    return re.sub("://[^/@]*@", "://", place) + (f"?{kept}" if kept else "")
 
 
 def mark_title(title: str | None, identity: Identity, mark: Mark) -> str:

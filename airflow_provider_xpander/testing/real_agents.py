@@ -22,11 +22,12 @@ class RealAgents:
     Asks the service.
 
     :param settings: those of the real connection.
+    :param threads: ids of the threads so far, by agent and what was asked in them; it grows.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, threads: dict[tuple[str, ...], str]) -> None:
         self._settings = settings
-        self._threads: dict[tuple[str, ...], str] = {}
+        self._threads = threads
 
     def ask(self, prompt: Prompt) -> tuple[str, Any]:
         """

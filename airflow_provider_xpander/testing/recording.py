@@ -8,21 +8,39 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.request import SECRET_FIELDS
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.api.text import hidden
+from airflow_provider_xpander.api.text import CREDENTIAL, MASK, hidden
 from airflow_provider_xpander.emulator import Prompt
 from airflow_provider_xpander.emulator.schedule import Behaviour
+from airflow_provider_xpander.runs.identity import plain_url
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.testing.real_agents import RealAgents
 
 VERSION = 1
 # Which person asks, and how the run is called, is no part of the question.
 _NOT_ASKED = SECRET_FIELDS | {"title", "source", "id", "events_streaming"}
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://[^\s\"'<>]+", re.IGNORECASE)
+
+
+@dataclass
+class _Recorded:
+    """What this session has recorded in one file, which several tests may share."""
+
+    turns: list[dict[str, Any]] = field(default_factory=list)
+    threads: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+
+_session: dict[Path, _Recorded] = {}
 
 
 def question(prompt: Prompt, ignore: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -41,11 +59,23 @@ def question(prompt: Prompt, ignore: tuple[str, ...] = ()) -> dict[str, Any]:
         "input": {name: value for name, value in asked.items() if value},
         **body,
     }
-    cleaned: dict[str, Any] = _cleaned({name: value for name, value in known.items() if value}, ignore)
+    asked = _without_credentials({name: value for name, value in known.items() if value})
+    cleaned: dict[str, Any] = _cleaned(asked, ignore)
     return cleaned
 
 
-def _cleaned(value: Any, ignore: tuple[str, ...]) -> Any:
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: MASK
+            if isinstance(item, str) and CREDENTIAL.search(str(name))
+            else _without_credentials(item)
+            for name, item in value.items()
+        }
+    return [_without_credentials(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _cleaned(value: Any, ignore: tuple[str, ...] = ()) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _cleaned(item, ignore) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -58,7 +88,8 @@ def _cleaned(value: Any, ignore: tuple[str, ...]) -> Any:
 
 
 def _without_secrets(text: str) -> str:
-    """Hide what this package knows to be secret, and what Airflow does, if the test has Airflow."""
+    """Hide what this package knows to be secret, what Airflow does, and what opens a URL."""
+    text = _URL.sub(lambda url: plain_url(url[0]), text)
     compat = sys.modules.get("airflow_provider_xpander._compat")
     return hidden(text) if compat is None else str(compat.masked(hidden(text)))
 
@@ -100,13 +131,16 @@ class Recording:
         self._ignore = ignore
         self._lock = threading.Lock()
         self._unknown: list[str] = []
+        self._failed: list[str] = []
         self._turns: list[dict[str, Any]] = []
         self._asked: dict[str, int] = {}
-        self._real = None
+        self._real: RealAgents | None = None
         if real is not None:
             from airflow_provider_xpander.testing.real_agents import RealAgents
 
-            self._real = RealAgents(real)
+            recorded = _session.setdefault(path.resolve(), _Recorded())
+            self._real = RealAgents(real, recorded.threads)
+            self._turns = recorded.turns
         elif path.exists():
             self._turns = json.loads(path.read_text("utf-8"))["turns"]
         else:
@@ -119,33 +153,43 @@ class Recording:
         :param prompt: what the agent is asked.
         """
         asked = question(prompt, self._ignore)
-        if self._real is not None:
-            status, result = self._real.ask(prompt)
-            turn = {"question": asked, "status": status, "result": _cleaned(result, ())}
-            with self._lock:
-                self._turns.append(turn)
-            return Behaviour(result, TaskStatus(status))
+        key = _written(asked)
         with self._lock:
-            key = _written(asked)
             fitting = [turn for turn in self._turns if _written(turn["question"]) == key]
-            if not fitting:
-                self._unknown.append(difference(asked, [turn["question"] for turn in self._turns]))
-                return Behaviour("This was not recorded; the test says how it differs.", TaskStatus.ERROR)
             # The same question again gets the next answer, and the last one from then on.
             number = self._asked.get(key, 0)
             self._asked[key] = number + 1
-            turn = fitting[min(number, len(fitting) - 1)]
-            return Behaviour(turn["result"], TaskStatus(turn["status"]))
+            if fitting and (self._real is None or number < len(fitting)):
+                turn = fitting[min(number, len(fitting) - 1)]
+                return Behaviour(turn["result"], TaskStatus(turn["status"]))
+            if self._real is None:
+                self._unknown.append(difference(asked, [turn["question"] for turn in self._turns]))
+                return Behaviour("This was not recorded; the test says how it differs.", TaskStatus.ERROR)
+        return self._record(prompt, asked, self._real)
+
+    def _record(self, prompt: Prompt, asked: dict[str, Any], real: RealAgents) -> Behaviour:
+        try:
+            status, result = real.ask(prompt)
+        except XpanderError as error:
+            self._failed.append(str(error))
+            return Behaviour("The real agent could not be asked; the test says why.", TaskStatus.ERROR)
+        with self._lock:
+            self._turns.append({"question": asked, "status": status, "result": _cleaned(result)})
+        return Behaviour(result, TaskStatus(status))
 
     def objection(self) -> str | None:
         """Return what was asked and is not recorded, once, or None."""
         unknown, self._unknown = self._unknown, []
-        if not unknown:
-            return None
-        return (
-            f"Prompts that are not in {self.path}: {len(unknown)}. Record it again with --xpander-record. "
-            f"The first one:\n{unknown[0]}"
-        )
+        failed, self._failed = self._failed, []
+        said = []
+        if failed:
+            said.append(f"Prompts that could not be recorded: {len(failed)}. The first one: {failed[0]}")
+        if unknown:
+            said.append(
+                f"Prompts that are not in {self.path}: {len(unknown)}. Record it again with "
+                f"--xpander-record. The first one:\n{unknown[0]}"
+            )
+        return "\n".join(said) or None
 
     def close(self) -> None:
         """Write the file, if it was recorded."""

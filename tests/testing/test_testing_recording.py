@@ -33,6 +33,26 @@ def test_a_question_has_no_person_title_mark_or_credential() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://me:pass-word@files.example.com/a.csv", "https://files.example.com/a.csv"),
+        ("see s3://b/c?X-Amz-Signature=abc&part=2, then stop", "see s3://b/c?part=2, then stop"),
+        ("(https://example.com/?sig=abc)", "(https://example.com/"),
+        ("no address: a://", "no address: a://"),
+        ({"crm_api_key": "abc", "max_tokens": 5}, {"crm_api_key": "***", "max_tokens": 5}),
+        ([{"auth": {"password": "abc"}}], [{"auth": {"password": "***"}}]),
+    ],
+)  # fmt: skip
+def test_a_question_has_no_credential_in_its_urls_and_fields(given: object, kept: object) -> None:
+    assert question(prompt(payload_extension={"x": given}))["payload_extension"] == {"x": kept}
+
+
+def test_a_schema_is_asked_as_it_is() -> None:
+    schema = {"type": "object", "properties": {"token": {"type": "string"}}, "required": ["token"]}
+    assert question(prompt(output_schema=schema))["output_schema"] == schema
+
+
 @pytest.mark.parametrize("change", [{"output_format": "json"}, {"text": "other"}, {"think_mode": "harder"}])
 def test_what_is_asked_differently_is_another_question(change: dict) -> None:
     assert question(prompt(**change)) != question(prompt())

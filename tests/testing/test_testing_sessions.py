@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 from airflow_side import Service
+from emulator_process import emulator
+from header_proxy import ADDED, header_proxy
 
 Session = Callable[..., pytest.RunResult]
+
+KEY = "a-real-key-0815"
+REAL = "http://api.example.invalid"
 
 ASK = """
     import json, os, pytest
@@ -115,38 +121,79 @@ def test_several_processes_do_not_meet(session: Session) -> None:
 RECORDED = (
     ASK
     + """
+    SIGNED = "https://me:url-secret-1@files.example.com/a.csv?part=2&X-Amz-Signature=url-secret-2"
+
     def test_it(xpander):
         xpander.recording("cassettes/triage.json", ignore=(r"day \\d+",))
         assert ask("the load of day {day} failed", agent="echo").result.startswith("the load of day")
+        asked = {
+            "input": {"text": "{text}", "files": [SIGNED]},
+            "user_tokens": {"crm": "hush-token-4711"},
+            "payload_extension": {"crm_api_key": "hush-extension-1", "region": "eu"},
+        }
         with XpanderHook() as hook:
-            asked = {"input": "{text}", "user_tokens": {"crm": "hush-token-4711"}}
             task = hook.wait_for_task(hook.invoke_async(Target.agent("echo"), asked).id, 10)
         assert xpander.prompts("echo")[1] == task.result == "{text}"
+
+    def test_another_one_of_the_same_file(xpander):
+        xpander.recording("cassettes/triage.json", ignore=(r"day \\d+",))
+        first = "the load of day {day} failed"
+        with XpanderHook() as hook:
+            thread = hook.wait_for_task(hook.invoke_async(Target.agent("echo"), first).id, 10).id
+            hook.invoke_async(Target.agent("echo"), {"input": "and the day before?", "id": thread})
+            assert hook.wait_for_task(thread, 10).result == "and the day before?"
 """
 )
 
 
 def test_recorded_answers_are_replayed_and_unknown_prompts_are_told(
-    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester
+    session: Session, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester
 ) -> None:
-    """The emulator of this process stands for the real service; its agent echo repeats what it is asked."""
+    """The real service is another process, on a host that is not this machine, behind a gateway."""
 
     def run(*arguments: str, day: int, text: str) -> pytest.RunResult:
         return session(*arguments, test=RECORDED.replace("{day}", str(day)).replace("{text}", text))
 
-    run("--xpander-record", day=1, text="second").assert_outcomes(passed=1)
-    assert [run.text for run in service.runs()] == ["the load of day 1 failed", "second"]
-    assert service.runs()[1].body["user_tokens"] == {"crm": "hush-token-4711"}
+    with emulator("--api-key", KEY, "--run-seconds", "0") as (_, url, _), header_proxy(url) as gateway:
+        extra = {"proxy": gateway.url, "user_email": "ada@example.com"}
+        connection = {"conn_type": "xpander", "host": REAL, "password": KEY, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_XPANDER_DEFAULT", json.dumps(connection))
+        run("--xpander-record", day=1, text=f"second, not {KEY}").assert_outcomes(passed=2)
+    sent = [json.loads(request.body) for request in gateway.posts]
+    asked = ["the load of day 1 failed", f"second, not {KEY}", "and the day before?"]
+    assert [body["input"]["text"] for body in sent] == asked, "the first question is paid for once"
+    assert sent[1]["user_tokens"] == {"crm": "hush-token-4711"}
+    assert {request.headers["x-api-key"] for request in gateway.posts} == {KEY}
+    assert {request.url.partition("/v1/")[0] for request in gateway.posts} == {REAL}
     (written,) = (path.read_text() for path in pytester.path.glob("cassettes/*.json"))
     assert "the load of <ignored> failed" in written
-    assert "hush" not in written
-    assert service.server.api_key not in written
+    assert "https://files.example.com/a.csv?part=2" in written
+    assert '"region": "eu"' in written
+    secrets = (KEY, "hush", "url-secret", "ada@example.com", *ADDED, *ADDED.values())
+    assert [secret for secret in secrets if secret in written] == []
 
     monkeypatch.delenv("AIRFLOW_CONN_XPANDER_DEFAULT")
-    run(day=2, text="second").assert_outcomes(passed=1)
+    run(day=2, text="second, not ***").assert_outcomes(passed=2)
     unknown = run(day=2, text="third")
-    unknown.assert_outcomes(failed=1)
+    unknown.assert_outcomes(failed=1, passed=1)
     unknown.stdout.fnmatch_lines(
-        ["*Prompts that are not in *triage.json: 1.*", '*-*"text": "second"', '*+*"text": "third"']
+        ["*Prompts that are not in *triage.json: 1.*", '*-*"text": "second, not *"', '*+*"text": "third"']
     )
-    assert len(service.runs()) == 2, "a replay asks nobody"
+
+
+def test_a_service_that_refuses_to_be_recorded_fails_the_test(
+    session: Session, service: Service, pytester: pytest.Pytester
+) -> None:
+    service.connect(password="an-outdated-key-0002")
+    done = session(
+        "--xpander-record",
+        test=ASK
+        + """
+    def test_it(xpander):
+        xpander.recording("cassettes/triage.json")
+        assert ask(agent="echo").status == "error"
+    """,
+    )
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*Prompts that could not be recorded: 1.*HTTP 401*"])
+    assert not list(pytester.path.glob("cassettes/*"))
