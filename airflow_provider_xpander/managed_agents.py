@@ -14,6 +14,7 @@ from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.errors import (
     XpanderAuthError,
     XpanderBillingError,
+    XpanderError,
     XpanderNotFoundError,
     XpanderTaskFailed,
     XpanderTaskStopped,
@@ -25,7 +26,7 @@ from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 from airflow_provider_xpander.operators.starter import RunStarter
-from airflow_provider_xpander.operators.stopping import stop_runs
+from airflow_provider_xpander.operators.stopping import KILL_LAG, stop_runs
 from airflow_provider_xpander.runs.answer import AnswerRules, XpanderAnswerInvalid, read_answer, summarize
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.schema import schema_of
@@ -152,7 +153,13 @@ class XpanderManagedAgentHook(XpanderHook, BaseManagedAgentHook):
             left = max(1.0, deadline - time.time())
             return self.call(routes.invoke_async(target, request), timeout=min(self.settings.timeout, left))
 
-        task = starter.obtain(submit)
+        try:
+            task = starter.obtain(submit)
+        except XpanderError:
+            raise  # it was looked for, where it may have been started
+        except BaseException:  # of whoever ends the task of Airflow, in the middle of the submit
+            self._stop_what_was_started(starter)
+            raise
         turn = Turn(task.id, tuple(identity.digests), starter.newer_than)
         watch = Watch(task.id, POLL_INTERVAL, deadline, newer_than=starter.newer_than)
         over: Again | Over
@@ -170,6 +177,14 @@ class XpanderManagedAgentHook(XpanderHook, BaseManagedAgentHook):
         if asked.id is not None and is_foreign_turn(ended, turn.digests, turn.newer_than):
             raise foreign_turn(ended)
         return ended
+
+    def _stop_what_was_started(self, starter: RunStarter) -> None:
+        try:
+            found = self.run(starter.going_on(lag=KILL_LAG))
+        except XpanderError as error:
+            self.log.error("%s A run that may have been started could not be looked for.", error)
+            return
+        stop_runs(self, self.log, found, digests=starter.identity.digests)
 
     def _stop(self, turn: Turn) -> list[Task]:
         return stop_runs(

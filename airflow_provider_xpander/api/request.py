@@ -31,6 +31,8 @@ SourceNodeType = Literal[
 
 NULL = "None"
 """What Jinja makes of a parameter or an XCom that is null."""
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe0e\ufe0f")
+"""Letters and marks that show nothing, as characters of other kinds do."""
 
 
 def check_id(name: str, value: object) -> str:
@@ -43,8 +45,11 @@ def check_id(name: str, value: object) -> str:
     """
     if not isinstance(value, str) or not value.strip() or value.strip() == NULL:
         raise XpanderValidationError(f"{name} must be a non-empty string, got {value!r}")
+    if value in (".", ".."):
+        raise XpanderValidationError(f"{name} must be no step in a path, got {value!r}")
     for position, character in enumerate(value, 1):
-        if unicodedata.category(character)[0] in "CZ":  # control, format, surrogate, separator
+        # Of control, format, surrogate, separator.
+        if unicodedata.category(character)[0] in "CZ" or character in _UNSEEN:
             called = unicodedata.name(character, "a control character")
             raise XpanderValidationError(
                 f"{name} has U+{ord(character):04X} ({called}) as its character {position}, which no id has, "
@@ -177,8 +182,8 @@ class InvokeRequest(BaseModel):
 
     :param input: the text, or a mapping with ``text``, ``files`` (URLs) and ``user``. Text or a file is
         needed.
-    :param id: the thread to continue; the API answers with the same id. Empty is unset, like an empty
-        ``title``; the text ``"None"`` is refused.
+    :param id: the thread to continue; the API answers with the same id. Empty is unset, as it is for other
+        optional texts; the text ``"None"`` is refused.
     :param extra_body: further fields of the JSON body, sent as they are.
     :raises pydantic.ValidationError: an unknown field, a wrong type or value, or no input at all.
     """
@@ -219,13 +224,19 @@ class InvokeRequest(BaseModel):
         return {"text": value} if isinstance(value, str) else value
 
     @field_validator(
-        "id", "title", "parent_execution_id", "worker_id", "triggering_agent_id", "test_run_node_id"
-    )
+        "title", "expected_output", "instructions_override", "additional_context",
+        "llm_model_provider", "llm_model_name", "user_oidc_token",
+    )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return given(str(info.field_name), value)
+
+    @field_validator("id", "parent_execution_id", "worker_id", "triggering_agent_id", "test_run_node_id")
+    @classmethod
+    def _is_an_id(cls, value: str | None, info: ValidationInfo) -> str | None:
         name = "thread_id" if info.field_name == "id" else str(info.field_name)
         text = given(name, value)
-        return text if text is None or name == "title" else check_id(name, text)
+        return text if text is None else check_id(name, text)
 
     @model_validator(mode="after")
     def _check_meaning(self) -> InvokeRequest:

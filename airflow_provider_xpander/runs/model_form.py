@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,9 @@ def readable_form(model: type[BaseModel], found: BaseModel, data: Any, path: str
     Return the data of an instance as plain JSON that its model reads back.
 
     That is what the model writes by the names of its schema, or that without computed fields, or else the
-    data that it was made of: names for writing may be others than those for reading, for instance.
+    data that it was made of: names for writing may be others than those for reading, for instance. Of these,
+    the first counts that gives the same instance again: an optional field that is read by another name than
+    it is written by, or not written at all, would be its default downstream.
 
     :param model: the class.
     :param found: the instance.
@@ -50,28 +53,41 @@ def readable_form(model: type[BaseModel], found: BaseModel, data: Any, path: str
     :param path: import path of the class, for the message.
     :raises XpanderValidationError: it reads none of them.
     """
-    for round_trip in (False, True):
-        written = found.model_dump(mode="json", by_alias=True, round_trip=round_trip)
-        if _refusal(model, written) is None:
-            return written
-    refusal = _refusal(model, data)
-    if refusal is None:
-        return data
-    raise XpanderValidationError(
-        f"output_schema: {path} takes the answer, but {path.rpartition('.')[2]}.model_validate(value) does "
-        f"not, neither as it came nor as the model writes it: {printable(refusal, 300)}"
-    )
+    forms = [found.model_dump(mode="json", by_alias=True, round_trip=one) for one in (False, True)]
+    read = [(form, *_read_back(model, form)) for form in (*forms, data)]
+    usable = [(form, instance) for form, instance, refusal in read if refusal is None]
+    if not usable:
+        raise XpanderValidationError(
+            f"output_schema: {path} takes the answer, but {path.rpartition('.')[2]}.model_validate(value) "
+            f"does not, neither as it came nor as the model writes it: {printable(read[-1][2], 300)}"
+        )
+    if _masks(model):  # what it writes is never the same, and the data would show what it masks
+        return usable[0][0]
+    # None is the same where each reading makes another, with an id of its own say.
+    return next((form for form, instance in usable if _is_same(instance, found)), usable[0][0])
 
 
-def _refusal(model: type[BaseModel], data: Any) -> str | None:
+def _masks(model: type[BaseModel]) -> bool:
+    """Whether a model has fields whose value it does not write, such as ``SecretStr``."""
+    return '"writeOnly": true' in json.dumps(model.model_json_schema(), default=str)
+
+
+def _is_same(one: BaseModel | None, other: BaseModel) -> bool:
     try:
-        model.model_validate(data)
+        return bool(one == other)
+    except Exception:  # of the model's own code
+        return False
+
+
+def _read_back(model: type[BaseModel], data: Any) -> tuple[BaseModel | None, str | None]:
+    """Return the instance that is made of data, or why there is none."""
+    try:
+        return model.model_validate(data), None
     except ValidationError as error:
         one = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg']}"
+        return None, f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg']}"
     except Exception as error:  # of the model's own code
-        return f"{type(error).__name__}: {error}"
-    return None
+        return None, f"{type(error).__name__}: {error}"
 
 
 def _strict_about(node: Any, strict: bool, field: str) -> str | None:

@@ -18,6 +18,7 @@ from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import Priority, as_poll, get_task, stop_task
 from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.thread import is_foreign_turn
 from airflow_provider_xpander.runs.watch import Watch
 
@@ -79,7 +80,12 @@ def stop_run(
                 found = yield from _over_if_known(task_id, digests, newer_than)
             if found:
                 return found
-            return Stopped((yield from exchange(stop_task(task_id), ONCE)))
+            stopped = yield from exchange(stop_task(task_id), ONCE)
+            if stopped.id.casefold() == task_id.casefold():
+                return Stopped(stopped)
+            raise XpanderServiceError(
+                f"stop task {task_id}: the answer is about {printable(stopped.id, 100)}", status_code=200
+            )
         except XpanderError as error:
             problem = error
         if isinstance(problem, XpanderAuthError) and problem.status_code == 401 and not refreshed:
@@ -101,7 +107,7 @@ def stop_run(
 
 
 def _is_odd(error: XpanderError) -> bool:
-    """Whether a reply may mean that the run is over: a conflict, or a success that is no task."""
+    """Whether a reply may mean that the run is over: a conflict, or a success that is not this task."""
     status = error.status_code or 0
     return status == 409 or (isinstance(error, XpanderServiceError) and 200 <= status < 300)
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeInput, InvokeRequest, Target, User, parse_request
 from airflow_provider_xpander.api.request import SECRET_FIELDS
+from airflow_provider_xpander.api.routes import get_task
 from airflow_provider_xpander.emulator.request_model import AgentExecutionRequest
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/api.md").read_text()
@@ -227,6 +228,8 @@ STRANGE = {
     "a\u00ad1": "U+00AD (SOFT HYPHEN)",
     "a\u20281": "U+2028 (LINE SEPARATOR)",
     "a\ud8001": "U+D800",
+    "a\u31641": "U+3164 (HANGUL FILLER)",
+    "a\u28001": "U+2800 (BRAILLE PATTERN BLANK)",
 }
 
 
@@ -245,6 +248,12 @@ def test_an_id_with_a_character_that_nobody_sees_is_refused_by_its_name(id: str,
         assert str(caught.value).isascii()
 
 
+@pytest.mark.parametrize("id", [".", ".."])
+def test_an_id_that_would_lead_to_another_path_is_refused(id: str) -> None:
+    with pytest.raises(XpanderValidationError, match="task_id must be no step in a path"):
+        get_task(id)
+
+
 @pytest.mark.parametrize("id", ["a-1", "ä", "conversation-123", "a/b:c@d", "\U0001f916"])
 def test_an_id_may_be_any_text_that_one_sees(id: str) -> None:
     assert Target.agent(id).id == id
@@ -252,7 +261,14 @@ def test_an_id_may_be_any_text_that_one_sees(id: str) -> None:
 
 
 @pytest.mark.parametrize("unset", ["", " ", "\n", None])
-@pytest.mark.parametrize("name", ["id", "title", "parent_execution_id", "worker_id", "triggering_agent_id"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "id", "title", "parent_execution_id", "worker_id", "triggering_agent_id", "expected_output",
+        "instructions_override", "additional_context", "llm_model_provider", "llm_model_name",
+        "user_oidc_token",
+    ],
+)  # fmt: skip
 def test_an_optional_text_that_is_empty_is_not_sent(name: str, unset: Any) -> None:
     assert parse_request({"input": "hi", name: unset}).body() == {"input": {"text": "hi"}}
 
@@ -269,8 +285,10 @@ def test_an_empty_version_is_the_latest(unset: Any) -> None:
         (lambda null: Target.agent("a-1", null), "version"),
         (lambda null: parse_request({"input": "hi", "id": null}), "thread_id"),
         (lambda null: parse_request({"input": "hi", "title": null}), "title"),
+        (lambda null: parse_request({"input": "hi", "llm_model_name": null}), "llm_model_name"),
+        (lambda null: parse_request({"input": "hi", "user_oidc_token": null}), "user_oidc_token"),
     ],
-    ids=["version", "thread_id", "title"],
+    ids=["version", "thread_id", "title", "llm_model_name", "user_oidc_token"],
 )
 def test_what_a_template_makes_of_null_is_refused(make: Any, name: str, null: str) -> None:
     with pytest.raises(XpanderValidationError, match=f"^{name} is the text .*None.* makes of null.* or ''"):

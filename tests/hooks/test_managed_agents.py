@@ -189,6 +189,21 @@ def test_an_interruption_stops_the_run(service: Service, monkeypatch: pytest.Mon
     assert [service.status(run.task_id) for run in service.runs()] == ["stopped"]
 
 
+def test_an_interruption_of_the_submit_stops_the_run(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = XpanderManagedAgentHook.call
+
+    def interrupted(self: Any, made: Any, **kwargs: Any) -> Any:
+        call(self, made, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(XpanderManagedAgentHook, "call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ask("slow", prompt="take 60")
+    assert [service.status(run.task_id) for run in service.runs()] == ["stopped"]
+
+
 def test_a_lost_submit_is_found_and_not_repeated(service: Service) -> None:
     service.add_fault(Fault(status=504, method="POST", act_first=True))
     assert ask().text == "hello"

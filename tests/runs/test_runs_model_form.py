@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import (
@@ -110,6 +110,24 @@ class Excluded(BaseModel):
     b: int = Field(exclude=True)
 
 
+class SplitAndOptional(BaseModel):
+    a: int = Field(default=7, validation_alias="read", serialization_alias="written")
+
+
+class ExcludedAndOptional(BaseModel):
+    a: int
+    b: int = Field(default=7, exclude=True)
+
+
+class Restless(BaseModel):
+    key: UUID = Field(default_factory=uuid4, exclude=True)
+
+
+class Masking(BaseModel):
+    key: SecretStr
+    b: int = Field(default=7, exclude=True)
+
+
 class Nesting(BaseModel):
     inner: list[Split]
 
@@ -153,6 +171,8 @@ STRICT = {"a": 1, "b": [{}], "f": "2026-11-01", "h": "2026-11-02", "i": '["2026-
         (Choices, {"other": 1}, {"other": 1}),
         (Deep, {"list": [1]}, {"list": [1]}),
         (Excluded, {"a": 1, "b": 2}, {"a": 1, "b": 2}),
+        (SplitAndOptional, {"read": 1}, {"read": 1}),
+        (ExcludedAndOptional, {"a": 1, "b": 2}, {"a": 1, "b": 2}),
         (Nesting, {"inner": [{"read": 1}]}, {"inner": [{"read": 1}]}),
         (Serializing, {"a": 1}, {"a": 1}),
         (OfText, {"a": "[1]"}, {"a": "[1]"}),
@@ -170,6 +190,11 @@ def test_the_value_in_xcom_is_read_back(model: type[BaseModel], data: Any, value
     again = model.model_validate(found)
     if "hidden" not in data:  # a secret is masked, and stays so
         assert again == model.model_validate_json(json.dumps(data))
+
+
+def test_what_is_never_the_same_again_is_handed_on_as_the_model_writes_it() -> None:
+    assert schema_of(Restless).conform({}) == {}
+    assert schema_of(Masking).conform({"key": "s3cret", "b": 2}) == {"key": "**********"}
 
 
 def _strict(kind: Any) -> type[BaseModel]:

@@ -71,6 +71,13 @@ SHARED = {"digests": [OWN]}
         pytest.param([Reply(200, body=b'"ok"'), task("completed")], {}, "completed", "stop read", id="word"),
         pytest.param([Reply(200, body=b"{}"), task("stopped")], {}, "stopped", "stop read", id="no id"),
         pytest.param(
+            [Reply(200, body=b'{"id": "job-1", "status": "stopped"}'), task("completed")],
+            {},
+            "completed",
+            "stop read",
+            id="another id",
+        ),
+        pytest.param(
             [Reply(204), task("executing"), task("stopped")], {}, "stopped", "stop read read", id="204, slow"
         ),
         pytest.param(
