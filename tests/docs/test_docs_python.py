@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import textwrap
 from pathlib import Path
@@ -12,6 +11,9 @@ import pytest
 from airflow import __version__ as airflow_version
 from airflow_side import Service
 from docs_blocks import Block, blocks
+from docs_surroundings import BUCKET, approve, provide
+
+from airflow_provider_xpander.api.settings import DEFAULT_BASE_URL
 
 BLOCKS = blocks("python")
 # What a block leaves out, because a reader has it or sees it from the text around.
@@ -40,7 +42,8 @@ RESULTS = f"file://{{Path(__file__).parent}}/results/"
 
 with DAG("{name}", schedule=None) as dag:
 """
-ANY_AGENT = re.compile(r'(agent_id=|Target\.agent\()"(?:\.\.\.|[0-9a-f-]{36})"')
+ANY_AGENT = re.compile(r'(agent_id=|\.agent\()"(?:\.\.\.|[0-9a-f-]{36})"')
+STARTS_A_RUN = re.compile(r"Xpander(Invoke|Enrich|Branch)\w+(\.partial)?\(|@task\.xpander_|toolsets=")
 OTHERWISE_ON_2_11 = re.compile(r"from \S+ import (.*)  # on Airflow 2\.11: from ([\w.]+).*")
 
 
@@ -58,22 +61,18 @@ def dag_file(name: str, block: Block) -> str:
     return code
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
 def test_it_runs(block: Block, dags_folder: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     if reason := block.reason_not_to_run(airflow_version):
         pytest.skip(reason)
     name = re.sub(r"\W", "_", block.place)
-    # What the text says that there is: connections, prompts in files, models in modules.
-    for conn_id in re.findall(r"conn\.(\w+)\.", block.code):
-        connection = {"conn_type": "http", "password": "hush-4711"}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-    for file in re.findall(r"{% include '([\w.]+)' %}", block.code):
-        (dags_folder / file).write_text("Say hello to {{ ds }}.")
-    for module, model in re.findall(r'"([\w.]+)\.(\w+)"', block.code):
-        path = dags_folder / f"{module.replace('.', '/')}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"from pydantic import BaseModel\n\nclass {model}(BaseModel):\n    summary: str\n")
-    (dags_folder / f"{name}.py").write_text(dag_file(name, block))
+    for env, value in provide(block.code, dags_folder, service).items():
+        monkeypatch.setenv(env, value)
+    monkeypatch.setattr("airflow_provider_xpander.triggers.asking.persons_choice", approve)
+    code = dag_file(name, block).replace(BUCKET, f"{dags_folder.as_uri()}/bucket/")
+    code = code.replace(DEFAULT_BASE_URL, service.server.url)
+    (dags_folder / f"{name}.py").write_text(code)
     importlib.invalidate_caches()
 
     module = importlib.import_module(name)
@@ -82,5 +81,6 @@ def test_it_runs(block: Block, dags_folder: Path, service: Service, monkeypatch:
     if dag.tasks:
         run = dag.test()
         assert run.state == "success", {one.task_id: one.state for one in run.get_task_instances()}
+        assert service.runs() or not STARTS_A_RUN.search(block.code)
     else:
         assert not re.search(r"\w+(Operator|Sensor)\(", block.code)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-from collections.abc import Iterator
 
 import pytest
 from airflow_side import Service
@@ -36,16 +34,6 @@ ENDS = {
 @pytest.fixture(scope="module", autouse=True)
 def examples() -> None:
     add_dags(EXAMPLE_DAGS)
-
-
-@pytest.fixture
-def loop() -> Iterator[None]:
-    """The event loop that pydantic-ai would make otherwise, and leave open."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
 
 
 @pytest.mark.parametrize(("name", "end"), ENDS.items())

@@ -5,6 +5,7 @@ An HTML comment in front of a block says how a test has to take it; a reader doe
 
 - ``<!-- not run: reason -->``
 - ``<!-- not run before 3.3: reason -->``: only on this Airflow and newer
+- ``<!-- file: path -->``: the test of the pytest plugin makes this file of it, and runs it
 - ``<!-- before: code -->``, ``<!-- after: code -->``: a line of Python that the block needs to be run
 """
 
@@ -34,6 +35,8 @@ class Block:
         for words, reason in self.comments.items():
             since = re.fullmatch(r"not run before (\d+)\.(\d+)", words)
             version = tuple(map(int, airflow_version.split(".")[:2]))
+            if words == "file":
+                return "tests/testing/test_testing_dags.py runs it"
             if words == "not run" or (since and version < tuple(map(int, since.groups()))):
                 return reason
         return None

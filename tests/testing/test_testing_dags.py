@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from airflow import __version__ as airflow_version
+from airflow_side import Service
+from docs_blocks import blocks
 
 Session = Callable[..., pytest.RunResult]
 
-PAGE = Path(__file__).parents[2] / "docs" / "testing-dags.md"
-FILE = re.compile(r"^<!-- file: (\S+) -->\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OTHERWISE_ON_2_11 = re.compile(r"from \S+ import (.*)  # on Airflow 2\.11: from ([\w.]+).*")
 MORE = """
 import time
@@ -55,28 +55,38 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files of the page, and none of this project's settings."""
     for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW"))]:
         monkeypatch.delenv(name)
-    for name, code in FILE.findall(PAGE.read_text()):
-        path = pytester.path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(
-            OTHERWISE_ON_2_11.sub(r"from \2 import \1", code) if airflow_version.startswith("2.") else code
-        )
+    for block in blocks("python"):
+        if name := block.comments.get("file"):
+            path = pytester.path / name
+            path.parent.mkdir(exist_ok=True)
+            code = block.code
+            path.write_text(
+                OTHERWISE_ON_2_11.sub(r"from \2 import \1", code)
+                if airflow_version.startswith("2.")
+                else code
+            )
     return pytester.path
 
 
-def test_the_test_of_the_page_has_ten_lines_and_passes(project: Path, session: Session) -> None:
+def test_the_tests_of_the_page_pass(project: Path, session: Session, service: Service) -> None:
+    """The emulator of this process stands for the real service, whose answers are recorded."""
+    service.agent("triage").answers("The disk was really full.")
     test = project / "tests" / "test_triage.py"
     code = test.read_text()
     assert len([line for line in code.splitlines() if line]) <= 10
     test.write_text(code + MORE)
-    session("tests").assert_outcomes(passed=4)
+    session("--xpander-record", "tests").assert_outcomes(passed=5)
+    (recording,) = project.rglob("recordings/triage.json")
+    assert "The disk was really full." in recording.read_text()
+    assert len(service.runs()) == 1, "only the recording asks the real service"
 
 
 @pytest.mark.skipif(
     importlib.util.find_spec("pytest_airflow_in_a_box") is None, reason="pytest-airflow-in-a-box is not here"
 )
 def test_it_works_with_pytest_airflow_in_a_box(project: Path, session: Session) -> None:
-    (project / "tests" / "conftest.py").unlink()
+    for name in ("conftest.py", "test_recorded.py"):
+        (project / "tests" / name).unlink()
     (project / "tests" / "test_triage.py").write_text(
         """
 def test_it(xpander, dag_bag, run_dag):
