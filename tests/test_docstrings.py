@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_xpander.operators.base import RUN_PARAMETERS
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "airflow_provider_xpander"
 
@@ -42,6 +44,8 @@ def missing(tree: ast.Module) -> Iterator[str]:
         if function.name == "__init__" and owner is not None:
             doc += "\n" + (ast.get_docstring(owner) or "")
         explained = set(re.findall(r"^\s*:param (?:[^\s:]+ )?\*{0,2}(\w+):", doc, re.MULTILINE))
+        if "in RUN_PARAMETERS" in ast.unparse(function):  # it hands them on to the class that explains them
+            explained |= RUN_PARAMETERS
         yield from (
             f"{name}: {parameter}" for parameter in parameters(function, owner) if parameter not in explained
         )

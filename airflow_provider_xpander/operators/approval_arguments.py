@@ -28,7 +28,7 @@ def check_approval(operator: Any, approvers: Any, timeout: Any, on_timeout: Any)
         given = {"approvers": approvers, "approval_timeout": timeout}
         for name, value in given.items():
             if value is not None:
-                raise XpanderValidationError(f"{name} needs require_approval=True")
+                raise XpanderValidationError(f"{name}={value!r} needs require_approval=True")
         return None
     if not HAS_HUMAN_IN_THE_LOOP:
         raise XpanderValidationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -336,3 +337,11 @@ class XpanderRequestOperator(BaseOperator):
             timeout=self.timeout,
             may_ask=self.on_paused == "ask" or self.require_approval,
         )
+
+
+RUN_PARAMETERS = frozenset(
+    name
+    for name, parameter in inspect.signature(XpanderRequestOperator.__init__).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+)
+"""Names that an operator made of this one repeats, for type checkers and editors, and hands on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_xpander._compat import (
@@ -17,11 +17,16 @@ from airflow_provider_xpander._compat import (
 from airflow_provider_xpander._compat_taskflow import BranchMixIn
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import InvokeRequest
+from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.arguments import Options, check_choice, naming
+from airflow_provider_xpander.operators.base import RUN_PARAMETERS
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
+from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.answer import XpanderAnswerInvalid
 from airflow_provider_xpander.runs.branching import Branches, Chosen
 from airflow_provider_xpander.runs.deferral import Decision, decision_of
+from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
+from airflow_provider_xpander.runs.watch import OnPaused
 from airflow_provider_xpander.xcom import add_to_summary
 
 if TYPE_CHECKING:
@@ -33,7 +38,8 @@ OnUnsure = Literal["default", "ask"]
 # What makes no sense of an answer that is a choice.
 NOT_TAKEN = {
     "output_schema": None, "output_format": None, "result_path": None, "max_xcom_bytes": None,
-    "multiple_outputs": False, "wait_for_completion": True, "require_approval": False,
+    "multiple_outputs": False, "wait_for_completion": True, "require_approval": False, "approvers": None,
+    "approval_timeout": None, "on_approval_timeout": "fail",
 }  # fmt: skip
 
 
@@ -84,25 +90,58 @@ class XpanderBranchOperator(XpanderInvokeAgentOperator, BranchMixIn):
         min_confidence: float | None = None,
         default: str | Sequence[str] | None = None,
         on_unsure: OnUnsure = "default",
+        agent_id: str | None = None,
+        input: str | Mapping[str, Any] | None = None,
+        files: Sequence[str] | str | None = None,
+        user: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        thread_id: str | None = None,
+        expected_output: str | None = None,
+        instructions_override: str | None = None,
+        additional_context: str | None = None,
+        think_mode: str | None = None,
+        llm_model_provider: str | None = None,
+        llm_model_name: str | None = None,
+        llm_reasoning_effort: str | None = None,
+        mcp_servers: Sequence[Mapping[str, Any]] | None = None,
+        user_tokens: Mapping[str, Any] | None = None,
+        user_oidc_token: str | None = None,
+        title: str | None = None,
+        payload_extension: Mapping[str, Any] | None = None,
+        disable_attachment_injection: bool | None = None,
+        return_metrics: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        xpander_conn_id: str = DEFAULT_CONN_ID,
+        mode: Literal["async", "sync", "stream"] = "async",
+        deferrable: bool | None = None,
+        poll_interval: float = 30.0,
+        timeout: float | timedelta | None = None,
+        on_timeout: OnTimeout = "stop",
+        on_kill_action: OnKill = "stop",
+        on_paused: OnPaused = "wait",
+        on_stopped: Literal["fail", "skip"] = "fail",
+        on_invalid: Literal["repair", "fail"] = "repair",
+        repair_attempts: int = 1,
+        reattach: Reattach = True,
         **kwargs: Any,
     ) -> None:
-        given = dict(kwargs)
+        asked = {name: value for name, value in locals().items() if name in RUN_PARAMETERS}
         known = isinstance(branches, Mapping)
         self.choice = Branches(dict(branches) if known else {}, multiple, min_confidence)
-        super().__init__(**{"on_invalid": "repair"} | kwargs | {"output_schema": self.choice.schema()})
+        super().__init__(**asked | kwargs | {"output_schema": self.choice.schema()})
         self.branches = branches
         self.multiple = multiple
         self.min_confidence = min_confidence
         self.default = default
         self.on_unsure = on_unsure
         with naming(self):
-            self._check(given)
+            self._check(kwargs)
 
     def _check(self, given: Mapping[str, Any]) -> None:
         for name, allowed in NOT_TAKEN.items():
             if given.get(name, allowed) != allowed:
                 raise XpanderValidationError(
-                    f"{name} is not taken here: the answer is the choice of a branch"
+                    f"{name} is not taken here, got {given[name]!r}: the answer is the choice of a branch"
                 )
         _check_branches(self.branches)
         check_choice("on_unsure", self.on_unsure, ("default", "ask"))
@@ -124,7 +163,7 @@ class XpanderBranchOperator(XpanderInvokeAgentOperator, BranchMixIn):
                 "on_unsure='ask' and on_paused='ask' exclude each other: Airflow keeps one question of a task"
             )
         if least is not None and self.default is None and self.on_unsure == "default":
-            raise XpanderValidationError("min_confidence needs a default, or on_unsure='ask'")
+            raise XpanderValidationError(f"min_confidence={least} needs a default, or on_unsure='ask'")
 
     @property
     def _default(self) -> list[str]:

@@ -19,6 +19,7 @@ from airflow_provider_xpander.bulk.row_input import RowInput
 from airflow_provider_xpander.bulk.rows import key_columns
 from airflow_provider_xpander.bulk.sources import check_rows
 from airflow_provider_xpander.bulk.tables import WRITE_MODES
+from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.arguments import (
     check_choice,
     check_count,
@@ -26,8 +27,11 @@ from airflow_provider_xpander.operators.arguments import (
     is_literal,
     naming,
 )
-from airflow_provider_xpander.operators.base import XpanderRequestOperator
+from airflow_provider_xpander.operators.base import RUN_PARAMETERS, XpanderRequestOperator
 from airflow_provider_xpander.operators.templating import is_from_xcom, is_native, render_texts
+from airflow_provider_xpander.runs.adopt import Reattach
+from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
+from airflow_provider_xpander.runs.watch import OnPaused
 from airflow_provider_xpander.task_instance import check_own_task, failing_at_once, tell_outlets
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 100
 """Rows that one run may be asked about at the most."""
-_NOT_TAKEN = {
+NOT_TAKEN = {
     "thread_id": "each run has a thread of its own",
     "output_format": "answers are JSON, by output_schema",
     "mode": "runs are started, then waited for together",
@@ -45,6 +49,10 @@ _NOT_TAKEN = {
     "on_invalid": "on_row_error and max_failed say what becomes of rows without a valid answer",
     "repair_attempts": "an answer that is no JSON gets one repair turn, then its rows are asked about again",
     "max_xcom_bytes": "XCom has the manifest only",
+    **dict.fromkeys(
+        ("require_approval", "approvers", "approval_timeout", "on_approval_timeout"),
+        "a person approves one answer, not a table",
+    ),
 }
 
 
@@ -56,8 +64,8 @@ class XpanderEnrichOperator(XpanderRequestOperator):
     Parameters that are not listed are those of
     :class:`~airflow_provider_xpander.operators.base.XpanderRequestOperator`; they hold for all runs. Not
     taken are ``thread_id``, ``output_format``, ``mode``, ``wait_for_completion``, ``on_invalid``,
-    ``repair_attempts`` and ``max_xcom_bytes``. ``on_paused`` is ``wait`` or ``fail``. ``timeout`` is of the
-    task.
+    ``repair_attempts``, ``max_xcom_bytes`` and those about approval. ``on_paused`` is ``wait`` or ``fail``.
+    ``timeout`` is of the task.
 
     :param rows: a list of mappings, also another task's output; the URL or glob of files (``.jsonl``,
         ``.csv``, ``.parquet``, also ``.gz``), a template; or SQL with ``rows_conn_id``, a template.
@@ -124,10 +132,40 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         cache_path: str | None = None,
         cache_ttl: float | timedelta | None = None,
         preview: int | None = None,
+        agent_id: str | None = None,
+        workflow_id: str | None = None,
+        files: Sequence[str] | str | None = None,
+        user: Mapping[str, Any] | None = None,
+        version: str | None = None,
+        expected_output: str | None = None,
+        instructions_override: str | None = None,
+        additional_context: str | None = None,
+        think_mode: str | None = None,
+        llm_model_provider: str | None = None,
+        llm_model_name: str | None = None,
+        llm_reasoning_effort: str | None = None,
+        mcp_servers: Sequence[Mapping[str, Any]] | None = None,
+        user_tokens: Mapping[str, Any] | None = None,
+        user_oidc_token: str | None = None,
+        title: str | None = None,
+        payload_extension: Mapping[str, Any] | None = None,
+        disable_attachment_injection: bool | None = None,
+        return_metrics: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        xpander_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool | None = None,
+        poll_interval: float = 30.0,
+        timeout: float | timedelta | None = None,
+        on_timeout: OnTimeout = "stop",
+        on_kill_action: OnKill = "stop",
+        on_paused: OnPaused = "wait",
+        on_stopped: Literal["fail", "skip"] = "fail",
+        reattach: Reattach = True,
         **kwargs: Any,
     ) -> None:
-        refused = [name for name in _NOT_TAKEN if name in kwargs]
-        taken = {name: value for name, value in kwargs.items() if name not in _NOT_TAKEN}
+        asked = {name: value for name, value in locals().items() if name in RUN_PARAMETERS}
+        refused = [name for name in NOT_TAKEN if name in kwargs]
+        taken = {name: value for name, value in kwargs.items() if name not in NOT_TAKEN}
         self.rows_conn_id = rows_conn_id
         self.write_table = write_table
         self.write_conn_id = write_conn_id
@@ -136,13 +174,15 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         if isinstance(rows, str):
             # A list never is: braces in data are no templates, and rows are not for Airflow's database.
             self.template_fields = (*self.template_fields, "rows")
-        super().__init__(input=input, output_schema=output_schema, result_path=result_path, **taken)
+        super().__init__(**asked, **taken)
         self.key = key
         self.row_input = row_input
         self.exclude_columns = exclude_columns
         with naming(self):
             for name in refused:
-                raise XpanderValidationError(f"{name} is not taken here: {_NOT_TAKEN[name]}")
+                raise XpanderValidationError(
+                    f"{name} is not taken here, got {kwargs[name]!r}: {NOT_TAKEN[name]}"
+                )
             if input is None or output_schema is None or result_path is None:
                 raise XpanderValidationError("input, output_schema and result_path must be given")
             if self.on_paused == "ask":
@@ -169,7 +209,10 @@ class XpanderEnrichOperator(XpanderRequestOperator):
             self.write_mode = check_choice("write_mode", write_mode, WRITE_MODES)
             self.max_failed = _check_max_failed(max_failed)
             if (write_table is None) != (write_conn_id is None):
-                raise XpanderValidationError("write_table and write_conn_id must be given together")
+                raise XpanderValidationError(
+                    f"write_table and write_conn_id must be given together, got {write_table!r} and "
+                    f"{write_conn_id!r}"
+                )
 
     @property
     def target_field(self) -> Literal["agent_id", "workflow_id"]:  # type: ignore[override]

@@ -330,8 +330,8 @@ class TestApproval:
         ({"on_approval_timeout": "reject"}, "on_approval_timeout must be one of 'fail', 'skip', 'approve'"),
         ({"on_paused": "ask"}, "exclude each other"),
         ({"wait_for_completion": False}, "needs wait_for_completion=True"),
-        ({"require_approval": False, "approvers": ["ada"]}, "approvers needs require_approval=True"),
-        ({"require_approval": False, "approval_timeout": 5}, "approval_timeout needs require_approval=True"),
+        ({"require_approval": False, "approvers": ["ada"]}, "approvers=.* needs require_approval=True"),
+        ({"require_approval": False, "approval_timeout": 5}, "approval_timeout=5 needs require_approval"),
     ],
 )
 def test_a_wrong_argument_fails_when_the_dag_is_parsed(arguments: dict[str, Any], said: str) -> None:

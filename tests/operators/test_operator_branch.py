@@ -189,7 +189,7 @@ class TestAsked:
         ({"branches": {"refund": "", "reply": "x"}}, "at least two"),
         ({"min_confidence": 90, "default": "reply"}, "min_confidence must be a number from 0 to 1"),
         ({"min_confidence": True, "default": "reply"}, "min_confidence must be a number from 0 to 1"),
-        ({"min_confidence": 0.5}, "min_confidence needs a default"),
+        ({"min_confidence": 0.5}, "min_confidence=0.5 needs a default"),
         ({"default": ["reply"]}, "default must be the id of a task"),
         ({"multiple": True, "default": "reply"}, "default must be a list"),
         ({"on_unsure": "fail"}, "on_unsure must be one of 'default', 'ask'"),
