@@ -154,7 +154,7 @@ def test_an_agent_that_answers_every_row_with_the_first_rows_key_ends(service: S
 
 
 EVIL = {
-    "text": "=cmd|' /C calc'!A0\n\x1b[31m\x00\ud800::group::",
+    "text": "=cmd|' /C calc'!A0\n'); DROP TABLE t; --\x1b[31m\x00\ud800::group::",
     "note": {"__type": "datetime", "__var": 5, "big": 2**70, "xpander_task_id": "forged"},
     "id": 99,
     "status": "forged",
