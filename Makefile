@@ -13,7 +13,8 @@
 #   make test-cluster kills and faults on such a cluster; some fifteen minutes. make soak-on-cluster draws them
 #   make bench        what waiting costs, beside peers and under a limit; some twenty-five minutes
 #   make lint         ruff and mypy
-#   make test-wheel   build wheel and sdist, and try the wheel in fresh environments
+#   make test-wheel   build wheel and sdist, and try the wheel in fresh environments; AIRFLOW=3.3.2 CONSTRAINTS=<URL or file>
+#                     for one of them, under the constraints of Airflow itself
 #   make docs         the site of the documents, into .local/site; what is broken in it fails
 #   make audit        secrets in the repository, licences, workflows (needs npm for a part of that), known vulnerabilities
 #                     (needs the internet for those)
@@ -185,7 +186,7 @@ dist: $(ENV)/.ready
 test-wheel-on-%: dist
 	@echo "== Airflow $*: the installed wheel"
 	$(UV) venv --quiet --clear --python "$(PYTHON_$*)" .venv/wheel-$*
-	$(UV) pip install --quiet --python .venv/wheel-$* --constraint requirements/airflow-$*.txt \
+	$(UV) pip install --quiet --python .venv/wheel-$* --constraint $(or $(CONSTRAINTS),requirements/airflow-$*.txt) \
 		"apache-airflow==$*" "$$(echo dist/*.whl)[emulator]"
 	cd .venv/wheel-$* && bin/python -I $(CURDIR)/dev/check_wheel.py
 
