@@ -7,8 +7,9 @@ imports neither Airflow nor the emulator before a test uses the fixture.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -85,6 +86,19 @@ def xpander_server() -> Iterator[EmulatorServer]:
 
     with EmulatorServer() as server:
         yield server
+
+
+@pytest.fixture
+def xpander_servers() -> Iterator[Callable[..., EmulatorServer]]:
+    """Start further emulators, as ``EmulatorServer(...)`` does; they end with the test."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> EmulatorServer:
+            from airflow_provider_xpander.emulator import EmulatorServer
+
+            return stack.enter_context(EmulatorServer(**options))
+
+        yield start
 
 
 @pytest.fixture(name="xpander")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from emulator_api import Api
@@ -10,9 +9,8 @@ from airflow_provider_xpander.emulator import Emulator, EmulatorServer, ManualCl
 
 
 @pytest.fixture(scope="session")
-def running_server() -> Iterator[EmulatorServer]:
-    with EmulatorServer() as server:
-        yield server
+def running_server(xpander_server: EmulatorServer) -> EmulatorServer:
+    return xpander_server
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 
 import httpx
 from emulator_api import Api
@@ -98,15 +99,15 @@ async def test_a_thousand_runs_and_streams_at_a_time(server: EmulatorServer, emu
     assert all(text.count("task_finished") == 1 for text in told)
 
 
-def test_two_emulators_do_not_meet() -> None:
-    with EmulatorServer() as one, EmulatorServer() as other:
-        assert one.port != other.port
-        task_id = Api(one).start()["id"]
-        one.emulator.story("outage")
-        one.emulator.agent("mine").answers("x")
-        assert Api(other)("GET", f"/v1/tasks/{task_id}").status_code == 404
-        assert Api(other)("GET", "/v1/agents/mine").status_code == 404
-        assert other.emulator.faults == []
+def test_two_emulators_do_not_meet(xpander_servers: Callable[..., EmulatorServer]) -> None:
+    one, other = xpander_servers(), xpander_servers()
+    assert one.port != other.port
+    task_id = Api(one).start()["id"]
+    one.emulator.story("outage")
+    one.emulator.agent("mine").answers("x")
+    assert Api(other)("GET", f"/v1/tasks/{task_id}").status_code == 404
+    assert Api(other)("GET", "/v1/agents/mine").status_code == 404
+    assert other.emulator.faults == []
 
 
 def test_sigterm_ends_it_within_three_seconds() -> None:

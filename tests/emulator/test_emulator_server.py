@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -102,16 +103,15 @@ def test_settings_belong_to_the_emulator() -> None:
         EmulatorServer(Emulator(), settings=Settings())
 
 
-def test_runs_follow_the_clock() -> None:
+def test_runs_follow_the_clock(xpander_servers: Callable[..., EmulatorServer]) -> None:
     clock = ManualClock()
-    with EmulatorServer(Emulator(Settings(run_seconds=3600), clock)) as server:
-        api = Api(server)
-        task_id = api.start()["id"]
-        assert api.get(task_id)["status"] == "pending"
-        clock.advance(1800)
-        assert api.get(task_id)["status"] == "executing"
-        clock.advance(1800)
-        done = api.get(task_id)
+    api = Api(xpander_servers(emulator=Emulator(Settings(run_seconds=3600), clock)))
+    task_id = api.start()["id"]
+    assert api.get(task_id)["status"] == "pending"
+    clock.advance(1800)
+    assert api.get(task_id)["status"] == "executing"
+    clock.advance(1800)
+    done = api.get(task_id)
     assert (done["status"], done["created_at"]) == ("completed", "2026-01-01T00:00:00.000000Z")
     assert done["finished_at"] == "2026-01-01T01:00:00.000000Z"
 
@@ -161,16 +161,16 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return cert_file, key_file
 
 
-def test_tls(certificate: tuple[Path, Path]) -> None:
+def test_tls(certificate: tuple[Path, Path], xpander_servers: Callable[..., EmulatorServer]) -> None:
     cert, key = certificate
-    with EmulatorServer(tls_cert=cert, tls_key=key) as server:
-        assert server.url.startswith("https://")
-        assert requests.get(server.url + "/health", verify=str(cert), timeout=10).json() == "ok"
-        with pytest.raises(requests.exceptions.SSLError):
-            requests.get(server.url + "/health", timeout=10)
-        server.emulator.add_fault(Fault.dropped())
-        with pytest.raises(requests.ConnectionError):
-            requests.get(server.url + "/health", verify=str(cert), timeout=10)
+    server = xpander_servers(tls_cert=cert, tls_key=key)
+    assert server.url.startswith("https://")
+    assert requests.get(server.url + "/health", verify=str(cert), timeout=10).json() == "ok"
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(server.url + "/health", timeout=10)
+    server.emulator.add_fault(Fault.dropped())
+    with pytest.raises(requests.ConnectionError):
+        requests.get(server.url + "/health", verify=str(cert), timeout=10)
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn"])

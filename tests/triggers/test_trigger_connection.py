@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,10 +44,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
 
 
 @pytest.fixture
-def second(service: Service) -> Iterator[Service]:
+def second(service: Service, xpander_servers: Callable[..., EmulatorServer]) -> Service:
     """Another service, to which a connection may be changed."""
-    with EmulatorServer(settings=Settings(run_seconds=0.1)) as server:
-        yield Service(server, service.set_env)
+    return Service(xpander_servers(settings=Settings(run_seconds=0.1)), service.set_env)
 
 
 # What cannot be read.

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,16 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def tls(
-    certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TlsService]:
+    certificate: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    xpander_servers: Callable[..., EmulatorServer],
+) -> TlsService:
     cert, key = certificate
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(Path(certifi.where()).read_text() + cert.read_text())
-    with EmulatorServer(settings=Settings(run_seconds=0.5), tls_cert=cert, tls_key=key) as server:
-        yield TlsService(Service(server, monkeypatch.setenv), bundle)
+    server = xpander_servers(settings=Settings(run_seconds=0.5), tls_cert=cert, tls_key=key)
+    return TlsService(Service(server, monkeypatch.setenv), bundle)
 
 
 async def hold_in_this_process(tls: TlsService, slow_secrets: type[SlowSecrets]) -> float:

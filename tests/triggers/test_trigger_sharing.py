@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -88,12 +89,13 @@ async def test_a_later_trigger_gets_a_new_client_with_what_the_connection_says_t
     assert 401 not in [call.status for call in service.requests()]
 
 
-async def test_each_connection_has_its_own_client(service: Service) -> None:
-    with EmulatorServer(settings=Settings(run_seconds=0.3)) as other_server:
-        service.connect("other", host=other_server.url)
-        other = Service(other_server, service.set_env)
-        here, there = service.start(), other.start()
-        payloads = await asyncio.gather(fire(trigger(here)), fire(trigger(there, xpander_conn_id="other")))
+async def test_each_connection_has_its_own_client(
+    service: Service, xpander_servers: Callable[..., EmulatorServer]
+) -> None:
+    other = Service(xpander_servers(settings=Settings(run_seconds=0.3)), service.set_env)
+    service.connect("other", host=other.server.url)
+    here, there = service.start(), other.start()
+    payloads = await asyncio.gather(fire(trigger(here)), fire(trigger(there, xpander_conn_id="other")))
     assert [payload["status"] for payload in payloads] == ["completed", "completed"]
     assert {call.path for call in service.requests()} == {f"/v1/tasks/{here}"}
     assert {call.path for call in other.requests()} == {f"/v1/tasks/{there}"}

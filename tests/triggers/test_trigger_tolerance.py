@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -84,14 +84,11 @@ async def test_the_deadline_holds_while_nothing_answers(service: Service) -> Non
     assert (payload["end"], payload["status"]) == ("timeout", None)
 
 
-@pytest.fixture
-def own_server() -> Iterator[EmulatorServer]:
-    with EmulatorServer(settings=Settings(run_seconds=0.2)) as server:
-        yield server
-
-
-async def test_a_wait_outlives_an_outage(service: Service, own_server: EmulatorServer) -> None:
+async def test_a_wait_outlives_an_outage(
+    service: Service, xpander_servers: Callable[..., EmulatorServer]
+) -> None:
     """The service goes away while the run is waited for, and comes back when it is over."""
+    own_server = xpander_servers(settings=Settings(run_seconds=0.2))
     service.connect("away", host=own_server.url)
     away = Service(own_server, service.set_env)
     run = away.start("slow", "take 600")
@@ -128,8 +125,8 @@ async def test_a_key_that_is_refused_again_ends_the_wait(service: Service) -> No
 
 async def test_each_refusal_of_a_long_wait_gets_its_own_second_chance(service: Service) -> None:
     """Keys are changed more than once in the hours that a run may take."""
-    service.configure({"run_seconds": 0.8})
-    waiting = asyncio.ensure_future(fire(trigger(service.start())))
+    run = service.start("slow", "take 600")
+    waiting = asyncio.ensure_future(fire(trigger(run)))
     for number, key in enumerate(["the-second-key-1", "the-third-key-2"], start=1):
         done = len(service.requests())
         await asyncio.to_thread(eventually, lambda n=done: len(service.requests()) > n + 1, "another look")
@@ -140,6 +137,7 @@ async def test_each_refusal_of_a_long_wait_gets_its_own_second_chance(service: S
             lambda n=number: [call.status for call in service.requests()].count(401) == n,
             "the old key is refused",
         )
+    service.finish(run)
     assert (await waiting)["status"] == "completed"
 
 
