@@ -45,6 +45,15 @@ _NOT_SENT = (rex.ConnectTimeout, rex.ProxyError)
 _NOT_SENDABLE = (rex.InvalidURL, rex.InvalidSchema, UnicodeError)  # of a header that is no Latin-1
 
 
+def sleep(seconds: float) -> None:
+    """
+    Wait.
+
+    :param seconds: of the clock of budgets.
+    """
+    time.sleep(clock.CLOCK.real(seconds))
+
+
 class Client:
     """
     One HTTP session to one service.
@@ -66,6 +75,8 @@ class Client:
         self.settings = settings
         self.governor = governor
         self.policy = policy or RetryPolicy()
+        self.sleep: Callable[[float], None] = sleep
+        """Waits for so many seconds, or raises :class:`~airflow_provider_xpander.api.exchange.TooLong`."""
         self._refresh = refresh
         self._session = requests.Session()
         # Proxies and certificates are told with each request (api/network.py); ~/.netrc replaces no key.
@@ -143,7 +154,7 @@ class Client:
             if isinstance(step, Send):
                 outcome = send(step.call)
             elif isinstance(step, Sleep):
-                time.sleep(clock.CLOCK.real(step.seconds))
+                self.sleep(step.seconds)
             elif self._refresh is not None:
                 self.settings = self._refresh()
 

@@ -109,6 +109,10 @@ class Refresh:
     """Read the credentials again: those in use were refused."""
 
 
+class TooLong(XpanderRateLimitError):
+    """A wait that is longer than a driver may sleep: what comes after it is not sent."""
+
+
 Step: TypeAlias = Send | Sleep | Refresh
 Outcome: TypeAlias = Reply | NoReply | None
 Steps: TypeAlias = Generator[Step, Outcome, T]

@@ -34,6 +34,8 @@ class Flight:
     :param turn: which repair turn it is in; 0 for the first turn.
     :param newer_than: Unix seconds at which the turn before ended, in a repair turn.
     :param ended: whether it was seen to have ended; its answer is not read yet, for lack of budget say.
+    :param unsure: whether nobody knows if its repair turn was started.
+    :param unwanted: whether its answer is not wanted, so that it has to be stopped.
     :param inherited: whether an earlier attempt has started it, which may have stopped it when it was ended.
     :param missing: Unix seconds since which the service does not know it; None if it does.
     """
@@ -48,11 +50,18 @@ class Flight:
     ended: bool = False
     inherited: bool = False
     missing: float | None = None
+    unsure: bool = False
+    unwanted: bool = False
 
     @property
     def goes_on(self) -> bool:
-        """Whether it is known and goes on, as far as was seen."""
-        return self.task_id is not None and not self.ended
+        """Whether it is known and goes on, as far as was seen, and is waited for."""
+        return self.task_id is not None and not self.ended and not self.unwanted
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its submit was lost, so that nobody knows if it was started."""
+        return self.task_id is None or self.unsure
 
 
 @dataclass(frozen=True)
@@ -201,6 +210,19 @@ class State:
         """
         flight = tuple(changed if one.number == changed.number else one for one in self.flight)
         return replace(self, flight=flight)
+
+    def with_unwanted(self, task_ids: Iterable[str], now: float) -> State:
+        """
+        Return the state with further runs that have to be stopped.
+
+        :param task_ids: the runs; nobody waits for their answers.
+        :param now: Unix seconds.
+        """
+        new = [
+            Flight(self.packs + number, Pack(()), "", now, task_id, unwanted=True)
+            for number, task_id in enumerate(task_ids, 1)
+        ]
+        return replace(self, packs=self.packs + len(new), flight=(*self.flight, *new))
 
     def with_failure(self, failure: Mapping[str, Any]) -> State:
         """

@@ -40,7 +40,7 @@ class Limits:
         """
         left = math.inf
         if self.max_runs is not None:
-            unknown = sum(one.task_id is None for one in state.flight)
+            unknown = sum(one.is_lost and not one.unwanted for one in state.flight)
             left = self.max_runs - state.spent.started - unknown
         if self.max_total_tokens is not None:
             left = min(left, self._runs_of_tokens(state, self.max_total_tokens))
@@ -84,8 +84,8 @@ def enough(state: State, *, more: bool) -> int:
     :param more: whether there is more to ask when they have.
     """
     known = sum(one.goes_on for one in state.flight)
-    if any(one.ended for one in state.flight):
-        return known + 1  # there was no budget to read those that have: that is what is waited for
+    if any(one.ended or one.unwanted for one in state.flight):
+        return known + 1  # there was no budget to read or stop some: that is what is waited for
     return max(1, math.ceil(known * SHARE)) if more else max(1, known)
 
 
@@ -95,5 +95,5 @@ def lost_until(state: State) -> float | None:
 
     :param state: of the task.
     """
-    lost = [one.at + LOST_GRACE for one in state.flight if one.task_id is None]
+    lost = [one.at + LOST_GRACE for one in state.flight if one.is_lost]
     return min(lost) if lost else None

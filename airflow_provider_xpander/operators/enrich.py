@@ -247,7 +247,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(log=self.log):
             check_own_task(context["ti"], self.task_id)
             self._keep_texts(context)
-            bulk = begin(self, context, hook)
+            bulk = begin(self, context, hook, may_defer=self.deferrable)
             self._guard = bulk.guard
             if self._killed:
                 bulk.guard.state.kill()
@@ -326,7 +326,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         from airflow_provider_xpander.operators.bulk.begin import begin
 
         with XpanderHook(self.xpander_conn_id) as hook:
-            guard = begin(self, context, hook).guard
+            guard = begin(self, context, hook, may_defer=False).guard
             if late:
                 guard.stop_late()
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -194,6 +194,7 @@ class RepairTurn:
     :param number: which repair turn of the run it is, from 1.
     :param retried: whether an earlier attempt may have started it.
     :param state: tells whether a kill has come.
+    :param lag: seconds before each look for a turn whose submit was lost.
     """
 
     hook: XpanderHook
@@ -204,6 +205,7 @@ class RepairTurn:
     number: int
     retried: bool
     state: KillState
+    lag: Sequence[float] = LAG
 
     def obtain(self, invalid: Task, error: XpanderAnswerInvalid) -> Task:
         """
@@ -222,7 +224,7 @@ class RepairTurn:
                 "next is told from it."
             )
         # Never two turns at once (contract C4). A read may lag behind what an earlier attempt has started.
-        found = self._find(invalid, ended, lag=LAG if self.retried else LAG[:1])
+        found = self._find(invalid, ended, lag=self.lag if self.retried else (0.0,))
         if found is None and self.state.killed:
             raise error.but("It was not repaired, because the task was killed.")
         if found is None:
@@ -231,7 +233,10 @@ class RepairTurn:
                 return self.hook.call(routes.invoke_async(self.target, self._request(invalid, error)))
             except XpanderAmbiguousSubmitError as lost:
                 self.log.warning("%s Looking for it.", lost)
-                found = self._find(invalid, ended, lag=LAG)
+                try:
+                    found = self._find(invalid, ended, lag=self.lag)
+                except XpanderError:
+                    raise lost from None  # it may have been started all the same
                 if found is None:
                     raise
         if not is_same_owner(found, self.identity, invalid):
@@ -239,7 +244,7 @@ class RepairTurn:
         self.log.info("Repair turn %d was started: xpander task %s", self.number, found.id)
         return found
 
-    def _find(self, invalid: Task, ended: float, *, lag: tuple[float, ...]) -> Task | None:
+    def _find(self, invalid: Task, ended: float, *, lag: Sequence[float]) -> Task | None:
         found = self.hook.run(find_by_id(invalid.id, lambda task: is_after(task, ended), lag=lag))
         return found[0] if found else None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.runs.stop_policy import not_stopped
 from airflow_provider_xpander.runs.stopping import Stopped, stop_run
@@ -43,6 +44,7 @@ def stop_runs(
     :param digests: marks of the turn that is meant, where somebody else may have continued its thread.
     :param newer_than: Unix seconds at which the turn before that one ended, if there was one.
     :return: the runs as they are then; those that could not be stopped are missing, and in the log.
+    :raises TooLong: the worker may not wait until the rest can be stopped.
     """
     stopped = []
     for task_id in task_ids:
@@ -51,6 +53,8 @@ def stop_runs(
             settings = hook.settings
             steps = stop_run(task_id, hook.get_conn().policy, digests=digests, newer_than=newer_than)
             found = hook.run(steps)  # as it is then: it may have completed before
+        except TooLong:
+            raise  # it is stopped later
         except Exception as error:  # the connection may be gone too; the failure that led here counts more
             log.error("%s", not_stopped(task_id, settings, error))
             continue

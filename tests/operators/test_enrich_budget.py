@@ -13,6 +13,7 @@ from bulk import enrich, folder, run_to_deferral, tickets
 
 from airflow_provider_xpander._compat import TaskDeferred
 from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.bulk.state import State
@@ -49,14 +50,23 @@ def test_a_worker_defers_until_there_is_room(limited: Service, folder: Path) -> 
     assert time.time() - began < 10
 
 
-def test_a_worker_sleeps_ten_seconds_at_the_most_in_all() -> None:
+def test_a_worker_sleeps_ten_seconds_at_the_most_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(bulk_pace, "sleep", slept.append)
     governor = Governor(per_minute=PER_MINUTE)
-    pace = Pace(governor, ())
-    delays = iter([4.0, 5.0, 0.5, 1.0, 0.0])
-    governor.delay = lambda priority, now: next(delays)  # type: ignore[method-assign]
-    assert [pace.may(Priority.SUBMIT) for _ in range(4)] == [True, True, True, False]
+    pace = Pace(governor)
+    for seconds in (4.0, 5.0, 0.5):
+        governor.delay = lambda priority, now, seconds=seconds: seconds  # type: ignore[misc]
+        assert pace.may(Priority.SUBMIT)
+        pace.sleep(seconds)
+    governor.delay = lambda priority, now: 1.0  # type: ignore[method-assign]
+    assert not pace.may(Priority.SUBMIT)
+    with pytest.raises(TooLong):
+        pace.sleep(1.0)
     assert SLICE == 10
+    assert sum(slept) == 9.5
     assert pace.until is not None
+    governor.delay = lambda priority, now: 0.0  # type: ignore[method-assign]
     assert not pace.may(Priority.READ), "nothing is sent before it is time"
     pace.begin()
     assert pace.may(Priority.READ)
@@ -65,14 +75,15 @@ def test_a_worker_sleeps_ten_seconds_at_the_most_in_all() -> None:
 def test_what_was_sent_more_than_an_hour_ago_does_not_count() -> None:
     now = time.time()
     governor = Governor(per_minute=100, per_hour=1000)
-    pace = Pace(governor, ((now - 4000, 500, 500), (now - 60, 20, 30)))
+    pace = Pace(governor)
+    pace.remember(((now - 4000, 500, 500), (now - 60, 20, 30)))
     assert governor.hour.total == 50
     assert [one[1:] for one in pace.sent] == [(20, 30)]
 
 
 def test_an_outage_is_waited_out_for_an_hour() -> None:
     state = State(rows=1, limit=1, began=0.0)
-    pace = Pace(Governor(), ())
+    pace = Pace(Governor())
     error = bulk_pace.XpanderError("away")
     since = pace.trouble(error, state)
     assert pace.until is not None

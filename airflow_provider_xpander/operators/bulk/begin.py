@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_xpander._compat import Context
+from airflow_provider_xpander._compat import Context, TaskDeferred
+from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.governor import governor_of
 from airflow_provider_xpander.bulk.answers import answer_columns
 from airflow_provider_xpander.bulk.folder import Folder
@@ -24,7 +26,8 @@ from airflow_provider_xpander.operators.bulk.ask import Asker
 from airflow_provider_xpander.operators.bulk.book import Book
 from airflow_provider_xpander.operators.bulk.collect import Collector
 from airflow_provider_xpander.operators.bulk.pace import Pace
-from airflow_provider_xpander.operators.bulk.task import BulkTask
+from airflow_provider_xpander.operators.bulk.stop import Stopper
+from airflow_provider_xpander.operators.bulk.task import BulkTask, deferral
 from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
 from airflow_provider_xpander.operators.run_guard import KillState
 from airflow_provider_xpander.runs.identity import Identity
@@ -40,13 +43,15 @@ _LAST_TRY = 9999
 """Stands for an attempt after all others, which may read whatever they have written."""
 
 
-def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook) -> BulkTask:
+def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook, *, may_defer: bool) -> BulkTask:
     """
     Return an attempt at a bulk task, with its rows written down; nothing is paid yet.
 
     :param task: the operator, with its parameters rendered.
     :param context: that of the task instance.
     :param hook: where to ask.
+    :param may_defer: whether to defer rather than sleep for long.
+    :raises TaskDeferred: the runs of before a clear are not all stopped yet.
     :raises XpanderValidationError: the rows, the table or the folder cannot be used.
     :raises XpanderError: the folder cannot be reached.
     """
@@ -73,9 +78,12 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook) -> B
         )
     guard = cast("WaveGuard", WaveGuard.of(task, context, hook, identity, KillState(task.target().id)))
     guard.state.connected(hook.get_conn())
+    pace = Pace(governor_of(hook.settings))
+    if may_defer:
+        hook.get_conn().sleep = pace.sleep
 
     ledger = Ledger(folder, identity.digest, ti.try_number)
-    _claim(task, ledger, identity, guard, hook)
+    _claim(task, ti, ledger, identity, guard, pace)
     deadlines = [
         None if task.timeout is None else time.time() + task.timeout,
         attempt_deadline(ti, task.execution_timeout),
@@ -90,6 +98,7 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook) -> B
             first = ledger.row(0) if state.rows else None
             table.check(None if first is None else [first[name] for name in key])
         ledger.done(state)
+    pace.remember(state.sent)
     task.log.info("Rows, results and the ledger are in %s", folder.url)
     book = Book(ledger, state, key=key, files=files, row_input=row_input, table=table, log=task.log)
     guard.runs = lambda: book.state.task_ids
@@ -103,7 +112,7 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook) -> B
         log=task.log,
         book=book,
         guard=guard,
-        pace=Pace(governor_of(hook.settings), state.sent),
+        pace=pace,
         target=task.target(),
         request=request,
         identity=identity,
@@ -118,7 +127,7 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook) -> B
     )
     return BulkTask(
         asker,
-        Collector(asker, ti, task.on_paused, task.on_stopped),
+        Collector(asker, Stopper(asker), ti, task.on_paused, task.on_stopped),
         ti,
         task.xpander_conn_id,
         task.poll_interval,
@@ -141,7 +150,7 @@ def _check_object(schema: AnswerSchema) -> None:
 
 
 def _claim(
-    task: XpanderEnrichOperator, ledger: Ledger, identity: Identity, guard: WaveGuard, hook: XpanderHook
+    task: XpanderEnrichOperator, ti: Any, ledger: Ledger, identity: Identity, guard: WaveGuard, pace: Pace
 ) -> None:
     """Make the folder this task instance's own; after a clear, end what was before."""
     instance = {
@@ -163,7 +172,9 @@ def _claim(
                 f"another installation of Airflow, or one that was deleted and made again. Give each "
                 f"installation its own folder; after a deletion, remove this one"
             )
-        _end_before(task, Ledger(ledger.folder, before, _LAST_TRY), identity, guard, hook)
+        old = Ledger(ledger.folder, before, _LAST_TRY)
+        if not _end_before(old, task.target().id, identity, guard, pace):
+            raise _deferral(task, ti, old, pace)
         moved = ledger.put_away(before)
         task.log.warning(
             "The task was cleared, so it starts anew. %d files of before were moved below _xpander/%s",
@@ -173,20 +184,41 @@ def _claim(
     ledger.own(instance)
 
 
-def _end_before(
-    task: XpanderEnrichOperator, ledger: Ledger, identity: Identity, guard: WaveGuard, hook: XpanderHook
-) -> None:
-    """Stop the runs that go on from before a clear, or leave them, as the author wants."""
+def _end_before(ledger: Ledger, target_id: str, identity: Identity, guard: WaveGuard, pace: Pace) -> bool:
+    """
+    Stop the runs that go on from before a clear, or leave them, as the author wants.
+
+    :return: whether that is done; else the ledger of before has those that are left for later.
+    """
     state = ledger.load()
     if state is None or not state.flight:
-        return
+        return True
     runs = state.task_ids
-    if len(runs) < len(state.flight):
-        wanted = wanted_of(identity.earlier, task.target().id, identity.began, pack=None)
-        found = hook.run(find_all(replace(wanted, old_digests=frozenset())))
-        runs = list(dict.fromkeys([*runs, *(one.id for one in found if not one.status.is_terminal)]))
-    task.log.warning("%d runs were in flight before the task was cleared", len(runs))
-    guard.stop_unwanted(runs)
+    try:
+        if len(runs) < len(state.flight):
+            wanted = wanted_of(identity.earlier, target_id, identity.began, pack=None)
+            found = guard.hook.run(find_all(replace(wanted, old_digests=frozenset())))
+            runs = list(dict.fromkeys([*runs, *(one.id for one in found if not one.status.is_terminal)]))
+        guard.log.warning("%d runs were in flight before the task was cleared", len(runs))
+        state = replace(state, flight=())
+        while runs:
+            guard.stop_unwanted(runs[:1])
+            runs = runs[1:]
+    except TooLong as error:
+        pace.trouble(error, state)
+        ledger.done(state if state.flight else state.with_unwanted(runs, time.time()))
+        return False
+    return True
+
+
+def _deferral(task: XpanderEnrichOperator, ti: Any, ledger: Ledger, pace: Pace) -> TaskDeferred:
+    """Return a wait for the time at which the runs of before a clear can be stopped."""
+    from airflow_provider_xpander.triggers.enrich import WaveWait
+
+    now = time.time()
+    until = now + clock.CLOCK.real((pace.until or 0.0) - clock.CLOCK.time())
+    wait = WaveWait(task.xpander_conn_id, task.target().id, task.poll_interval, _LAST_TRY, until)
+    return deferral(wait, ledger, ti, task.on_kill_action, now)
 
 
 def _snapshot(task: XpanderEnrichOperator, context: Context, ledger: Ledger, key: tuple[str, ...]) -> State:

@@ -28,6 +28,7 @@ from airflow_provider_xpander.bulk.packs import (
 )
 from airflow_provider_xpander.bulk.state import Flight
 from airflow_provider_xpander.operators.bulk.ask import QUICK, Asker
+from airflow_provider_xpander.operators.bulk.stop import Stopper
 from airflow_provider_xpander.operators.repair import RepairTurn
 from airflow_provider_xpander.runs.adopt import LONG_AGO, Adopt, decide
 from airflow_provider_xpander.runs.answer import (
@@ -39,6 +40,7 @@ from airflow_provider_xpander.runs.answer import (
 from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.identity import Mark, mark_of
 from airflow_provider_xpander.runs.lookup import find_all, wanted_of
+from airflow_provider_xpander.runs.repair import is_after
 from airflow_provider_xpander.runs.schema import NotConforming
 from airflow_provider_xpander.runs.task_errors import failure, pause_reason
 from airflow_provider_xpander.runs.watch import NOT_FOUND_GRACE, OnPaused, Watch, end_of
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from airflow_provider_xpander.operators.bulk.book import Book
 
 GONE = "the service does not know the run any more"
+NO_JSON = "the answer is not the JSON that was asked for"
 
 
 @dataclass
@@ -56,12 +59,14 @@ class Collector:
     Takes up the runs of a bulk task that have ended.
 
     :param asker: has started them, and knows what they were asked.
+    :param stopper: stops those whose answers are not wanted.
     :param ti: the task instance, for traces.
     :param on_paused: ``fail`` for a paused run to be stopped, and its rows asked about again.
     :param on_stopped: ``skip`` for the rows of a run that somebody has stopped not to be asked about again.
     """
 
     asker: Asker
+    stopper: Stopper
     ti: Any
     on_paused: OnPaused = "wait"
     on_stopped: str = "fail"
@@ -84,13 +89,17 @@ class Collector:
                     self.book.state = self.book.state.with_flight(replace(flight, ended=True))
         try:
             self.find_lost()
+            self.stopper.stop_unwanted()
             self._read(going or ())
+            self.stopper.stop_unwanted()
         finally:
             self.book.done(self.asker.pace.sent)
 
     def _read(self, going: Collection[int]) -> None:
         for flight in self.book.state.flight:
-            if flight.task_id is None or flight.number in going:
+            if flight.task_id is None or flight.unwanted:
+                continue
+            if flight.number in going and not flight.unsure:
                 continue
             if not self.asker.pace.may(Priority.READ) or not self._look(flight, flight.task_id):
                 break
@@ -105,7 +114,7 @@ class Collector:
         try:
             runs = self._find(lost)
         except PASSING as error:
-            self._trouble(error)
+            self.stopper.trouble(error)
             return
         for flight, found in zip(lost, runs, strict=True):
             if found is not None:
@@ -113,7 +122,11 @@ class Collector:
                 state = self.book.state.with_flight(replace(flight, task_id=found.id))
                 spent = state.spent.start(again=flight.pack.again)
                 self.book.state = replace(state, spent=spent)
-            elif time.time() - flight.at >= waves.LOST_GRACE:
+            elif time.time() - flight.at < waves.LOST_GRACE:
+                continue
+            elif flight.unwanted:
+                self.book.state = self.book.state.without([flight.number])
+            else:
                 self.asker.log.warning(
                     "No run of pack %d is in sight; its %d rows are asked about again",
                     flight.number,
@@ -138,25 +151,11 @@ class Collector:
             ]
             decision = decide(mine, Mark(asker.identity.digest, flight.asked, pack=flight.number), True)
             if isinstance(decision, Adopt):
-                asker.guard.stop_unwanted([task.id for task in decision.spare])
+                self.stopper.discard([task.id for task in decision.spare])
                 found.append(decision.task)
             else:
                 found.append(max(mine, key=lambda task: task.created_at or LONG_AGO, default=None))
         return found
-
-    def abandon(self, flights: Sequence[Flight]) -> None:
-        """
-        Stop runs whose answers are not wanted any more, and have their rows asked about again.
-
-        :param flights: the runs.
-        """
-        known = [flight.task_id for flight in flights if flight.task_id]
-        lost = [flight for flight in flights if flight.task_id is None]
-        if lost:
-            known += [task.id for task in self._find(lost) if task and not task.status.is_terminal]
-        self.asker.guard.stop_unwanted(known)
-        again = [replace(flight.pack, again=True) for flight in flights]
-        self.book.state = self.book.state.without([flight.number for flight in flights], *again)
 
     def _look(self, flight: Flight, task_id: str) -> bool:
         """Look at a run; False if the service is away."""
@@ -167,19 +166,32 @@ class Collector:
             self._missing(flight, task_id, time.time())
             return True
         except PASSING as error:
-            self._trouble(error)
+            self.stopper.trouble(error)
             return False
         flight = replace(flight, missing=None)
         self.book.state = replace(self.book.state.with_flight(flight), trouble=None)
+        if flight.unsure and is_after(task, flight.newer_than or 0.0):
+            flight = self._sure(flight)
         watch = Watch(task_id, newer_than=flight.newer_than)
         if watch.has_ended(task):
             self.end(flight, task)
         elif task.status is TaskStatus.PAUSED and self.on_paused == "fail":
-            asker.guard.stop([task_id])
             self._failed(flight, f"the run is paused: {pause_reason(task)}", task_id)
+            self.stopper.discard([task_id])
+        elif flight.unsure and time.time() - flight.at >= waves.LOST_GRACE:
+            asker.log.warning("No repair turn of pack %d is in sight", flight.number)
+            self._failed(flight, f"{NO_JSON}, and its repair turn was lost", task_id)
+            self.stopper.discard([task_id])
         elif flight.ended:  # the list was wrong
             self.book.state = self.book.state.with_flight(replace(flight, ended=False))
         return True
+
+    def _sure(self, flight: Flight) -> Flight:
+        """Note that a repair turn was started although its submit was lost."""
+        flight = replace(flight, unsure=False)
+        state = self.book.state.with_flight(flight)
+        self.book.state = replace(state, spent=state.spent.start(again=True))
+        return flight
 
     def _missing(self, flight: Flight, task_id: str, now: float) -> None:
         """Give up a run that the service has not known for some time; once says nothing."""
@@ -188,12 +200,6 @@ class Collector:
             self._failed(flight, GONE, task_id)
         else:
             self.book.state = self.book.state.with_flight(replace(flight, missing=since, ended=False))
-
-    def _trouble(self, error: XpanderError) -> None:
-        """Take note that the service is away; it is asked again later."""
-        self.asker.log.warning("%s", error)
-        trouble = self.asker.pace.trouble(error, self.book.state)
-        self.book.state = replace(self.book.state, trouble=trouble)
 
     def end(self, flight: Flight, task: Task) -> None:
         """
@@ -240,7 +246,7 @@ class Collector:
             if turn == 0 and self._repair(flight, task, invalid):
                 return
             after = ", after a repair turn too" if turn else ""
-            self._failed(flight, f"the answer is not the JSON that was asked for{after}", task.id)
+            self._failed(flight, f"{NO_JSON}{after}", task.id)
             return
         except (NotAPack, XpanderAnswerError) as error:
             self._failed(flight, str(error), task.id)
@@ -297,17 +303,19 @@ class Collector:
             number=1,
             retried=False,
             state=asker.guard.state,
+            lag=(0.0,),
         )
+        again = replace(flight, turn=1, at=time.time(), newer_than=end_of(task), ended=False)
         try:
             started = turn.obtain(task, invalid)
-        except XpanderAmbiguousSubmitError:
-            asker.guard.stop_unwanted([task.id])
-            return False
+        except XpanderAmbiguousSubmitError as lost:
+            asker.log.warning("%s It is looked for again later.", lost)
+            self.book.state = self.book.state.with_flight(replace(again, unsure=True))
+            return True
         except XpanderError as error:
             asker.log.warning("%s", type(error).__name__)
             return False
-        newer_than = end_of(task) if started.id == task.id else None
-        again = replace(flight, task_id=started.id, turn=1, newer_than=newer_than, ended=False)
-        state = self.book.state.with_flight(again)
+        newer_than = again.newer_than if started.id == task.id else None
+        state = self.book.state.with_flight(replace(again, task_id=started.id, newer_than=newer_than))
         self.book.state = replace(state, spent=state.spent.start(again=True))
         return True

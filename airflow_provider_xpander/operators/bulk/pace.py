@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from airflow_provider_xpander.api import clock
+from airflow_provider_xpander.api.client import sleep
 from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.governor import HOUR, Governor
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.bulk.state import State
@@ -24,16 +26,23 @@ class Pace:
     Tells when a request may be sent, and until when to wait if none may.
 
     :param governor: the budget of this process.
-    :param sent: what this task's workers have sent before, of which a new process knows nothing.
     """
 
-    def __init__(self, governor: Governor, sent: Sent) -> None:
+    def __init__(self, governor: Governor) -> None:
         self._governor = governor
-        self._before = sent
+        self._before: Sent = ()
         self._left = SLICE
-        self._counts = {Priority.SUBMIT: 0, Priority.READ: 0}
+        self._counts = {Priority.SUBMIT: 0, Priority.READ: 0, Priority.STOP: 0}
         self.until: float | None = None
         """Unix seconds at which more may be sent, if it is not now."""
+
+    def remember(self, sent: Sent) -> None:
+        """
+        Take note of what this task's workers have sent before, of which a new process knows nothing.
+
+        :param sent: as the state has it.
+        """
+        self._before, governor = sent, self._governor
         if not any(governor.hour.counts[kind] for kind in self._counts):
             for at, submits, reads in sent:
                 age = clock.CLOCK.time() - at
@@ -44,6 +53,19 @@ class Pace:
     def begin(self) -> None:
         """Begin a step: what was waited for is over."""
         self._left, self.until = SLICE, None
+
+    def sleep(self, seconds: float) -> None:
+        """
+        Sleep, for as long as a worker may that could defer instead; all its requests wait like this.
+
+        :param seconds: of the clock of budgets.
+        :raises TooLong: it would be too long, with what was slept before.
+        """
+        if seconds > self._left:
+            self.wait(max(seconds, SHORTEST))
+            raise TooLong(f"Nothing can be sent for {seconds:.0f} s, so the worker is given back.")
+        self._left -= seconds
+        sleep(seconds)
 
     def may(self, kind: Priority) -> bool:
         """
@@ -57,7 +79,6 @@ class Pace:
         if delay > self._left:
             self.wait(max(delay, SHORTEST))
             return False
-        self._left -= delay
         self._counts[kind] += 1
         return True
 
@@ -67,7 +88,7 @@ class Pace:
 
         :param seconds: how long.
         """
-        self.until = clock.CLOCK.time() + seconds
+        self.until = max(self.until or 0.0, clock.CLOCK.time() + seconds)
 
     def trouble(self, error: XpanderError, state: State) -> float:
         """
@@ -88,5 +109,6 @@ class Pace:
     def sent(self) -> Sent:
         """What this task's workers have sent in the last hour."""
         now = clock.CLOCK.time()
-        own = (now, self._counts[Priority.SUBMIT], self._counts[Priority.READ])
+        others = self._counts[Priority.READ] + self._counts[Priority.STOP]
+        own = (now, self._counts[Priority.SUBMIT], others)
         return (*(one for one in self._before if now - one[0] < HOUR), *([own] if any(own[1:]) else []))

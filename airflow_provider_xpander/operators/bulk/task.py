@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_xpander._compat import AirflowFailException, TaskDeferred
 from airflow_provider_xpander.api import clock
+from airflow_provider_xpander.api.client import sleep
 from airflow_provider_xpander.api.errors import XpanderError
-from airflow_provider_xpander.api.status import TaskStatus
+from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.bulk.ledger import MANIFEST
 from airflow_provider_xpander.bulk.manifest import estimate, manifest_of, too_many_failed
 from airflow_provider_xpander.bulk.progress import progress
@@ -29,8 +30,11 @@ from airflow_provider_xpander.runs.watch import BACKSTOP
 from airflow_provider_xpander.xcom import WAVE_KEY, push_link
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander.bulk.ledger import Ledger
     from airflow_provider_xpander.operators.bulk.book import Book
     from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
+    from airflow_provider_xpander.runs.stop_policy import OnKill
+    from airflow_provider_xpander.triggers.enrich import WaveWait
 
 OnLimit = Literal["fail", "partial"]
 
@@ -60,6 +64,39 @@ def _wait_here(waiting: Coroutine[Any, Any, list[int]]) -> list[int]:
             thread.join(END_PATIENCE)
         raise
     return task.result()
+
+
+def deferral(wait: WaveWait, ledger: Ledger, ti: Any, on_kill_action: OnKill, now: float) -> TaskDeferred:
+    """
+    Return what has the triggerer wait.
+
+    :param wait: what is waited for.
+    :param ledger: its newest state has the runs.
+    :param ti: the task instance.
+    :param on_kill_action: what becomes of the runs when somebody ends the task meanwhile.
+    :param now: Unix seconds.
+    """
+    from airflow_provider_xpander.triggers.enrich import XpanderWaveTrigger
+
+    ti.xcom_push(WAVE_KEY, ledger.name)
+    left = None if wait.deadline is None else max(1.0, wait.deadline - now + BACKSTOP)
+    return TaskDeferred(
+        trigger=XpanderWaveTrigger(
+            result_path=ledger.folder.url,
+            wave=ledger.name,
+            agent_id=wait.agent_id,
+            xpander_conn_id=wait.conn_id,
+            poll_interval=wait.poll_interval,
+            enough=wait.enough,
+            until=wait.until,
+            deadline=wait.deadline,
+            on_paused=wait.on_paused,
+            on_kill_action=on_kill_action,
+            deferred_at=now,
+        ),
+        method_name="execute_complete",
+        timeout=None if left is None else timedelta(seconds=left),
+    )
 
 
 @dataclass
@@ -115,7 +152,7 @@ class BulkTask:
                 if self.asker.starter(one.number, one.pack).mark.fingerprint != one.asked
             ]
         if unwanted:
-            self.collector.abandon(unwanted)
+            self.collector.stopper.abandon(unwanted)
         self.asker.log.info(
             "An earlier attempt has begun: %d of its runs are taken over, %d are not wanted any more",
             len(flight) - len(unwanted),
@@ -136,35 +173,46 @@ class BulkTask:
         :raises AirflowFailException: the task ends at a limit of its author's, and no retry mends that.
         :raises XpanderError: the task fails; a retry goes on.
         """
-        while True:
-            self.book.ledger.check_attempt()
-            self.asker.pace.begin()
-            self.collector.collect(going)
-            if self.deadline is not None and time.time() >= self.deadline:
-                self._end_late()
-            self.asker.ask()
-            self.book.tell_table()
-            self.asker.log.info("%s", progress(self.book.state, time.time()))
-            if not self.book.state.flight and not self.asker.may_ask:
-                return self._finish()
-            if self.guard.state.killed:
-                raise XpanderError("The task was killed; what it has is written down.")
-            going = self._wait()
+        try:
+            while (manifest := self._step(going)) is None:
+                going = self._wait()
+                self.asker.pace.begin()
+        finally:
+            self.asker.hook.get_conn().sleep = sleep  # a stop on the way out cannot be put off
+        return manifest
+
+    def _step(self, going: Collection[int] | None) -> dict[str, Any] | None:
+        """Do all that can be done now; return the manifest if that was the last of it."""
+        self.book.ledger.check_attempt()
+        self.collector.collect(going)
+        if self.deadline is not None and time.time() >= self.deadline:
+            self._end_late()
+            return None
+        self.asker.ask()
+        self.book.tell_table()
+        self.asker.log.info("%s", progress(self.book.state, time.time()))
+        is_done = not self.book.state.flight and not self.asker.may_ask
+        if is_done and (not self.retried or self._stop_strays()):
+            return self._finish()
+        if self.guard.state.killed:
+            raise XpanderError("The task was killed; what it has is written down.")
+        return None
 
     def _wait(self) -> Collection[int]:
-        from airflow_provider_xpander.triggers.enrich import WaveWait, XpanderWaveTrigger, wait_for_wave
+        from airflow_provider_xpander.triggers.enrich import WaveWait, wait_for_wave
 
         state = self.book.state
         # The clock of budgets may go faster than that of the wall.
         now, ahead = time.time(), self.asker.pace.until or lost_until(state)
         until = None if ahead is None else now + clock.CLOCK.real(max(1.0, ahead - clock.CLOCK.time()))
+        is_late = self.deadline is not None and self.deadline <= now
         wait = WaveWait(
             self.conn_id,
             self.asker.target.id,
             self.poll_interval,
             enough(state, more=self.asker.may_ask),
             until,
-            self.deadline,
+            None if is_late else self.deadline,
             self.collector.on_paused,
         )
         if state.task_ids:
@@ -172,38 +220,14 @@ class BulkTask:
             push_link(self.ti, self.asker.hook.settings.task_link(task_id=task_id, agent_id=wait.agent_id))
         if not self.deferrable:
             return _wait_here(wait_for_wave(wait, state, self.asker.log))
-        self.ti.xcom_push(WAVE_KEY, self.book.ledger.name)
-        left = None if self.deadline is None else max(1.0, self.deadline - now + BACKSTOP)
-        raise TaskDeferred(
-            trigger=XpanderWaveTrigger(
-                result_path=self.book.ledger.folder.url,
-                wave=self.book.ledger.name,
-                agent_id=wait.agent_id,
-                xpander_conn_id=wait.conn_id,
-                poll_interval=wait.poll_interval,
-                enough=wait.enough,
-                until=wait.until,
-                deadline=wait.deadline,
-                on_paused=wait.on_paused,
-                on_kill_action=self.guard.on_kill_action,
-                deferred_at=now,
-            ),
-            method_name="execute_complete",
-            timeout=None if left is None else timedelta(seconds=left),
-        )
+        raise deferral(wait, self.book.ledger, self.ti, self.guard.on_kill_action, now)
 
     def _end_late(self) -> None:
-        """Stop what is in flight, or leave it, and fail; a retry goes on."""
+        """Stop what is in flight, or leave it, and fail; a retry goes on. Return if there is more to stop."""
         if self.guard.on_timeout == "stop":
-            flights = {flight.task_id: flight for flight in self.book.state.flight}
-            for task in self.guard.stop(self.book.state.task_ids):
-                flight = flights[task.id]
-                if task.status is TaskStatus.STOPPED:
-                    again = replace(flight.pack, again=True)
-                    state = self.book.state.without([flight.number], again)
-                    self.book.state = replace(state, spent=state.spent.end(task))
-                else:
-                    self.collector.end(flight, task)
+            if not self.collector.stopper.stop_late(self.collector.end):
+                self.book.done(self.asker.pace.sent)
+                return
         else:
             self.guard.stop_late()
         self.guard.state.handle()
@@ -215,8 +239,6 @@ class BulkTask:
 
     def _finish(self) -> dict[str, Any]:
         state = self.book.state
-        if self.retried:
-            self._stop_strays()
         manifest = self._close()
         untold = self.book.tell_table()
         why = self._failure()
@@ -263,15 +285,26 @@ class BulkTask:
         ledger.folder.write(MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
         return manifest
 
-    def _stop_strays(self) -> None:
-        """Stop runs that an attempt has started while it was taken for dead, after this one had looked."""
+    def _stop_strays(self) -> bool:
+        """
+        Stop runs that an attempt has started while it was taken for dead, after this one had looked.
+
+        :return: whether that is done; else there is more to do later.
+        """
         wanted = wanted_of([self.asker.identity], self.asker.target.id, self.asker.identity.began, pack=None)
         try:
             found = self.asker.hook.run(find_all(replace(wanted, old_digests=frozenset())))
+        except TooLong as error:
+            self.collector.stopper.trouble(error)
+            self.book.done()
+            return False
         except XpanderError as error:
             self.asker.log.warning("%s Runs of an earlier attempt may go on.", error)
-            return
-        self.guard.stop_unwanted([task.id for task in found if not task.status.is_terminal])
+            return True
+        self.collector.stopper.discard([task.id for task in found if not task.status.is_terminal])
+        self.collector.stopper.stop_unwanted()
+        self.book.done(self.asker.pace.sent)
+        return not self.book.state.flight
 
     def _kept(self, manifest: dict[str, Any]) -> str:
         counts = manifest["counts"]
