@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_xpander._compat import deployment_name
+from airflow_provider_xpander._compat_records import instances_since
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
-from airflow_provider_xpander.cli.airflow_records import instances_since
 from airflow_provider_xpander.cli.owners import Owner, find_owners
 from airflow_provider_xpander.hooks.xpander import XpanderHook
 from airflow_provider_xpander.runs.adopt import goes_on

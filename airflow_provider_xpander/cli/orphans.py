@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TextIO
 
-from airflow_provider_xpander.cli.airflow_records import retries_of
+from airflow_provider_xpander._compat_records import retries_of
 from airflow_provider_xpander.cli.exits import DONE, ORPHANS
 from airflow_provider_xpander.cli.marked_runs import ago, listed_going_on, marked_runs
 from airflow_provider_xpander.cli.output import rendered

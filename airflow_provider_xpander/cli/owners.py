@@ -4,49 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
+from airflow_provider_xpander._compat_records import Instance
 from airflow_provider_xpander.runs.identity import Identity
 
 _OVER = frozenset({None, "success", "failed", "skipped", "upstream_failed", "removed"})
 """States in which a task instance does nothing and will do nothing; one that is cleared has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """
-    A task instance as Airflow's database has it.
-
-    :param dag_id: the DAG.
-    :param run_id: the DAG run.
-    :param task_id: the task, with its groups.
-    :param map_index: -1 if the task is not mapped.
-    :param try_number: of the present try.
-    :param max_tries: up to which try it is repeated; a clear moves it.
-    :param state: the state, None after a clear.
-    :param began: the start of the DAG run.
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    max_tries: int
-    state: str | None
-    began: datetime | None
-
-    def identity(self, first_try: int, deployment: str) -> Identity:
-        """
-        Return the identity that it had from a try on.
-
-        :param first_try: number of the first try since a clear.
-        :param deployment: the name that this installation of Airflow was given.
-        """
-        return Identity(
-            self.dag_id, self.run_id, self.task_id, self.map_index, first_try, self.began, "", deployment
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +35,18 @@ class Verdict(StrEnum):
     ORPHAN = "orphan"
 
 
+def identity_of(instance: Instance, first_try: int, deployment: str) -> Identity:
+    """
+    Return the identity that a task instance had from a try on.
+
+    :param instance: the task instance.
+    :param first_try: number of the first try since a clear.
+    :param deployment: the name that this installation of Airflow was given.
+    """
+    run = instance.dag_id, instance.run_id, instance.task_id, instance.map_index
+    return Identity(*run, first_try, instance.began, deployment=deployment)
+
+
 def find_owners(instances: Iterable[Instance], digests: Collection[str], deployment: str) -> dict[str, Owner]:
     """
     Find whose marks these are, where the mark tells that for sure, because a run may be stopped for it.
@@ -88,7 +64,7 @@ def find_owners(instances: Iterable[Instance], digests: Collection[str], deploym
         if instance.began is None:
             continue
         for first_try in range(1, max(instance.try_number, 1) + 1):
-            digest = instance.identity(first_try, deployment).digest
+            digest = identity_of(instance, first_try, deployment).digest
             if digest in digests:
                 found[digest] = Owner(instance, first_try)
     return found

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_provider_xpander.cli.owners import Instance, Owner, Verdict, find_owners, judge
+from airflow_provider_xpander._compat_records import Instance
+from airflow_provider_xpander.cli.owners import Owner, Verdict, find_owners, identity_of, judge
 
 BEGAN = datetime(2026, 11, 26, 6, 0, tzinfo=UTC)
 MINE = Instance("dag", "run", "task", -1, 1, 2, "deferred", BEGAN)
@@ -13,22 +14,22 @@ MINE = Instance("dag", "run", "task", -1, 1, 2, "deferred", BEGAN)
 
 def test_a_mark_leads_to_its_task_instance_and_the_try_it_began_with() -> None:
     other = replace(MINE, map_index=3, try_number=4)
-    digests = {MINE.identity(1, "").digest, other.identity(3, "").digest, "f" * 20}
+    digests = {identity_of(MINE, 1, "").digest, identity_of(other, 3, "").digest, "f" * 20}
     assert find_owners([MINE, other], digests, "") == {
-        MINE.identity(1, "").digest: Owner(MINE, 1),
-        other.identity(3, "").digest: Owner(other, 3),
+        identity_of(MINE, 1, "").digest: Owner(MINE, 1),
+        identity_of(other, 3, "").digest: Owner(other, 3),
     }
 
 
 def test_a_mark_that_may_be_another_airflows_has_no_owner_here() -> None:
-    old = MINE.identity(1, "").old_digest
+    old = identity_of(MINE, 1, "").old_digest
     unsure = replace(MINE, began=None)
     assert old is not None
     for digest, instance, deployment in (
         (old, MINE, ""),
-        (unsure.identity(1, "").digest, unsure, ""),
-        (MINE.identity(1, "staging").digest, MINE, "production"),
-        (MINE.identity(1, "").digest, replace(MINE, began=BEGAN.replace(hour=7)), ""),
+        (identity_of(unsure, 1, "").digest, unsure, ""),
+        (identity_of(MINE, 1, "staging").digest, MINE, "production"),
+        (identity_of(MINE, 1, "").digest, replace(MINE, began=BEGAN.replace(hour=7)), ""),
     ):
         assert find_owners([instance], {digest}, deployment) == {}
 

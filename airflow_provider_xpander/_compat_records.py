@@ -1,14 +1,43 @@
-"""Airflow's own records, from its database: a command line has no task SDK to ask."""
+"""
+Airflow's records of task instances, from its database: a command line has no task SDK to ask.
+
+Apart from ``_compat.py``, because only the command line needs them. What is used here is the same on each
+version so far.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from airflow_provider_xpander.cli.owners import Instance
-
 _AT_A_TIME = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """
+    A task instance as the database has it.
+
+    :param dag_id: the DAG.
+    :param run_id: the DAG run.
+    :param task_id: the task, with its groups.
+    :param map_index: -1 if the task is not mapped.
+    :param try_number: of the present try.
+    :param max_tries: up to which try it is repeated; a clear moves it.
+    :param state: the state, None after a clear.
+    :param began: the start of the DAG run.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    max_tries: int
+    state: str | None
+    began: datetime | None
 
 
 def instances_since(since: datetime) -> Iterator[Instance]:
