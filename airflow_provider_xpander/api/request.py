@@ -182,8 +182,8 @@ class InvokeRequest(BaseModel):
 
     :param input: the text, or a mapping with ``text``, ``files`` (URLs) and ``user``. Text or a file is
         needed.
-    :param id: the thread to continue; the API answers with the same id. Empty is unset, as it is for other
-        optional texts; the text ``"None"`` is refused.
+    :param id: the thread to continue; the API answers with the same id. Empty is unset, like an empty
+        ``title``, model or token; the text ``"None"`` is refused.
     :param extra_body: further fields of the JSON body, sent as they are.
     :raises pydantic.ValidationError: an unknown field, a wrong type or value, or no input at all.
     """
@@ -224,8 +224,7 @@ class InvokeRequest(BaseModel):
         return {"text": value} if isinstance(value, str) else value
 
     @field_validator(
-        "title", "expected_output", "instructions_override", "additional_context",
-        "llm_model_provider", "llm_model_name", "user_oidc_token",
+        "title", "llm_model_provider", "llm_model_name", "user_oidc_token",
     )  # fmt: skip
     @classmethod
     def _empty_is_unset(cls, value: str | None, info: ValidationInfo) -> str | None:

@@ -47,6 +47,7 @@ from airflow_provider_xpander.operators.secret_arguments import (
     warn_of_literal_secrets,
 )
 from airflow_provider_xpander.operators.templating import (
+    DataIsNoTemplate,
     check_schema_path,
     is_from_xcom,
     is_native,
@@ -61,7 +62,7 @@ from airflow_provider_xpander.runs.watch import OnPaused
 from airflow_provider_xpander.telemetry import Invocation
 
 
-class XpanderRequestOperator(BaseOperator):
+class XpanderRequestOperator(DataIsNoTemplate, BaseOperator):
     """
     Parameters of the operators that run an agent or a workflow, and the request made of them.
 

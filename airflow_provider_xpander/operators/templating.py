@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from airflow_provider_xpander._compat import Context, XComArg
 from airflow_provider_xpander.api.errors import XpanderValidationError
-from airflow_provider_xpander.operators.arguments import is_literal
+from airflow_provider_xpander.operators.arguments import as_field, is_literal
 
 
 def is_from_xcom(context: Context, task_id: str, name: str, value: Any) -> bool:
@@ -27,13 +27,40 @@ def is_from_xcom(context: Context, task_id: str, name: str, value: Any) -> bool:
     if expanded is None:
         return False
     written = getattr(mapped, "partial_kwargs", {})
-    if name in written and written[name] == value:
+    if name in written and value in (written[name], as_field(written[name])):
         return False
     if isinstance(expanded, Mapping):  # .expand(name=...)
-        return name in expanded and holds_xcom(expanded[name])
+        over = expanded.get(name)
+        beside = over if isinstance(over, list | tuple) else ()
+        return holds_xcom(over) and value not in [one for one in beside if not holds_xcom(one)]
     if isinstance(expanded, list | tuple):  # .expand_kwargs([...])
-        return any(holds_xcom(one.get(name) if isinstance(one, Mapping) else one) for one in expanded)
+        at = getattr(context.get("ti"), "map_index", -1)
+        own = [expanded[at]] if 0 <= at < len(expanded) else expanded
+        return any(holds_xcom(one.get(name) if isinstance(one, Mapping) else one) for one in own)
     return True  # .expand_kwargs(upstream.output)
+
+
+class DataIsNoTemplate:
+    """
+    Lets Airflow render no data that a mapped task was given out of XCom.
+
+    It leaves out what ``.expand()`` gives, but not what ``.expand_kwargs(upstream.output)`` does.
+    """
+
+    task_id: str
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Any, context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        names = list(template_fields)
+        values = {name: getattr(parent, name, None) for name in names} if parent is self else {}
+        data = {
+            id(value)
+            for name, value in values.items()
+            if not holds_xcom(value) and is_from_xcom(context, self.task_id, name, value)
+        }
+        render = super()._do_render_template_fields  # type: ignore[misc]
+        render(parent, names, context, jinja_env, seen_oids | data)
 
 
 def holds_xcom(value: Any) -> bool:

@@ -40,7 +40,7 @@ from airflow_provider_xpander.operators.arguments import (
 from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
-from airflow_provider_xpander.operators.templating import check_schema_path
+from airflow_provider_xpander.operators.templating import DataIsNoTemplate, check_schema_path
 from airflow_provider_xpander.runs.answer import AnswerRules, OnInvalid
 from airflow_provider_xpander.runs.deferral import Wait, read_event, wait_of
 from airflow_provider_xpander.runs.error_policy import FINAL_FOR_SENSORS, PASSING
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from airflow_provider_xpander.hooks.xpander import XpanderHook
 
 
-class XpanderTaskSensor(BaseSensorOperator):
+class XpanderTaskSensor(DataIsNoTemplate, BaseSensorOperator):
     """
     Wait until an xpander task has ended, and return its answer; the run itself is never stopped.
 

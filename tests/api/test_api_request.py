@@ -264,9 +264,8 @@ def test_an_id_may_be_any_text_that_one_sees(id: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "id", "title", "parent_execution_id", "worker_id", "triggering_agent_id", "expected_output",
-        "instructions_override", "additional_context", "llm_model_provider", "llm_model_name",
-        "user_oidc_token",
+        "id", "title", "parent_execution_id", "worker_id", "triggering_agent_id", "llm_model_provider",
+        "llm_model_name", "user_oidc_token",
     ],
 )  # fmt: skip
 def test_an_optional_text_that_is_empty_is_not_sent(name: str, unset: Any) -> None:

@@ -180,7 +180,12 @@ def test_only_what_is_written_in_the_dag_is_a_template(name: str, dags: ModuleTy
     failed = {task_id for task_id, states in result.states.items() if states != {"success"}}
     assert failed == {"imported", "importing.imported"}
     assert not service.runs("classifier")
-    bodies = {run.body["title"].split("[")[0].partition(".")[2]: run.body for run in service.runs("echo")}
+    runs = service.runs("echo")
+    bodies = {run.body["title"].split("[")[0].partition(".")[2]: run.body for run in runs}
+    (data,) = (run.body for run in runs if run.body["title"].startswith(dags.TEMPLATE))
+    assert (data["input"]["text"], data["user_tokens"]) == (dags.TEMPLATE, {"k": dags.TEMPLATE})
+    assert data["additional_context"] == "ghghghghghgh"
+    assert bodies["kwargs_written"]["input"]["text"] == "ijijijijijij"
     server = {"name": "crm", "url": "https://crm.example.com", "headers": {"k": dags.TEMPLATE}}
     assert bodies["from_xcom"]["mcp_servers"] == bodies["in_group.data"]["mcp_servers"] == [server]
     assert bodies["in_group.part"]["mcp_servers"] == [{"name": "efefefefefef", "headers": [server]}]

@@ -6,10 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from airflow_provider_xpander._compat import XComArg
 from airflow_provider_xpander.operators.templating import is_from_xcom, keep_texts
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
+
+
+class Model(BaseModel):
+    """What an answer has to look like."""
+
 
 TEMPLATE = "{{ conn.other.password }}"
 
@@ -22,6 +28,10 @@ def mapped(expanded: Any, **partial: Any) -> Any:
     """Return the context of an instance of a task that is mapped over something."""
     task = SimpleNamespace(expand_input=SimpleNamespace(value=expanded), partial_kwargs=partial)
     return {"dag": SimpleNamespace(task_dict={"ask": task})}
+
+
+def at(map_index: int) -> Any:
+    return {"ti": SimpleNamespace(map_index=map_index)}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +47,10 @@ def mapped(expanded: Any, **partial: Any) -> Any:
         (mapped([{"user_tokens": {"crm": TEMPLATE}}]), False),
         (mapped([{"user_tokens": output()}]), True),
         (mapped([output()]), True),
+        (mapped([{"user_tokens": {"crm": TEMPLATE}}, {"user_tokens": output()}]) | at(0), False),
+        (mapped([{"user_tokens": {"crm": TEMPLATE}}, {"user_tokens": output()}]) | at(1), True),
+        (mapped({"user_tokens": [{"crm": TEMPLATE}, output()]}), False),
+        (mapped({"user_tokens": [{"crm": "another"}, output()]}), True),
         (mapped(output()), True),
         (mapped(output(), user_tokens={"crm": TEMPLATE}), False),
         (mapped(output(), user_tokens={"crm": "another"}), True),
@@ -44,12 +58,19 @@ def mapped(expanded: Any, **partial: Any) -> Any:
     ids=[
         "no DAG", "no such task", "not mapped", "expand, written", "partial", "expand, XCom",
         "expand, XCom in it", "expand_kwargs, written", "expand_kwargs, XCom in it",
-        "expand_kwargs, one of XCom", "expand_kwargs, XCom",
+        "expand_kwargs, one of XCom", "expand_kwargs, written, beside XCom", "expand_kwargs, beside written",
+        "expand, written, beside XCom", "expand, XCom, beside written", "expand_kwargs, XCom",
         "expand_kwargs, XCom, beside partial", "expand_kwargs, XCom, over partial",
     ],
 )  # fmt: skip
 def test_what_comes_out_of_xcom_is_known(context: Any, expected: bool) -> None:
     assert is_from_xcom(context, "ask", "user_tokens", {"crm": TEMPLATE}) is expected
+
+
+def test_a_model_beside_data_is_the_authors() -> None:
+    context = mapped(output(), output_schema=Model)
+    assert not is_from_xcom(context, "ask", "output_schema", f"{__name__}.Model")
+    assert is_from_xcom(context, "ask", "output_schema", "another.Model")
 
 
 @pytest.mark.parametrize(

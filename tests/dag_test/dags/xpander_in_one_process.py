@@ -222,6 +222,17 @@ def use_data() -> None:
         poll_interval=POLL,
         user_tokens={"crm": "{{ 'ab' * 6 }}"},
     ).expand(mcp_servers=servers.output)
+    requests = ReturnOperator(
+        task_id="requests",
+        value=[{"input": TEMPLATE, "title": TEMPLATE, "user_tokens": {"k": TEMPLATE}, "thread_id": ""}],
+    )
+    requests.template_fields = ()
+    XpanderInvokeAgentOperator.partial(
+        task_id="by_kwargs", agent_id="echo", poll_interval=POLL, additional_context="{{ 'gh' * 6 }}"
+    ).expand_kwargs(requests.output)
+    XpanderInvokeAgentOperator.partial(
+        task_id="kwargs_written", agent_id="echo", poll_interval=POLL
+    ).expand_kwargs([{"input": "{{ 'ij' * 6 }}"}])
     XpanderInvokeAgentOperator.partial(
         task_id="written", agent_id="echo", input="x", poll_interval=POLL
     ).expand(user_tokens=[{"crm": "{{ 'cd' * 6 }}"}])
