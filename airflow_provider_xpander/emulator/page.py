@@ -17,6 +17,9 @@ table { border-collapse: collapse; width: 100% }
 th { text-align: left; font-weight: 600; color: var(--dim) }
 th, td { padding: .3em .8em .3em 0; border-bottom: 1px solid var(--line); vertical-align: top }
 td { overflow-wrap: anywhere }
+table.list td { overflow-wrap: normal }
+table.list td[data-name=took] { white-space: nowrap }
+table.list :is([data-name=title], [data-name=request], [data-name=what]) { overflow-wrap: anywhere }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft); padding: .8em }
 code { overflow-wrap: anywhere }
 a { color: light-dark(#0b57d0, #8ab4f8) }
@@ -31,7 +34,7 @@ a { color: light-dark(#0b57d0, #8ab4f8) }
   table.list thead { display: none }
   table.list tr { display: flex; flex-wrap: wrap; gap: 0 .8em; padding: .4em 0 }
   table.list tr { border-bottom: 1px solid var(--line) }
-  table.list td { border: 0; padding: 0 }
+  table.list td { border: 0; padding: 0; overflow-wrap: anywhere }
   table.list td[data-name]::before { content: attr(data-name) " "; color: var(--dim) }
   table.list td[data-name=title], table.list td[data-name=request] { flex-basis: 100% }
 }

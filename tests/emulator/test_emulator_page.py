@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -80,30 +81,58 @@ def test_a_page_shows_the_latest_of_many(api: Api, server: EmulatorServer, emula
     assert "run-9<" not in page
 
 
+MEASURE = """
+<script>
+const light = color => {
+  const [r, g, b] = color.match(/[\\d.]+/g).map(v => v / 255).map(v => v <= .04 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  return .2126 * r + .7152 * g + .0722 * b + .05
+}
+const contrast = element => {
+  const {color, backgroundColor} = getComputedStyle(element)
+  const [one, other] = [light(color), light(backgroundColor)]
+  return Math.max(one, other) / Math.min(one, other)
+}
+const lines = element => {
+  const range = document.createRange()
+  range.selectNodeContents(element)
+  return range.getClientRects().length
+}
+document.title = JSON.stringify({
+  dark: light(getComputedStyle(document.body).color) > .5,
+  too_wide: document.documentElement.scrollWidth > innerWidth,
+  broken: [...document.querySelectorAll("[data-name=started], [data-name=task] a")].filter(e => lines(e) > 1).length,
+  contrast: Math.min(...[...document.querySelectorAll(".status")].map(contrast)),
+})
+</script>
+"""  # noqa: E501
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize(("width", "dark"), [(360, True), (1200, False)], ids=["phone, dark", "desk, light"])
 def test_the_page_in_a_browser(
     api: Api,
     server: EmulatorServer,
     emulator: Emulator,
     tmp_path: Path,
     width: int,
+    dark: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks: list[str] = []
 
     def seen(*of: Any) -> str:
         looks.append(status_page(*of))
-        return looks[-1]
+        return looks[-1] + MEASURE
 
     monkeypatch.setattr("airflow_provider_xpander.emulator.app.status_page", seen)
-    emulator.agent("*").answers("x")
-    api.start(title="a-long-title-without-any-place-to-break-it-" * 5)
+    emulator.configure({"run_seconds": 0})
+    for agent_id in ("echo", "failing", "paused", "slow"):
+        api.start(agent_id, title="a-long-title-without-any-place-to-break-it-" * 4)
     picture = tmp_path / "page.png"
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'user'}",
         f"--window-size={width},900", "--virtual-time-budget=9000", f"--screenshot={picture}", "--dump-dom",
-        server.url + "/",
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}", server.url + "/",
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     shown = subprocess.run(
@@ -114,3 +143,6 @@ def test_the_page_in_a_browser(
     assert len(looks) > 1  # it loads itself again
     assert "<main>" in shown.stdout  # and each time it went well
     assert picture.stat().st_size > 10_000
+    measured = json.loads(shown.stdout.partition("<title>")[2].partition("</title>")[0])
+    assert measured.pop("contrast") > 4.5
+    assert measured == {"dark": dark, "too_wide": False, "broken": 0}
