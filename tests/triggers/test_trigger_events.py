@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,11 @@ from airflow_side import POLL, Service, eventually, fire
 
 from airflow_provider_xpander.emulator import Fault
 from airflow_provider_xpander.runs import watch as watch_module
+from airflow_provider_xpander.triggers import asking as asking_module
+from airflow_provider_xpander.triggers import enrich as enrich_module
 from airflow_provider_xpander.triggers import xpander as trigger_module
+from airflow_provider_xpander.triggers.asking import XpanderChoiceTrigger
+from airflow_provider_xpander.triggers.enrich import XpanderWaveTrigger
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 
@@ -226,6 +231,30 @@ async def test_an_event_is_held_until_the_scheduler_has_seen_the_worker_end(
     monkeypatch.setattr(trigger_module, "asyncio", SimpleNamespace(sleep=sleep, CancelledError=Exception))
     assert (await fire(made))["end"] == "finished"
     assert [seconds > 0 for seconds in pauses] == ([held] if in_airflow else [])
+
+
+@pytest.mark.parametrize("in_airflow", [True, False])
+@pytest.mark.parametrize("module", [enrich_module, asking_module], ids=["wave", "choice"])
+async def test_the_events_of_other_triggers_are_held_too(
+    module: Any, in_airflow: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__XPANDER__MIN_DEFERRAL_AGE", "7")
+    held: list[tuple[Any, Any]] = []
+
+    def until_old_enough(deferred_at: Any, least: float, now: float) -> float:
+        held.append((deferred_at, least))
+        return 0.0
+
+    monkeypatch.setattr(module, "until_old_enough", until_old_enough)
+    made = {
+        enrich_module: lambda: XpanderWaveTrigger(tmp_path.as_uri(), "no such wave", deferred_at=5.0),
+        # The time is up, and nobody can be asked whether somebody has chosen.
+        asking_module: lambda: XpanderChoiceTrigger("ti", time.time() - 1, deferred_at=5.0),
+    }[module]()
+    if in_airflow:
+        made.task_instance = SimpleNamespace(task_id="ask")
+    await fire(made)
+    assert held == ([(5.0, 7.0)] if in_airflow else [])
 
 
 async def test_a_cancelled_wait_ends_at_once(service: Service) -> None:
