@@ -12,6 +12,7 @@ from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.api.text import log_lines, printable, sentence
+from airflow_provider_xpander.operators.links import LINK_KEY
 from airflow_provider_xpander.runs.answer import (
     AnswerRules,
     XpanderAnswerError,
@@ -29,8 +30,6 @@ from airflow_provider_xpander.runs.xcom_safe import xcom_restore, xcom_safe
 TASK_ID_KEY = "xpander_task_id"
 WAVE_KEY = "xpander_wave"
 """The file of the wave of runs that a bulk task waits for (``bulk/ledger.py``)."""
-LINK_KEY = "xpander_link"
-"""It is pushed as soon as the run is known, and nothing else is needed to show it."""
 SUMMARY_KEY = "xpander_task"
 RAW_RESULT_KEY = "xpander_raw_result"
 TURNS_KEY = "xpander_turns"

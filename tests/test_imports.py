@@ -66,6 +66,19 @@ def test_parsing_a_dag_loads_no_driver() -> None:
     assert not [name for name in loaded if name.startswith("airflow_provider_xpander.emulator")]
 
 
+def test_parsing_a_dag_loads_nothing_that_only_a_run_needs() -> None:
+    loaded = imported_by("airflow_provider_xpander.operators.xpander")
+    only_for_a_run = {
+        "operators.attempt",
+        "operators.starter",
+        "api.exchange",
+        "runs.watch",
+        "runs.answer",
+        "xcom",
+    }
+    assert not loaded & {f"airflow_provider_xpander.{name}" for name in only_for_a_run}
+
+
 def test_parsing_a_dag_loads_nothing_of_lineage_and_traces_that_airflow_does_not_load_itself() -> None:
     loaded = imported_by(
         "airflow_provider_xpander.operators.xpander", "airflow_provider_xpander.operators.lineage"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.operators.arguments import check_choice, check_seconds
-from airflow_provider_xpander.runs.approval import ApprovalRules
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.runs.approval import ApprovalRules
 
 ON_APPROVAL_TIMEOUT = ("fail", "skip", "approve")
 
@@ -44,6 +46,8 @@ def check_approval(operator: Any, approvers: Any, timeout: Any, on_timeout: Any)
         raise XpanderValidationError(
             "require_approval=True needs wait_for_completion=True: there is no answer"
         )
+    from airflow_provider_xpander.runs.approval import ApprovalRules
+
     seconds = None if timeout is None else check_seconds("approval_timeout", timeout)
     return ApprovalRules(_users(approvers), seconds, on_timeout)
 

@@ -6,19 +6,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.api import request
 from airflow_provider_xpander.api.errors import XpanderValidationError
 from airflow_provider_xpander.api.models import Task, parse_request
 from airflow_provider_xpander.api.text import printable
-from airflow_provider_xpander.runs.adopt import Reattach
-from airflow_provider_xpander.runs.answer import AnswerRules
 from airflow_provider_xpander.runs.schema import AnswerSchema, check_path, import_schema, path_of, schema_of
-from airflow_provider_xpander.runs.stop_policy import OnKill
-from airflow_provider_xpander.runs.watch import OnPaused
-from airflow_provider_xpander.telemetry import Invocation
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.operators.attempt import Attempt
+    from airflow_provider_xpander.runs.adopt import Reattach
+    from airflow_provider_xpander.runs.answer import AnswerRules
+    from airflow_provider_xpander.runs.deferral import Wait
+    from airflow_provider_xpander.runs.stop_policy import OnKill
+    from airflow_provider_xpander.runs.watch import OnPaused, Over
+    from airflow_provider_xpander.telemetry import Invocation
 
 MODES = ("async", "sync", "stream")
 ON_TIMEOUT = ("stop", "leave")
@@ -198,6 +202,7 @@ class Options:
     :param on_kill_action: what becomes of a run whose Airflow task is gone.
     :param timeout: seconds from the submit within which the run has to end, for messages; None for no limit.
     :param may_ask: whether people are asked in Airflow.
+    :param conclude: makes what the task returns of a run whose wait is over; by default it is the answer.
     """
 
     xpander_conn_id: str
@@ -210,6 +215,7 @@ class Options:
     on_kill_action: OnKill = "leave"
     timeout: float | None = None
     may_ask: bool = False
+    conclude: Callable[[Attempt, Wait, Over], Any] | None = None
 
 
 class AnswerArguments:
@@ -270,6 +276,8 @@ def answer_rules(operator: Any, *, on_invalid: Any) -> AnswerRules:
     :param operator: the operator or sensor.
     :param on_invalid: what becomes of an answer that is not what was asked for.
     """
+    from airflow_provider_xpander.runs.answer import AnswerRules
+
     return AnswerRules(
         wants_json=operator.output_format == "json" or operator.output_schema is not None,
         schema=lambda: operator.answers.schema(operator.output_schema),

@@ -175,6 +175,16 @@ class Attempt:
 
     def finish(self, wait: Wait, over: Over) -> Any:
         """
+        Return what the task returns, of a run whose wait is over, or fail.
+
+        :param wait: what was waited for.
+        :param over: how the wait ended.
+        """
+        conclude = self.options.conclude or Attempt.valid_answer
+        return conclude(self, wait, over)
+
+    def valid_answer(self, wait: Wait, over: Over) -> Any:
+        """
         Return the answer of a run whose wait is over, after as many repair turns as it takes, or fail.
 
         :param wait: what was waited for.
@@ -232,7 +242,8 @@ class Attempt:
         earlier = self.earlier_turns(task)
         turn = self.repairs.count(task) if self.repairs else 0
         self.log.info(account(task, repair_turn=turn))
-        self.observe(task)
+        self.seen = task
+        record_end(task, self.ti, self.options.invocation(task), self.state.settings, self.log)
         try:
             return publish(
                 self.ti,
@@ -333,12 +344,3 @@ class Attempt:
         :param task: the run as it was read now.
         """
         return [] if self.repairs is None else self.repairs.before(task)
-
-    def observe(self, task: Task) -> None:
-        """
-        Tell metrics and traces of a run that has ended.
-
-        :param task: the run.
-        """
-        self.seen = task
-        record_end(task, self.ti, self.options.invocation(task), self.state.settings, self.log)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
@@ -43,23 +43,23 @@ from airflow_provider_xpander.operators.arguments import (
 from airflow_provider_xpander.operators.links import XpanderRunLink
 from airflow_provider_xpander.operators.secret_arguments import (
     check_secret,
-    mask_request_secrets,
+    rendered_secret,
     warn_of_literal_secrets,
 )
 from airflow_provider_xpander.operators.templating import (
     DataIsNoTemplate,
     check_schema_path,
-    is_from_xcom,
     is_native,
     keep_texts,
     render_texts,
 )
-from airflow_provider_xpander.runs.adopt import Reattach
-from airflow_provider_xpander.runs.answer import OnInvalid
-from airflow_provider_xpander.runs.approval import OnApprovalTimeout
-from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
-from airflow_provider_xpander.runs.watch import OnPaused
-from airflow_provider_xpander.telemetry import Invocation
+
+if TYPE_CHECKING:
+    from airflow_provider_xpander.runs.adopt import Reattach
+    from airflow_provider_xpander.runs.answer import OnInvalid
+    from airflow_provider_xpander.runs.approval import OnApprovalTimeout
+    from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
+    from airflow_provider_xpander.runs.watch import OnPaused
 
 
 class XpanderRequestOperator(DataIsNoTemplate, BaseOperator):
@@ -152,6 +152,8 @@ class XpanderRequestOperator(DataIsNoTemplate, BaseOperator):
     llm_model_name: str | None
     target_field: ClassVar[Literal["agent_id", "workflow_id"]]
     """The one of the two ids that the class takes."""
+    killed = False
+    """Whether a kill has come before there was an attempt: Airflow 3 lets the task go on for some seconds."""
     operator_extra_links: tuple[XpanderRunLink, ...] = (XpanderRunLink(),)
     ui_color = "#e6e0ff"
 
@@ -299,16 +301,8 @@ class XpanderRequestOperator(DataIsNoTemplate, BaseOperator):
         """
         fields = self._request_fields()
         for name in self.secret_template_fields:
-            written = fields[name]
-            if written is None:
-                continue
-            if not is_from_xcom(context, self.task_id, name, written):
-                # A template may give the whole object; in an object, all are texts.
-                gives_object = isinstance(written, str) and not PARAMETERS[name].is_text
-                texts = is_native(context) and not gives_object
-                render = render_texts if texts else self.render_template
-                fields[name] = render(written, context)
-            mask_request_secrets(fields[name])
+            if fields[name] is not None:
+                fields[name] = rendered_secret(self, context, name, fields[name])
         api_request.given("input", fields["input"].get("text"))
         if isinstance(self.output_schema, str):
             check_schema_path(context, self.task_id, self.output_schema)
@@ -325,6 +319,8 @@ class XpanderRequestOperator(DataIsNoTemplate, BaseOperator):
 
     def _options(self) -> Options:
         """Return what is wanted of the wait and its end."""
+        from airflow_provider_xpander.telemetry import Invocation
+
         target = self.target()
         return Options(
             xpander_conn_id=self.xpander_conn_id,

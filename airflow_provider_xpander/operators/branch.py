@@ -189,7 +189,8 @@ class XpanderBranchOperator(XpanderInvokeAgentOperator, BranchMixIn):
 
     def _options(self) -> Options:
         options = super()._options()
-        return replace(options, may_ask=options.may_ask or self.on_unsure == "ask")
+        may_ask = options.may_ask or self.on_unsure == "ask"
+        return replace(options, may_ask=may_ask, conclude=self._conclude)
 
     def request(self, context: Context) -> InvokeRequest:
         """
@@ -204,16 +205,10 @@ class XpanderBranchOperator(XpanderInvokeAgentOperator, BranchMixIn):
         expected = "\n\n".join(filter(None, [asked.expected_output, self.choice.asked()]))
         return asked.model_copy(update={"expected_output": expected})
 
-    def conclude(self, attempt: Attempt, wait: Wait, over: Over) -> Any:
-        """
-        Take the branch that the agent has chosen, or do what is wanted where it is not sure.
-
-        :param attempt: the attempt at the run.
-        :param wait: what was waited for.
-        :param over: how the wait ended.
-        """
+    def _conclude(self, attempt: Attempt, wait: Wait, over: Over) -> Any:
+        """Take the branch that the agent has chosen, or do what is wanted where it is not sure."""
         try:
-            chosen = self.choice.read(attempt.finish(wait, over))
+            chosen = self.choice.read(attempt.valid_answer(wait, over))
         except XpanderAnswerInvalid as invalid:
             return self._unsure(attempt, wait, invalid)
         doubt = self.choice.doubt(chosen)

@@ -14,6 +14,7 @@ from airflow_provider_xpander.runs.deferral import Wait
 from airflow_provider_xpander.runs.log.status_log import recap
 from airflow_provider_xpander.runs.task_errors import pause_reason, timed_out
 from airflow_provider_xpander.runs.watch import STOP_PATIENCE, Over, Watch
+from airflow_provider_xpander.telemetry import record_end
 
 if TYPE_CHECKING:
     from airflow_provider_xpander.operators.attempt import Attempt
@@ -80,7 +81,8 @@ def end_stopped(
         attempt.log.info("xpander task %s %s", seen.id, recap(seen))
         attempt.publish_summary(seen)
         if ended:
-            attempt.observe(seen)
+            invocation = attempt.options.invocation(seen)
+            record_end(seen, attempt.ti, invocation, attempt.state.settings, attempt.log)
     raise why(seen, stopped)
 
 

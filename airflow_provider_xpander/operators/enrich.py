@@ -10,7 +10,6 @@ from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
     Context,
     XComArg,
-    context_of_late_resumption,
     is_deferral_timeout,
 )
 from airflow_provider_xpander.api.errors import XpanderValidationError
@@ -28,16 +27,18 @@ from airflow_provider_xpander.operators.arguments import (
     naming,
 )
 from airflow_provider_xpander.operators.base import RUN_PARAMETERS, XpanderRequestOperator
+from airflow_provider_xpander.operators.early_end import give_up, kill
 from airflow_provider_xpander.operators.templating import is_from_xcom, is_native, render_texts
-from airflow_provider_xpander.runs.adopt import Reattach
-from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
-from airflow_provider_xpander.runs.watch import OnPaused
 from airflow_provider_xpander.task_instance import check_own_task, failing_at_once, tell_outlets
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
+    from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
+    from airflow_provider_xpander.runs.adopt import Reattach
+    from airflow_provider_xpander.runs.stop_policy import OnKill, OnTimeout
+    from airflow_provider_xpander.runs.watch import OnPaused
 
 MOST_ROWS = 100
 """Rows that one run may be asked about at the most."""
@@ -104,8 +105,6 @@ class XpanderEnrichOperator(XpanderRequestOperator):
 
     _guard: WaveGuard | None = None
     """What sees to the runs of this process's attempt, for a kill."""
-    _killed = False
-    """Whether a kill has come before there was an attempt: Airflow 3 lets the task go on for some seconds."""
 
     def __init__(
         self,
@@ -249,7 +248,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
             self._keep_texts(context)
             bulk = begin(self, context, hook, may_defer=self.deferrable)
             self._guard = bulk.guard
-            if self._killed:
+            if self.killed:
                 bulk.guard.state.kill()
             with bulk.guard.while_going_on():
                 if bulk.has_begun and not resumed:
@@ -284,19 +283,23 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except DEFERRAL_ERRORS as error:
-            self._given_up(context, late=is_deferral_timeout(error))
+            give_up(self, context, late=is_deferral_timeout(error))
             raise
 
     def on_kill(self) -> None:
         """Stop all runs with a few short calls that need nothing of Airflow."""
-        if self._guard is not None:
-            self._guard.on_kill()
-            return
-        self._killed = True
-        # Where Airflow 2 ends a resumed task for its execution_timeout before it begins.
-        context = context_of_late_resumption()
-        if context is not None:
-            self._given_up(context, late=True)
+        kill(self, self._guard)
+
+    def guard_again(self, context: Context, hook: XpanderHook) -> WaveGuard:
+        """
+        Return the guard of the runs that an earlier process has started.
+
+        :param context: that of the task instance.
+        :param hook: where to stop and look.
+        """
+        from airflow_provider_xpander.operators.bulk.begin import begin
+
+        return begin(self, context, hook, may_defer=False).guard
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
         """Tell OpenLineage what is invoked, and which tables and folders are read and written."""
@@ -319,19 +322,6 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         :param task_instance: not used.
         """
         return self.get_openlineage_facets_on_start()
-
-    def _given_up(self, context: Context, *, late: bool) -> None:
-        """See to the runs of a task whose deferral Airflow has ended."""
-        from airflow_provider_xpander.hooks.xpander import XpanderHook
-        from airflow_provider_xpander.operators.bulk.begin import begin
-
-        with XpanderHook(self.xpander_conn_id) as hook:
-            guard = begin(self, context, hook, may_defer=False).guard
-            if late:
-                guard.stop_late()
-            else:
-                guard.stop_or_keep()
-            guard.state.handle()
 
 
 def _check_max_failed(value: Any) -> float:

@@ -5,44 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow_provider_xpander._compat import (
     DEFERRAL_ERRORS,
     Context,
-    context_of_late_resumption,
     is_deferral_timeout,
     masked,
 )
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import check_rendered_result_path
-from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
-from airflow_provider_xpander.operators.repair import Repairs
-from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
-from airflow_provider_xpander.operators.starter import RunStarter
-from airflow_provider_xpander.operators.stopping import KILL_LAG
-from airflow_provider_xpander.runs.deferral import Wait, choice_of, decision_of, read_event, wait_of
-from airflow_provider_xpander.runs.thread import ThreadBusy
-from airflow_provider_xpander.runs.watch import End, Over
-from airflow_provider_xpander.task_instance import (
-    check_own_task,
-    failing_at_once,
-    identity_of,
-    note_run,
-    note_turn,
-)
-from airflow_provider_xpander.xcom import TASK_ID_KEY, pull_approval, push_link
+from airflow_provider_xpander.operators.early_end import give_up, kill
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_xpander.hooks.xpander import XpanderHook
     from airflow_provider_xpander.operators.approval import Approval
+    from airflow_provider_xpander.operators.attempt import Attempt
+    from airflow_provider_xpander.operators.run_guard import RunGuard
     from airflow_provider_xpander.operators.streaming import Streaming
+    from airflow_provider_xpander.runs.deferral import Wait
     from airflow_provider_xpander.runs.identity import Identity
+    from airflow_provider_xpander.runs.thread import ThreadBusy
+    from airflow_provider_xpander.task_instance import failing_at_once
 
 
 class XpanderInvokeOperator(XpanderRequestOperator):
@@ -50,8 +38,6 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     _attempt: Attempt | None = None
     """The attempt of this process, for a kill and for lineage."""
-    _killed = False
-    """Whether a kill has come before there was an attempt: Airflow 3 lets the task go on for some seconds."""
 
     def execute(self, context: Context) -> Any:
         """
@@ -76,6 +62,11 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     def _execute(self, context: Context, busy_until: float | None) -> Any:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
+        from airflow_provider_xpander.operators.starter import RunStarter
+        from airflow_provider_xpander.runs.deferral import Wait
+        from airflow_provider_xpander.runs.thread import ThreadBusy
+        from airflow_provider_xpander.task_instance import check_own_task, note_run, note_turn
+        from airflow_provider_xpander.xcom import TASK_ID_KEY, push_link
 
         self.operator_extra_links = ()  # the link is stored once the run is known, see links.py
         with XpanderHook(self.xpander_conn_id) as hook, self._failing():
@@ -91,7 +82,6 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 unknown = Wait("none yet", target.id)
                 json.dumps(attempt.trigger_arguments(unknown, Task(id=unknown.task_id)))
             starter = RunStarter.of(self, context, attempt, busy_until)
-            attempt.state.starting(str(starter.mark), partial(starter.going_on, lag=KILL_LAG))
             self.log.info("Starting %s", target)
             stream = self._stream(attempt)
             try:
@@ -108,7 +98,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                         note_turn(context["ti"], starter.turn(task))
                     return task.id
                 wait = Wait(task.id, target.id, starter.run_deadline, starter.newer_than)
-                return self.conclude(attempt, wait, attempt.wait(wait, task, stream))
+                return attempt.finish(wait, attempt.wait(wait, task, stream))
 
     def execute_complete(
         self, context: Context, event: Any, newer_than: float | None = None, deadline: float | None = None
@@ -121,6 +111,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         :param newer_than: Unix seconds at which the thread's turn before ended.
         :param deadline: Unix seconds at which the run has to have ended.
         """
+        from airflow_provider_xpander.runs.deferral import decision_of, read_event, wait_of
+
         kept = {"newer_than": newer_than, "deadline": deadline}
         if decision_of(event) is not None:
             from airflow_provider_xpander.operators.question import disregard
@@ -131,7 +123,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
                 return disregard(attempt, wait)
         found, wait = read_event(event), wait_of(event, **kept)
         with self._failing(), self._resumed(context, wait) as attempt:
-            return self.conclude(attempt, wait, attempt.resume(wait, found))
+            return attempt.finish(wait, attempt.resume(wait, found))
 
     def execute_answered(
         self,
@@ -154,6 +146,8 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         :param newer_than: as for :meth:`execute_complete`.
         :param deadline: as for :meth:`execute_complete`.
         """
+        from airflow_provider_xpander.runs.deferral import choice_of, wait_of
+
         choice = choice_of(event)
         if choice is None:
             return self.execute_complete(context, event, newer_than, deadline)
@@ -168,7 +162,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
             asked=asked,
         )
         with self._failing(), self._resumed(context, wait) as attempt:
-            return self.conclude(attempt, wait, obey(choice, attempt, wait))
+            return attempt.finish(wait, obey(choice, attempt, wait))
 
     def execute_decided(
         self,
@@ -190,28 +184,20 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         :param deadline: Unix seconds up to which somebody had to decide.
         """
         from airflow_provider_xpander.operators.approval import deadline_of_next_turn
+        from airflow_provider_xpander.runs.deferral import Wait, decision_of
 
         task_id, agent_id = xpander_task_id or self._id_in_xcom(context), agent_id or self.target().id
         wait = Wait(str(task_id), agent_id, deadline_of_next_turn(self, context), newer_than)
         with self._failing(), self._resumed(context, wait) as attempt:
             cast("Approval", attempt.approval).take(decision_of(event), deadline)
             task = attempt.hook.get_task_patiently(wait.task_id)
-            return self.conclude(attempt, wait, attempt.wait(wait, task))
-
-    def conclude(self, attempt: Attempt, wait: Wait, over: Over) -> Any:
-        """
-        Return what the task returns, of a run whose wait is over.
-
-        :param attempt: the attempt at the run.
-        :param wait: what was waited for.
-        :param over: how the wait ended.
-        """
-        return attempt.finish(wait, over)
+            return attempt.finish(wait, attempt.wait(wait, task))
 
     @contextmanager
     def _resumed(self, context: Context, wait: Wait) -> Iterator[Attempt]:
         """Take responsibility for the run again, in another process than the one that has started it."""
         from airflow_provider_xpander.hooks.xpander import XpanderHook
+        from airflow_provider_xpander.xcom import pull_approval
 
         with XpanderHook(self.xpander_conn_id) as hook:
             guard = self._guard_at(context, hook, wait.agent_id)
@@ -235,42 +221,34 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except DEFERRAL_ERRORS as error:
-            given_up = self._given_up(context, late=is_deferral_timeout(error))
-            if given_up is None:
+            given_up = give_up(self, context, late=is_deferral_timeout(error))
+            completed = [run for run in given_up[1] if run.status is TaskStatus.COMPLETED] if given_up else []
+            if not given_up or not completed:
                 raise
-        attempt, completed = given_up
+        from airflow_provider_xpander.runs.deferral import Wait
+        from airflow_provider_xpander.runs.watch import End, Over
+
         with self._failing():
-            return self.conclude(attempt, Wait(completed.id), Over(End.FINISHED, completed))
+            attempt = self._attempt_with(context, given_up[0])
+            return attempt.finish(Wait(completed[0].id), Over(End.FINISHED, completed[0]))
 
     def on_kill(self) -> None:
         """Stop the run with one short call that needs nothing of Airflow."""
-        if self._attempt is not None:
-            self._attempt.guard.on_kill()
-            return
-        self._killed = True
-        # Where Airflow 2 ends a resumed task for its execution_timeout before it begins.
-        context = context_of_late_resumption()
-        if context is not None:
-            self._given_up(context, late=True)
+        kill(self, None if self._attempt is None else self._attempt.guard)
 
-    def _given_up(self, context: Context, *, late: bool) -> tuple[Attempt, Task] | None:
-        """See to the run of a task whose deferral Airflow has ended; return it if it has completed."""
-        from airflow_provider_xpander.hooks.xpander import XpanderHook
+    def guard_again(self, context: Context, hook: XpanderHook) -> RunGuard | None:
+        """
+        Return the guard of the run that an earlier process has started, None if there is none.
 
+        :param context: that of the task instance.
+        :param hook: where to stop and look.
+        """
         task_id = self._id_in_xcom(context)
         if not task_id and self.thread_id:
             self.log.warning("Thread %s was busy for too long. Nothing was started.", self.thread_id)
-            return None
-        if not task_id:
+        elif not task_id:
             self.log.error("Airflow has ended the wait, and the id of the run is not in XCom")
-            return None
-        with XpanderHook(self.xpander_conn_id) as hook:
-            guard = self._guard_at(context, hook, None, task_id)
-            last = guard.stop_late() if late else guard.stop_or_keep()
-        guard.state.handle()
-        if not last or last[0].status is not TaskStatus.COMPLETED:
-            return None
-        return self._attempt_with(context, guard), last[0]
+        return self._guard_at(context, hook, None, task_id) if task_id else None
 
     def _stream(self, attempt: Attempt) -> Streaming | None:
         if self.mode != "stream":
@@ -280,28 +258,39 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         return Streaming(attempt, masked)
 
     def _failing(self) -> failing_at_once:
+        from airflow_provider_xpander.task_instance import failing_at_once
+
         return failing_at_once(log=self.log, link=self._link)
 
     def _link(self) -> str | None:
         return None if self._attempt is None else self._attempt.link
 
     def _id_in_xcom(self, context: Context) -> str | None:
+        from airflow_provider_xpander.xcom import TASK_ID_KEY
+
         ti = context["ti"]
         found = ti.xcom_pull(task_ids=ti.task_id, key=TASK_ID_KEY, map_indexes=ti.map_index)
         return str(found) if found else None
 
     def _identity(self, context: Context) -> Identity:
+        from airflow_provider_xpander.task_instance import identity_of
+
         return identity_of(context["ti"], retries=self.retries, anew=self.reattach is False)
 
     def _guard_at(
         self, context: Context, hook: XpanderHook, agent_id: str | None, task_id: str | None = None
     ) -> RunGuard:
+        from airflow_provider_xpander.operators.run_guard import KillState, RunGuard
+
         state = KillState(agent_id, task_id)
-        if self._killed:
+        if self.killed:
             state.kill()
         return RunGuard.of(self, context, hook, self._identity(context), state)
 
     def _attempt_with(self, context: Context, guard: RunGuard) -> Attempt:
+        from airflow_provider_xpander.operators.attempt import Attempt
+        from airflow_provider_xpander.operators.repair import Repairs
+
         identity, hook = self._identity(context), guard.hook
         approval = None
         if self.approval_rules is not None:
@@ -314,6 +303,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
 
     def _defer_on_thread(self, attempt: Attempt, busy: ThreadBusy) -> NoReturn:
         """Wait in the triggerer for the end of somebody else's turn, which is not ours to stop."""
+        from airflow_provider_xpander.runs.deferral import Wait
         from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
         self.log.info("%s The triggerer waits for the end of its turn.", busy)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_xpander._compat import BaseOperatorLink, xcom_of
-from airflow_provider_xpander.xcom import LINK_KEY
+
+LINK_KEY = "xpander_link"
+"""The XCom of the link: pushed as soon as the run is known, and nothing else is needed to show it."""
 
 
 class XpanderRunLink(BaseOperatorLink):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import (
@@ -17,7 +18,7 @@ from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskError
 from airflow_provider_xpander.api.exchange import Steps
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
-from airflow_provider_xpander.operators.stopping import stop_quickly, stop_runs
+from airflow_provider_xpander.operators.stopping import KILL_LAG, stop_quickly, stop_runs
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.stop_policy import Fate, OnKill, OnTimeout, fate_after_failure, goes_on
@@ -181,6 +182,7 @@ class RunGuard:
 
         :param starter: starts it, and can look for it.
         """
+        self.state.starting(str(starter.mark), partial(starter.going_on, lag=KILL_LAG))
         try:
             yield
         except BaseException as error:  # Airflow 2 ends a killed task with one that is no Exception

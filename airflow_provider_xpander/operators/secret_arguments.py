@@ -6,10 +6,31 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_xpander._compat import XComArg, mask_secret
+from airflow_provider_xpander._compat import Context, XComArg, mask_secret
 from airflow_provider_xpander.api.errors import XpanderValidationError
+from airflow_provider_xpander.api.request import PARAMETERS
 from airflow_provider_xpander.api.text import SHORTEST, remember, secret_texts
 from airflow_provider_xpander.operators.arguments import is_literal
+from airflow_provider_xpander.operators.templating import is_from_xcom, is_native, render_texts
+
+
+def rendered_secret(operator: Any, context: Context, name: str, written: Any) -> Any:
+    """
+    Return a secret-bearing field with its templates rendered, and have Airflow mask it.
+
+    :param operator: the operator.
+    :param context: that of the task instance.
+    :param name: of the parameter.
+    :param written: the field as the author has written it, or as it came out of XCom.
+    """
+    rendered = written
+    if not is_from_xcom(context, operator.task_id, name, written):
+        # A template may give the whole object; in an object, all are texts.
+        gives_object = isinstance(written, str) and not PARAMETERS[name].is_text
+        texts = is_native(context) and not gives_object
+        rendered = render_texts(written, context) if texts else operator.render_template(written, context)
+    mask_request_secrets(rendered)
+    return rendered
 
 
 def mask_request_secrets(value: Any) -> None:

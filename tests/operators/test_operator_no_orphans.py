@@ -34,7 +34,7 @@ from attempts import (
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, DEFERRAL_ERRORS
 from airflow_provider_xpander.api.errors import XpanderError, XpanderTaskStopped, XpanderTaskTimeout
 from airflow_provider_xpander.emulator import Fault
-from airflow_provider_xpander.operators import invoke as invoke_module
+from airflow_provider_xpander.operators import early_end as early_end_module
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 
 __all__ = ["lines", "slept"]
@@ -677,7 +677,7 @@ def test_a_task_that_airflow_2_ends_before_it_is_resumed(
     """There the operator is a new one and only its on_kill is called, out of the handler of the time-out."""
     ti = attempt(3, next_method="execute_complete")
     task_id = submit(ti)
-    monkeypatch.setattr(invoke_module, "context_of_late_resumption", ti.context)
+    monkeypatch.setattr(early_end_module, "context_of_late_resumption", ti.context)
     slow_operator().on_kill()
     assert service.stops(task_id) == 1
 
