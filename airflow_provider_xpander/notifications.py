@@ -7,7 +7,8 @@ import copy
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from airflow_provider_xpander._compat import BaseNotifier, Context, masked
 from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
@@ -150,6 +151,11 @@ class XpanderNotifier(BaseNotifier):
             self._say(notice, outcome, client.settings)
 
     def _notice(self, context: Mapping[str, Any]) -> Notice:
+        if not isinstance(self.input, str):  # of the DAG's render_template_as_native_obj
+            from airflow_provider_xpander.operators.templating import keep_texts, render_texts
+
+            again = partial(render_texts, context=cast("Context", context))
+            self.input = str(keep_texts(self._asked, self.input, again))
         return read_notice(context, purpose=(str(self.target), self._asked), mask=masked)
 
     def _claim(self, notice: Notice, settings: Settings) -> str | None:

@@ -73,12 +73,12 @@ def failed(error: Any = "the table is locked", **fields: Any) -> dict[str, Any]:
     }
 
 
-def dag() -> Any:
+def dag(**kwargs: Any) -> Any:
     if AIRFLOW_VERSION.startswith("2."):
         from airflow.models.dag import DAG
     else:
         from airflow.sdk import DAG
-    return DAG("nightly", schedule=None)
+    return DAG("nightly", schedule=None, **kwargs)
 
 
 def notifier(**fields: Any) -> XpanderNotifier:
@@ -316,3 +316,21 @@ async def test_an_alert_waits_no_longer_than_the_limit(
 def test_a_wrong_value_is_refused_when_the_dag_is_parsed(fields: dict[str, Any]) -> None:
     with pytest.raises(XpanderValidationError, match=next(iter(fields))):
         notifier(**fields)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("12345", "12345"),
+        ("[1, 2]", "[1, 2]"),
+        ("None", "None"),
+        ("{{ 5 }}", "5"),
+        ("{{ [ti.task_id] }}", "['load']"),
+        ("Look into {{ ti.task_id }}", "Look into load"),
+    ],
+)
+def test_what_is_asked_is_a_text_with_native_rendering_too(asked: str, text: str, service: Service) -> None:
+    native = dag(render_template_as_native_obj=True)
+    XpanderNotifier("echo", asked)(failed() | {"dag": native})
+    (run,) = service.runs()
+    assert run.body["input"]["text"].partition("\n")[0] == text
