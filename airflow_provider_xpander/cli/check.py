@@ -23,7 +23,7 @@ from airflow_provider_xpander.cli.findings import (
     about_limits,
     about_marks,
     about_proxy,
-    about_tls,
+    about_service,
     about_trial,
 )
 from airflow_provider_xpander.cli.output import rendered
@@ -61,9 +61,8 @@ def _findings(hook: XpanderHook, arguments: argparse.Namespace) -> Iterator[Find
     said = f"{hook.xpander_conn_id} leads to {settings.base_url}"
     yield Finding("connection", State.DOUBTFUL if unknown else State.GOOD, f"{said}. {unknown or ''}".strip())
     yield proxy
-    yield about_tls(settings)
     fine, said = ask(hook.get_conn())
-    yield Finding("key and service", State.GOOD if fine else State.BAD, said)
+    yield from about_service(settings, fine, said)
     if not fine:
         return
     try:

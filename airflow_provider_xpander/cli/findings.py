@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.identity import read_mark
 from airflow_provider_xpander.runs.log.status_log import account
 
+_TLS_FAILED = re.compile(r"^cannot reach .*(does not speak TLS|certificate|SSL)", re.DOTALL)
 SKEW = 30.0
 """Seconds by which the clocks may differ: more, and times of runs are compared wrongly."""
 
@@ -76,6 +78,19 @@ def about_tls(settings: Settings) -> Finding:
         return Finding("TLS", State.DOUBTFUL, "the certificate is not checked (verify is false)")
     where = "the usual authorities" if settings.verify is True else str(settings.verify)
     return Finding("TLS", State.GOOD, f"the certificate is checked by {where}")
+
+
+def about_service(settings: Settings, fine: bool, said: str) -> list[Finding]:
+    """
+    Tell what came of the first request, and whether it was TLS that failed.
+
+    :param settings: those of the connection.
+    :param fine: whether the service has answered as it should.
+    :param said: what came of it, in words.
+    """
+    if not fine and _TLS_FAILED.search(said):
+        return [Finding("TLS", State.BAD, said)]
+    return [about_tls(settings), Finding("key and service", State.GOOD if fine else State.BAD, said)]
 
 
 def _is_local(host: str) -> bool:

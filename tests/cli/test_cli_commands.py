@@ -122,7 +122,7 @@ def test_ls_of_everybody_is_newest_first(xpander_airflow, service: Service) -> N
     ("changes", "check", "said"),
     [
         ({"host": "https://no-such-host.invalid"}, "key and service", "host name is unknown: check the host"),
-        ({"host": "https"}, "key and service", "does not speak TLS"),
+        ({"host": "https"}, "TLS", "does not speak TLS"),
         ({"extra": {"proxy": "http://127.0.0.1:1"}}, "key and service", "127.0.0.1:1"),
         ({"conn_type": "http"}, "connection", "'http'"),
     ],

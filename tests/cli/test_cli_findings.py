@@ -12,6 +12,7 @@ from airflow_provider_xpander.cli.findings import (
     about_limits,
     about_marks,
     about_proxy,
+    about_service,
     about_tls,
     about_trial,
 )
@@ -36,6 +37,21 @@ def test_tls(changes: dict, state: State, part: str) -> None:
     found = about_tls(Settings(**changes))
     assert found.state is state
     assert part in found.said
+
+
+@pytest.mark.parametrize(
+    ("fine", "said", "states"),
+    [
+        (True, "Connected to https://x: 8 agents.", {"TLS": State.GOOD, "key and service": State.GOOD}),
+        (False, "https://x does not accept the API key.", {"TLS": State.GOOD, "key and service": State.BAD}),
+        (False, "cannot reach https://x: it does not speak TLS.", {"TLS": State.BAD}),
+        (False, "cannot reach https://x (certificate verify failed): check it.", {"TLS": State.BAD}),
+    ],
+)
+def test_it_is_told_whether_tls_or_the_service_is_bad(
+    fine: bool, said: str, states: dict[str, State]
+) -> None:
+    assert {found.check: found.state for found in about_service(Settings(), fine, said)} == states
 
 
 def test_the_proxy_is_named_without_its_password() -> None:
