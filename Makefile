@@ -3,7 +3,8 @@
 #   make demo         the enrichment examples on a real local Airflow, with the emulator
 #   make ui           a local Airflow with the examples, until Ctrl-C
 #   make test         lint, and all tests on the oldest and the newest Airflow; AIRFLOW=3.3.2 for one of them
-#   make test-versions  import, form and dag.test() on the Airflow versions in between
+#   make test-versions  import, form, dag.test() and real processes on the Airflow versions in between;
+#                     make test-version-of-the-day does it on one of them, another one each day
 #   make test-next    loops of tasks and rescheduled failures on the newest beta of Airflow; not a part of make test
 #   make unit         unit tests on the newest Airflow, or AIRFLOW=2.11.2; TEST=tests/runs/test_runs_watch.py for
 #                     one file, TEST=tests/runs/test_runs_watch.py::test_... for one test
@@ -52,7 +53,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit actionlint licences sbom screenshots names owner check-release test-wheel lock clean
+.PHONY: demo ui test test-versions test-version-of-the-day test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit actionlint licences sbom screenshots names owner check-release test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -92,6 +93,11 @@ test-versions:
 test-version-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: import, provider info, form, DAGs in one process"
 	$(call pytest,tests/versions tests/test_provider_info.py tests/dag_test/test_dag_test.py)
+	@echo "== Airflow $*: DAGs in real processes"
+	$(call pytest,tests/e2e -m versions)
+
+DAY := $(shell echo $$(($$(date +%s) / 86400)))
+test-version-of-the-day: test-version-$(word $(shell echo $$(($(DAY) % $(words $(BETWEEN)) + 1))),$(BETWEEN))
 
 test-next: .venv/next/.ready
 	@echo "== Airflow $(NEXT): import, loops of tasks, failures that are rescheduled"

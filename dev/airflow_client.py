@@ -248,6 +248,14 @@ class AirflowClient:
         found = self._call("POST", "/connections/test", json=dict(connection)).json()
         return found["status"], found["message"]
 
+    def connection_forms(self) -> list[dict[str, Any]]:
+        """Return the forms of connections as the UI of Airflow 3 asks for them."""
+        self._call("GET", "/version")  # has the token
+        answer = self._session.get(f"{self.url}/ui/connections/hook_meta", timeout=60)
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
     # Underneath
 
     def _call(self, method: str, path: str, **arguments: Any) -> requests.Response:

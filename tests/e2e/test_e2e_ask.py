@@ -55,7 +55,7 @@ def start(airflow: LocalAirflow, emulator: EmulatorServer) -> Callable[..., Aske
     return lambda text="approve", kind="deferred": Asked(airflow, emulator, f"ask_{kind}", text)
 
 
-@pytest.mark.parametrize("kind", ["deferred", "worker"])
+@pytest.mark.parametrize("kind", [pytest.param("deferred", marks=pytest.mark.versions), "worker"])
 def test_to_keep_waiting_does_not_end_the_run_and_is_not_asked_again(start, kind: str) -> None:
     scenario = start(kind=kind)
     asked = scenario.wait_until_asked()
@@ -76,6 +76,7 @@ def test_to_keep_waiting_does_not_end_the_run_and_is_not_asked_again(start, kind
     assert log.count("is paused: a person has to answer") <= 3  # trigger, worker that asks
 
 
+@pytest.mark.versions
 def test_to_stop_ends_the_run_and_no_retry_starts_another(start) -> None:
     scenario = start("login")
     asked = scenario.wait_until_asked()

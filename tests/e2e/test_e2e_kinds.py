@@ -18,16 +18,42 @@ from dev.soak_kinds import KINDS, ON_ALL
 pytestmark = pytest.mark.timeout(600)
 # What a triggerer's end or an outage must not hurt, besides what each of them suffers by itself.
 SOME = ("nothing", "submit answered 504", "worker killed before deferral", "worker killed at the resume")
+# What `make test-versions` makes of them: one wave.
+SHORT = {
+    "nothing",
+    "submit answered 504",
+    "sync answered 504",
+    "stream's connection broken",
+    "worker killed before deferral",
+    "worker killed in its wait",
+    "worker killed at the resume",
+    "bulk, nothing",
+    "cleared while deferred",
+    "marked failed while deferred",
+    "marked failed while running",
+    "marked success while deferred",
+}
 
 
 @pytest.fixture(scope="module")
-def came(parallel: LocalAirflow, emulator: EmulatorServer, wave: int) -> dict[str, Outcome]:
-    names, draw = list(KINDS), random.Random(1)
+def came(
+    request: pytest.FixtureRequest, parallel: LocalAirflow, emulator: EmulatorServer, wave: int
+) -> dict[str, Outcome]:
+    # Those that were selected: each takes its share of a minute.
+    params = [
+        item.callspec.params
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    ]
+    wanted = {one.get("name") for one in params}
+    names, draw = [name for name in KINDS if name in wanted], random.Random(1)
     waves = [names[first : first + wave] for first in range(0, len(names), wave)]
     return {one.name: one for some in waves for one in run_wave(parallel, emulator, some, None, draw)}
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.versions) if name in SHORT else name for name in KINDS]
+)
 def test_each_run_is_started_once_answered_or_stopped(name: str, came: dict[str, Outcome]) -> None:
     one = came[name]
     assert one.problem is None, one

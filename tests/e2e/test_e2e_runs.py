@@ -11,7 +11,7 @@ from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.airflow_client import AirflowClient, TaskInstance
 from dev.local_airflow import LocalAirflow
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.versions]
 
 
 class Run:

@@ -8,11 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, get_current_context
-
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.enrich import XpanderEnrichOperator
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
+
+try:
+    from airflow.sdk import DAG, get_current_context
+except ImportError:  # Airflow 2
+    from airflow.models.dag import DAG
+    from airflow.operators.python import get_current_context
 
 
 def notes(ti: Any, suffix: object) -> Path:
@@ -123,4 +127,6 @@ with DAG("kill_many", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)
         xpander_conn_id="xpander_limited",
         deferrable=True,
         poll_interval=30,
+        retries=3,
+        retry_delay=timedelta(seconds=float(os.environ.get("E2E_RETRY_DELAY", "1"))),
     ).expand(input=["take 6000"] * int(os.environ.get("E2E_MANY", "1")))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from airflow.providers.common.compat.sdk import DAG, task
-
 from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
     XpanderInvokeWorkflowOperator,
 )
 from airflow_provider_xpander.sensors.xpander import XpanderTaskSensor
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import task
+    from airflow.models.dag import DAG
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SCHEMA = {
