@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 from airflow_side import Service
 from certificates import make_certificates
+from pytest_mock import MockerFixture
 from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.connection import FIELDS
@@ -98,13 +99,12 @@ def test_netrc_never_replaces_the_key(service: Service, tmp_path: Any) -> None:
     assert "authorization" not in headers
 
 
-def test_the_key_is_registered_to_be_masked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_registered_to_be_masked(service: Service, mocker: MockerFixture) -> None:
     from airflow_provider_xpander.hooks import xpander
 
-    masked: list[Any] = []
-    monkeypatch.setattr(xpander, "mask_secret", lambda secret, name=None: masked.append(secret))
+    mask_secret = mocker.spy(xpander, "mask_secret")
     headers_of_a_call(service, password=f"{service.server.api_key} ")
-    assert service.server.api_key in masked
+    mask_secret.assert_any_call(service.server.api_key)
 
 
 class NotXpander(BaseHTTPRequestHandler):

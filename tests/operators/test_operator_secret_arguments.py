@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow_side import FakeTaskInstance, Service, fire
+from pytest_mock import MockerFixture
 from scripted_server import ScriptedServer, http
 
 from airflow_provider_xpander.api.text import hidden
@@ -47,12 +48,11 @@ from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
     ],
 )
 def test_secrets_are_masked_and_ordinary_words_are_not(
-    value: Any, masked: list[str], monkeypatch: pytest.MonkeyPatch
+    value: Any, masked: list[str], mocker: MockerFixture
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(secret_arguments, "mask_secret", told.append)
+    mask_secret = mocker.spy(secret_arguments, "mask_secret")
     mask_request_secrets(value)
-    assert told == masked
+    assert mask_secret.call_args_list == [mocker.call(secret) for secret in masked]
     assert all(secret not in hidden(f"<{secret}>") for secret in masked)
 
 
