@@ -152,7 +152,9 @@ class Cursor:
         if not isinstance(data, Mapping) or not isinstance(data.get("since"), int | float):
             return cls()
         told = data.get("told")
-        return cls(max(data["since"], now - LONGEST_AWAY), told if isinstance(told, Mapping) else None)
+        pairs = told.items() if isinstance(told, Mapping) else ()
+        known = {str(key): at for key, at in pairs if isinstance(at, int | float)}
+        return cls(max(data["since"], now - LONGEST_AWAY), known)
 
 
 @dataclass

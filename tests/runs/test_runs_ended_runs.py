@@ -176,6 +176,12 @@ def test_what_is_no_cursor_begins_anew(kept: Any) -> None:
     assert Cursor.of(kept, NOW).since is None
 
 
+@pytest.mark.parametrize("told", [{"a": "x", "b": None}, {"a": [1]}, [], "x"])
+def test_a_cursor_with_what_it_was_not_told_can_be_used(told: Any) -> None:
+    cursor = Cursor.of({"since": NOW, "told": told}, NOW)
+    assert ids(cursor.take(read(RoundReader(), [row(1, NOW + 1)], cursor.bound), ALL)) == ["run-1"]
+
+
 def test_a_cursor_of_long_ago_is_not_followed_back_for_ever() -> None:
     assert Cursor.of({"since": 5.0, "told": {}}, NOW).since == NOW - LONGEST_AWAY
 
