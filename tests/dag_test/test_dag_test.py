@@ -167,7 +167,7 @@ def test_texts_stay_texts_with_native_rendering(dags: ModuleType, service: Servi
     body = service.runs()[0].body
     assert body["input"]["text"] == "1.10"
     assert body["title"].startswith("20261101")
-    assert body["instructions_override"] == "True"
+    assert body["instructions_override"] == "None"
     assert body["payload_extension"] == {"code": "0x1F", "deep": ["123345"], "number": 7}
     assert body["user_tokens"] == {"crm": {"token": "123345"}, "jira": "1234567890"}
     assert service.posts[0].body["younger"] == "1e5"

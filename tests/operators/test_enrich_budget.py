@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow_side import Service, fire
@@ -13,11 +16,14 @@ from bulk import enrich, folder, run_to_deferral, tickets
 
 from airflow_provider_xpander._compat import TaskDeferred
 from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.routes import Priority
-from airflow_provider_xpander.bulk.state import State
+from airflow_provider_xpander.bulk.packs import Pack
+from airflow_provider_xpander.bulk.state import Flight, State
 from airflow_provider_xpander.operators.bulk import pace as bulk_pace
+from airflow_provider_xpander.operators.bulk.collect import Collector
 from airflow_provider_xpander.operators.bulk.pace import SLICE, Pace
 
 __all__ = ["folder"]
@@ -90,6 +96,28 @@ def test_an_outage_is_waited_out_for_an_hour() -> None:
     assert pace.until > time.time() + 20
     with pytest.raises(bulk_pace.XpanderError, match="away"):
         pace.trouble(error, State(rows=1, limit=1, began=0.0, trouble=since - 3601))
+
+
+@pytest.mark.parametrize(("away", "since"), [(False, None), (True, 5.0)])
+def test_a_list_that_can_be_read_ends_an_outage(
+    away: bool, since: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two failures an hour apart would end the task, with runs in flight that go well."""
+
+    def find(self: Collector, lost: Any) -> list[None]:
+        if away:
+            raise XpanderConnectionError("away")
+        return [None]
+
+    monkeypatch.setattr(Collector, "_find", find)
+    flight = (Flight(1, Pack((0,)), "asked", time.time()),)
+    book = SimpleNamespace(state=State(rows=1, limit=1, began=0.0, trouble=5.0, flight=flight))
+
+    def trouble(_: Exception) -> None:
+        book.state = replace(book.state, trouble=5.0)
+
+    Collector(SimpleNamespace(book=book), SimpleNamespace(trouble=trouble), None).find_lost()  # type: ignore[arg-type]
+    assert book.state.trouble == since
 
 
 def test_answers_that_there_is_no_budget_for_cost_no_further_resumes(limited: Service, folder: Path) -> None:

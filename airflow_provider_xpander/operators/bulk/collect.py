@@ -116,6 +116,7 @@ class Collector:
         except PASSING as error:
             self.stopper.trouble(error)
             return
+        self.book.state = replace(self.book.state, trouble=None)
         for flight, found in zip(lost, runs, strict=True):
             if found is not None:
                 self.asker.log.info("Pack %d was started: xpander task %s", flight.number, found.id)

@@ -174,7 +174,7 @@ with DAG("xpander_native", schedule=None, render_template_as_native_obj=True) as
         agent_id="echo",
         input="1.10",
         title="{{ 20261101 }}",
-        instructions_override="True",
+        instructions_override="None",
         payload_extension={"code": "0x1F", "deep": ["123345"], "number": "{{ 7 }}"},
         extra_body={"younger": "1e5"},
         user_tokens={"crm": {"token": "123345"}, "jira": "{{ 1234567890 }}"},
