@@ -202,11 +202,11 @@ def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
     size = 0 if limit is None else len(json.dumps(safe))
     into_xcom = place is None if limit is None else size <= limit
     if into_xcom:
-        log.info("The answer of xpander task %s goes into XCom: %s", task.id, _beginning(answer))
+        log.info("The answer goes into XCom: %s (xpander task %s)", _beginning(answer), task.id)
         return safe
     if place is None:
         raise XpanderAnswerTooLarge(
-            f"The answer of xpander task {task.id} has {size} bytes as JSON, more than "
+            f"The answer has {size} bytes as JSON, more than "
             f"max_xcom_bytes={limit}. {_still_there(task)}; with a result_path, it would be written there.",
             task_id=task.id,
             answer=answer,
@@ -219,14 +219,14 @@ def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
     except Exception as error:  # of whatever library reaches the place; the answer is paid for
         raise XpanderError(
             sentence(
-                f"The answer of xpander task {task.id} ({len(content)} bytes) could not be written to "
+                f"The answer ({len(content)} bytes) could not be written to "
                 f"{place}: {type(error).__name__}: {printable(error, 300)}"
             )
             + f" {_still_there(task)}; a retry takes the run over and writes again, unless reattach=False."
         ) from error
     log.info(
-        "The answer of xpander task %s (%d bytes) is in %s: %s",
-        task.id, len(content), reference["url"], _beginning(answer),
+        "The answer (%d bytes) is in %s: %s (xpander task %s)",
+        len(content), reference["url"], _beginning(answer), task.id,
     )  # fmt: skip
     return reference
 

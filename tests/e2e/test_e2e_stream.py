@@ -37,7 +37,7 @@ class Streamed:
         lines = [_message(line) for line in self.log(task_id).splitlines()]
         lines = lines[lines.index("Starting agent storyteller") :]
         ends = next(
-            number for number, line in enumerate(lines) if line.startswith("The answer of xpander task")
+            number for number, line in enumerate(lines) if line.startswith("The answer goes into XCom")
         )
         run = self.client.xcom(self.dag_id, self.run_id, task_id, "xpander_task_id")
         return without_ids(lines[: ends + 1], str(run))

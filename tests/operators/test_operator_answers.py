@@ -207,7 +207,7 @@ def test_the_log_ends_with_the_first_line_of_the_answer_and_where_it_went(
     result: str, asked: dict[str, Any], line: str, service: Service, lines: Lines, told_to_airflow: None
 ) -> None:
     answered(result, FakeTaskInstance(), service, **asked)
-    assert lines[-1] == ("info", f"The answer of xpander task task-7 goes into XCom: {line}")
+    assert lines[-1] == ("info", f"The answer goes into XCom: {line} (xpander task task-7)")
 
 
 @pytest.fixture

@@ -50,8 +50,7 @@ def test_the_answer_is_in_the_file_and_its_place_in_xcom(
     assert json.loads(written) == HOSTILE
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["2026-11-01.json"]
     assert lines[-1][1].startswith(
-        f"The answer of xpander task {reference['xpander_task_id']} ({len(written)} bytes) is in "
-        f'{reference["url"]}: __type: "datetime" ...'
+        f'The answer ({len(written)} bytes) is in {reference["url"]}: __type: "datetime" ...'
     )
 
 

@@ -65,7 +65,7 @@ Answer:
 | Restore it, then run them again.
 xpander task <id> completed
 xpander task <id> completed after <t> s with <n> tokens of emulated-1
-The answer of xpander task <id> goes into XCom: Two tickets look alike. ...
+The answer goes into XCom: Two tickets look alike. ... (xpander task <id>)
 """
 
 
