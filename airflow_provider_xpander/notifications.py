@@ -15,6 +15,7 @@ from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationE
 from airflow_provider_xpander.api.models import Target, Task
 from airflow_provider_xpander.api.request import for_user, parse_request
 from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.failure_facts import read_notice
 from airflow_provider_xpander.notice_ledger import claim, ledger_path
@@ -82,8 +83,8 @@ class XpanderNotifier(BaseNotifier):
         try:
             # Of a copy: what is rendered replaces the template, and one notifier may serve many tasks.
             super(XpanderNotifier, copy.copy(self)).__call__(*args)
-        except Exception:
-            self.log.exception("The agent %s was not told", self.agent_id)
+        except Exception as error:
+            self._say_what_is_wrong(error)
 
     def __await__(self) -> Generator[Any, None, None]:
         """Tell the agent, in the triggerer; Airflow awaits this."""
@@ -94,8 +95,14 @@ class XpanderNotifier(BaseNotifier):
             self._update_context(self.context)
             self.render_template_fields(self.context)
             await self.async_notify(self.context)
-        except Exception:
-            self.log.exception("The agent %s was not told", self.agent_id)
+        except Exception as error:
+            self._say_what_is_wrong(error)
+
+    def _say_what_is_wrong(self, error: Exception) -> None:
+        """Write one line: the frames are of this package and of Airflow, and say nothing of the cause."""
+        what = f"{type(error).__name__}: {printable(error)}"
+        self.log.error("%s was not told: %s", self.target, what)
+        self.log.debug("The error came from here", exc_info=error)
 
     def notify(self, context: Context) -> None:
         """
@@ -103,6 +110,12 @@ class XpanderNotifier(BaseNotifier):
 
         :param context: of the callback.
         """
+        try:
+            self._tell(context)
+        except Exception as error:  # or Airflow writes its traceback
+            self._say_what_is_wrong(error)
+
+    def _tell(self, context: Context) -> None:
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         notice = self._notice(context)

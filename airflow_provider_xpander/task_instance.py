@@ -8,8 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_xpander._compat import AirflowFailException, Context, deployment_name
+from airflow_provider_xpander._compat import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    Context,
+    deployment_name,
+)
 from airflow_provider_xpander.api.errors import XpanderError, XpanderValidationError
+from airflow_provider_xpander.api.settings import UnusableConnectionError
 from airflow_provider_xpander.runs.adopt import Note
 from airflow_provider_xpander.runs.error_policy import FINAL
 from airflow_provider_xpander.runs.identity import Identity
@@ -19,6 +25,7 @@ from airflow_provider_xpander.runs.timing import deadline_of
 
 log = logging.getLogger(__name__)
 
+_PACKAGE = f"{__name__.partition('.')[0]}."
 STORE_KEY = "xpander_run"
 TURN_KEY = "xpander_thread_turn"
 """XCom key of the turn of a thread that was started and not waited for."""
@@ -179,7 +186,8 @@ class failing_at_once:
 
     The log gets one short line, the reason first, and the link to the run. The error comes without the frames
     of this package and without what led to it, which say nothing to whoever wrote the DAG; they are in the
-    log at level DEBUG.
+    log at level DEBUG. So does what this package raises of Airflow's own, and a connection that is missing or
+    cannot be used.
 
     :param final: errors that no retry mends (``runs/error_policy.py``); by default those of operators.
     :param log: where the lines go; None for no lines.
@@ -199,7 +207,8 @@ class failing_at_once:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if not isinstance(error, XpanderError):
+        told = (XpanderError, AirflowFailException, AirflowNotFoundException, UnusableConnectionError)
+        if not isinstance(error, told) or not _is_ours(error):
             return
         if self._log is not None:
             log.debug("The error came from here", exc_info=error)
@@ -210,6 +219,16 @@ class failing_at_once:
         if isinstance(error, self._final):
             raise AirflowFailException(str(error)) from None
         raise error.with_traceback(None) from None
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Tell whether an error was raised in this package, and not by a function of the DAG's author."""
+    if isinstance(error, XpanderError):
+        return True
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and str(place.tb_frame.f_globals.get("__name__")).startswith(_PACKAGE)
 
 
 def note_run(context: Context, identity: Identity, task_id: str) -> None:

@@ -206,8 +206,8 @@ def _carried(task: Task, answer: Any, rules: AnswerRules, log: Any) -> Any:
         return safe
     if place is None:
         raise XpanderAnswerTooLarge(
-            f"The answer has {size} bytes as JSON, more than "
-            f"max_xcom_bytes={limit}. {_still_there(task)}; with a result_path, it would be written there.",
+            f"The answer has {size} bytes as JSON, more than max_xcom_bytes={limit}; with a result_path, it "
+            f"would be written there. {_still_there(task)}",
             task_id=task.id,
             answer=answer,
         )

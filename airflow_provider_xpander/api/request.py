@@ -44,7 +44,9 @@ def check_id(name: str, value: object) -> str:
     :raises XpanderValidationError: names the field, the value, and the character by its name.
     """
     if not isinstance(value, str) or not value.strip() or value.strip() == NULL:
-        raise XpanderValidationError(f"{name} must be a non-empty string, got {value!r}")
+        is_null = isinstance(value, str) and value.strip() == NULL
+        null = ", which is what a template makes of null" if is_null else ""
+        raise XpanderValidationError(f"{name} must be a non-empty string, got {value!r}{null}")
     if value in (".", ".."):
         raise XpanderValidationError(f"{name} must be no step in a path, got {value!r}")
     for position, character in enumerate(value, 1):
@@ -288,7 +290,7 @@ def parse_request(request: InvokeRequest | Mapping[str, Any] | str) -> InvokeReq
     try:
         return InvokeRequest.model_validate(fields)
     except ValidationError as error:
-        raise XpanderValidationError(_explain(error)) from error
+        raise XpanderValidationError(_explain(error)) from None
 
 
 def for_user(request: InvokeRequest, user: Mapping[str, Any] | None) -> InvokeRequest:

@@ -18,6 +18,10 @@ CONNECT_TIMEOUT = 10.0
 """Seconds to establish a connection, TLS included; apart from the time to wait for a reply."""
 
 
+class UnusableConnectionError(ValueError):
+    """A connection that cannot be used: the message names it, the field, and what is allowed."""
+
+
 def is_header_safe(text: str) -> bool:
     """
     Tell whether a text can be sent as a header as it is: printable ASCII.

@@ -18,8 +18,9 @@ def database_hook(conn_id: str, parameter: str) -> DbApiHook:
     :param conn_id: the connection.
     :param parameter: the argument that named it, for errors.
     :raises BulkInputError: its hook is not one of a database, or the provider for SQL is not installed.
+    :raises AirflowNotFoundException: there is no such connection.
     """
-    from airflow_provider_xpander._compat import BaseHook
+    from airflow_provider_xpander._compat import AirflowNotFoundException, BaseHook
 
     try:
         from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -27,7 +28,10 @@ def database_hook(conn_id: str, parameter: str) -> DbApiHook:
         raise BulkInputError(
             f"{parameter} needs Airflow's provider for SQL: pip install 'airflow-provider-xpander[sql]'"
         ) from error
-    hook: Any = BaseHook.get_hook(conn_id)
+    try:
+        hook: Any = BaseHook.get_hook(conn_id)
+    except AirflowNotFoundException:
+        raise AirflowNotFoundException(f"{parameter}: there is no connection {conn_id!r}") from None
     if not isinstance(hook, DbApiHook):
         raise BulkInputError(
             f"{parameter}: the connection {conn_id!r} is none to a database that Airflow reads by SQL: its "

@@ -80,4 +80,15 @@ def too_many_failed(state: State, max_failed: float) -> str | None:
     allowed = max_failed * asked if isinstance(max_failed, float) else max_failed
     if state.failed <= allowed:
         return None
-    return f"{state.failed} of {asked} rows failed, more than max_failed={max_failed} allows"
+    failed = f"{state.failed} of {asked} rows failed{first_reason(state)}"
+    return f"{failed}, more than max_failed={max_failed} allows"
+
+
+def first_reason(state: State) -> str:
+    """
+    Return why the first of the failed rows failed, in brackets behind a blank; empty if none is known.
+
+    :param state: of the task.
+    """
+    reason = state.sample[0].get("reason") if state.sample else None
+    return f" (the first: {str(reason).rstrip('. ')})" if reason else ""

@@ -28,7 +28,9 @@ def progress(state: State, now: float, ended: int = 0) -> str:
     if done and hours > 0:
         rate = done / hours
         left = (state.limit - state.settled) / rate * 60
-        parts += [f"{rate:,.0f} rows an hour", f"about {_minutes(left)} left"]
+        parts.append(f"{rate:,.0f} rows an hour")
+        if left > 0:
+            parts.append(f"about {_minutes(left)} left")
     return "; ".join(parts)
 
 

@@ -28,7 +28,7 @@ from airflow_provider_xpander.api.models import (
     parse_request,
 )
 from airflow_provider_xpander.api.request import for_user
-from airflow_provider_xpander.api.settings import Settings
+from airflow_provider_xpander.api.settings import Settings, UnusableConnectionError
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.api.stream import Events
 from airflow_provider_xpander.connection import (
@@ -93,14 +93,17 @@ class XpanderHook(BaseHook):
     def _read_connection(self) -> Settings:
         try:
             connection = self.get_connection(self.xpander_conn_id)
-        except AirflowNotFoundException as error:
+        except AirflowNotFoundException:
             raise AirflowNotFoundException(
                 f"There is no connection {self.xpander_conn_id!r}. Add one of type {CONN_TYPE!r} with the "
                 f"API key as its password, or name another with xpander_conn_id."
-            ) from error
+            ) from None
         if connection.password:
             mask_secret(connection.password.strip())
-        return settings_of(self.xpander_conn_id, connection)
+        try:
+            return settings_of(self.xpander_conn_id, connection)
+        except ValueError as error:
+            raise UnusableConnectionError(str(error)) from None
 
     def get_conn(self) -> Client:
         """Return the client with the hook's one HTTP session."""

@@ -130,9 +130,7 @@ class Approval:
         add_to_summary(self.ti, approval=decisions)
         if verdict.step is Step.REJECTED:
             said = f": {verdict.text}" if verdict.text else ""
-            raise AirflowFailException(
-                f"{decision.by or 'Somebody'} has rejected the answer of {task.id}{said}"
-            )
+            raise AirflowFailException(f"{by} has rejected the answer{said}")
         if verdict.step is Step.ASKED_AGAIN:
             raise XpanderAskedAgain(
                 f"{by} wants another answer of xpander task {task.id}",
@@ -149,13 +147,12 @@ class Approval:
         done = Step.APPROVED if how == "approve" else Step.REJECTED
         decisions.append({"decision": done, "by": "nobody in time", "at": _now()})
         add_to_summary(self.ti, approval=decisions)
-        attempt.log.warning(
-            "%s (%s)", said, "execution_timeout" if out_of_time else f"approval_timeout, {how}"
-        )
+        limit = "execution_timeout" if out_of_time else f"approval_timeout={self.rules.timeout} s"
+        if how == "fail":
+            raise AirflowFailException(f"{said} ({limit})")
+        attempt.log.warning("%s (%s, %s)", said, limit, how)
         if how == "skip":
             raise AirflowSkipException(said)
-        if how == "fail":
-            raise AirflowFailException(said)
         return answer
 
     def _keep(self, **more: Any) -> None:

@@ -217,7 +217,8 @@ class XpanderBranchOperator(XpanderInvokeAgentOperator, BranchMixIn):
         return self._follow(attempt.ti, chosen.branches, "agent", chosen)
 
     def _unsure(self, attempt: Attempt, wait: Wait, doubt: Exception, chosen: Chosen | None = None) -> Any:
-        attempt.log.warning("%s", doubt)
+        if self.on_unsure == "ask" or self._default:
+            attempt.log.warning("%s", doubt)
         if self.on_unsure == "ask" and self._put_question(attempt, str(doubt)):
             from airflow_provider_xpander.triggers.asking import XpanderChoiceTrigger
 

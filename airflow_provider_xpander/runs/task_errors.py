@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_xpander.api.errors import (
-    XpanderError,
     XpanderTaskError,
     XpanderTaskFailed,
     XpanderTaskPaused,
@@ -42,7 +41,7 @@ def failure(task: Task) -> XpanderTaskError:
     return XpanderTaskFailed(sentence(f"{what}{said}") + mutated, **known)
 
 
-def headline(error: XpanderError) -> str:
+def headline(error: Exception) -> str:
     """
     Return an error in one short line, with the reason first, because a log viewer cuts long lines.
 

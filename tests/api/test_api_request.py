@@ -212,8 +212,10 @@ def test_targets(target: Target, fields: tuple[str, str, str | None], text: str)
 @pytest.mark.parametrize("id", ["", "  ", "None", " None ", None, 7])
 @pytest.mark.parametrize(("make", "name"), [(Target.agent, "agent_id"), (Target.workflow, "workflow_id")])
 def test_a_target_needs_an_id(make: Any, name: str, id: Any) -> None:
-    with pytest.raises(XpanderValidationError, match=f"{name} must be a non-empty string"):
+    with pytest.raises(XpanderValidationError, match=f"{name} must be a non-empty string") as caught:
         make(id)
+    is_null = id in ("None", " None ")
+    assert ("which is what a template makes of null" in str(caught.value)) is is_null
 
 
 STRANGE = {

@@ -142,13 +142,14 @@ class TestApproval:
         assert len(service.posts) == 1
 
     def test_a_rejected_answer_fails_the_task_for_good(
-        self, service: Service, asked: list[dict[str, Any]]
+        self, service: Service, asked: list[dict[str, Any]], lines: Lines
     ) -> None:
         answers(service, {"team": "a"})
         ti = begun()
-        with pytest.raises(AirflowFailException, match="Ada has rejected the answer of .*: wrong team"):
+        with pytest.raises(AirflowFailException, match="^Ada has rejected the answer: wrong team$"):
             decide(until_asked(ti), ti, REJECT, comment="wrong team")
         assert decisions(ti) == [("rejected", "Ada")]
+        assert lines.at("error").splitlines()[0] == "Ada has rejected the answer: wrong team"
 
     def test_an_edited_answer_is_checked_and_handed_on(
         self, service: Service, asked: list[dict[str, Any]], lines: Lines

@@ -10,7 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    BaseHook,
+    TaskDeferred,
+)
 from airflow_side import (
     LIMIT,
     POLL,
@@ -29,6 +35,7 @@ from airflow_provider_xpander.operators.xpander import (
     XpanderInvokeAgentOperator,
     XpanderInvokeWorkflowOperator,
 )
+from airflow_provider_xpander.task_instance import failing_at_once
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 __all__ = ["lines"]
@@ -319,3 +326,55 @@ def test_a_failure_is_told_in_one_short_line_and_without_our_frames(
     shown = "".join(traceback.format_exception(caught.value))
     assert shown.count(str(caught.value)) == 1
     assert "publish" not in shown
+
+
+@pytest.mark.parametrize(
+    ("connection", "kind", "said"),
+    [
+        (
+            None,
+            AirflowNotFoundException,
+            "There is no connection 'other'. Add one of type 'xpander'",
+        ),
+        ({"password": ""}, ValueError, "Connection 'other' has no API key. Set its password to a key from"),
+        (
+            {"conn_type": "http"},
+            ValueError,
+            "Connection 'other' is of type 'http', not 'xpander'. Set",
+        ),
+    ],
+    ids=["none", "no key", "another type"],
+)
+def test_a_connection_that_cannot_be_used_is_told_in_one_line_too(
+    connection: dict[str, Any] | None,
+    kind: type[Exception],
+    said: str,
+    service: Service,
+    lines: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if connection is None:
+        monkeypatch.setattr(BaseHook, "get_connection", _no_connection)
+    else:
+        service.connect("other", **connection)
+    with pytest.raises(kind) as caught:
+        run_through(agent(xpander_conn_id="other"), attempt(1).context())
+    assert lines.at("error") == str(caught.value)
+    assert str(caught.value).startswith(said)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "direct cause" not in shown
+    assert "_read_connection" not in shown
+
+
+def _no_connection(hook: Any, conn_id: str) -> Any:
+    raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+
+def test_what_an_authors_function_raises_keeps_its_frames(service: Service, lines: Lines) -> None:
+    def its_own() -> None:
+        raise AirflowFailException("not today")
+
+    with pytest.raises(AirflowFailException) as caught, failing_at_once(log=lines):
+        its_own()
+    assert lines == []
+    assert "its_own" in "".join(traceback.format_exception(caught.value))

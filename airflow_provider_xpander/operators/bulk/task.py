@@ -19,7 +19,7 @@ from airflow_provider_xpander.api.client import sleep
 from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.bulk.ledger import MANIFEST
-from airflow_provider_xpander.bulk.manifest import estimate, manifest_of, too_many_failed
+from airflow_provider_xpander.bulk.manifest import estimate, first_reason, manifest_of, too_many_failed
 from airflow_provider_xpander.bulk.progress import progress
 from airflow_provider_xpander.bulk.waves import VAIN, enough, lost_until
 from airflow_provider_xpander.operators.bulk.ask import Asker
@@ -263,7 +263,7 @@ class BulkTask:
         """Return why the task fails although all that was asked has ended, or None."""
         state, limit = self.book.state, self.asker.limits.exceeded(self.book.state)
         if self.asker.until_failed and state.failed:
-            return f'{state.failed} rows failed (on_row_error="fail")'
+            return f'{state.failed} rows failed{first_reason(state)}, and on_row_error="fail"'
         if limit and self.on_limit == "fail":
             return f"The task has reached {limit}, with {state.skipped} of {state.rows} rows to go"
         return too_many_failed(state, self.max_failed)
