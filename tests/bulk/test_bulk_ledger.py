@@ -92,7 +92,11 @@ def test_a_state_comes_back_as_it_was_written() -> None:
         packs=3,
         answered=2,
         waiting=(Pack((3, 4, 9), 1, again=True),),
-        flight=(Flight(3, Pack((5,)), "a" * 12, 3.5, "run-3", 1, 4.5, ended=True, inherited=True),),
+        flight=(
+            Flight(3, Pack((5,)), "a" * 12, 3.5, "run-3", 1, 4.5, ended=True, inherited=True, missing=5.5),
+            Flight(4, Pack((6,)), "b" * 12, 3.5, "run-4", 1, 4.5, unsure=True),
+            Flight(5, Pack(()), "", 3.5, "run-5", unwanted=True),
+        ),
         spent=Spent(3, 2, 1, 10, 20, 30, 4.5),
         parts=((1, 2), (2, 1)),
         untold=(("0001-000002", None), ("0002-000001", 7)),
