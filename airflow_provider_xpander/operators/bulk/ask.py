@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_xpander._compat import AirflowTaskTimeout
 from airflow_provider_xpander.api import routes
+from airflow_provider_xpander.api.client import sleep
 from airflow_provider_xpander.api.errors import (
     XpanderAmbiguousSubmitError,
     XpanderValidationError,
@@ -265,6 +266,7 @@ class Asker:
             self._refused(flight, error)
             return True
         except BaseException as error:  # Airflow 2 ends a killed task with one that is no Exception
+            self.hook.get_conn().sleep = sleep  # the look for it cannot be put off
             if isinstance(error, AirflowTaskTimeout) or self.guard.state.killed:
                 for task_id in self.guard.find_started():
                     self._started(flight, task_id)
