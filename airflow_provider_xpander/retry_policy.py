@@ -75,7 +75,11 @@ class XpanderRetryPolicy(RetryPolicy):
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> XpanderRetryPolicy:
-        """Return the policy; whatever is in the data, it has no parameters."""
+        """
+        Return the policy.
+
+        :param data: not used, because the policy has no parameters.
+        """
         return cls()
 
 

@@ -106,8 +106,8 @@ class DecoratedRun(DecoratedOperator, XpanderRequestOperator):
             return returned  # type: ignore[no-any-return]
         raise XpanderValidationError(
             f"The function {self.python_callable.__name__} has to return a text, or a mapping with text, "
-            f"files and user, got {printable(repr(returned), 200)}. Of data, make a text, such as "
-            f"json.dumps(data)."
+            f"files and user, got {printable(repr(returned), 200)}. Make a text of data, "
+            f"for instance with json.dumps(data)."
         )
 
 

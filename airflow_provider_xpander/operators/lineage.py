@@ -117,9 +117,7 @@ def _tables(conn_id: str, sql: str) -> tuple[list[Dataset], list[Dataset]]:
         )
         told = parser.generate_openlineage_metadata_from_sql(sql, hook, database, use_connection=False)
         return told.inputs, told.outputs
-    except (
-        Exception
-    ):  # whatever a hook or the parser raises: lineage is no reason to fail, or to lose the rest
+    except Exception:  # whatever a hook or the parser raises: lineage is no reason to fail
         log.debug("No lineage of the tables of %s", conn_id, exc_info=True)
         return [], []
 

@@ -70,7 +70,7 @@ class RunStarter:
     :param reattach: whether a run of an earlier attempt is taken over.
     :param stop_unwanted: what to do with runs that go on although nobody waits for them any more.
     :param noted: what an earlier attempt has noted down of its run, if there is such a note; at the first try
-        after a clear, of an attempt before it.
+        after a clear, that of an attempt before the clear.
     :param deadline: Unix seconds at which the attempt has to be over, or None: nothing is started after that.
     :param timeout: seconds from the submit within which the run has to end, or None.
     :param on_paused: whether a paused turn of a thread that is to be continued is waited for.

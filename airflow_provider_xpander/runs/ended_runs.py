@@ -1,7 +1,7 @@
 """
 The runs that have ended since a moment: which pages of the list show them, and which of them are news.
 
-A round reads the list of tasks as far back as the one of its readers needs it that was away for the longest.
+A round reads the list of tasks far enough back for the reader that was away for the longest.
 Each reader has a cursor of its own, so that one that joins later, or comes back, misses nothing and hears
 nothing twice. All times are those of the service, so clocks need not agree.
 """

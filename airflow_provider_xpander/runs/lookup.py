@@ -21,9 +21,9 @@ from airflow_provider_xpander.runs.task_list import LOOKUP_POLICY, MARGIN, Lists
 log = logging.getLogger(__name__)
 
 CLOCK_MARGIN = timedelta(seconds=10)
-"""How long before the start of the DAG run a run may have been created whose mark does not tell it."""
+"""A run whose mark does not tell the start of the DAG run may have been created so long before it."""
 LEFT_OVER_PAGES = 2
-"""Pages of all tasks that are read for what was left over before a clear, and then those that go on."""
+"""Pages of the list of all tasks that are read for runs from before a clear; then come lists by status."""
 MAX_RECORDS = 100
 """Full records that a look-up reads at the most, where titles were rewritten."""
 LAG = (0.0, 5.0, 10.0)
@@ -150,7 +150,7 @@ def find_runs(
     started another.
 
     :param wanted: the run.
-    :param lag: seconds before each look; the last look that finds something is the last.
+    :param lag: seconds before each look; the first look that finds something is the last.
     :param alive: look for runs that go on only.
     :param lists: how to get at the list; by default it is read.
     :return: full records, as the service sent them; empty if there is no such run.

@@ -24,7 +24,7 @@ class Fate(StrEnum):
 
 def fate_after_failure(*, retries_left: bool, reattach: bool, action: OnKill) -> Fate:
     """
-    Decide when the task fails while its run goes on.
+    Decide the fate of a run that goes on when its task fails.
 
     :param retries_left: whether Airflow will try the task again.
     :param reattach: whether that attempt would take the run over.
@@ -37,7 +37,7 @@ def fate_after_failure(*, retries_left: bool, reattach: bool, action: OnKill) ->
 
 def fate_after_cancel(*, deferred_on_this: bool | None, action: OnKill) -> Fate:
     """
-    Decide when the trigger is cancelled.
+    Decide the fate of a run when its trigger is cancelled.
 
     :param deferred_on_this: whether the task instance is still deferred on this very run, so that another
         triggerer goes on with it; None if that could not be found out. Then the run is kept: an orphan costs

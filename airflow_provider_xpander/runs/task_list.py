@@ -1,4 +1,4 @@
-"""Lists of a target's tasks, read as far back as a run can be; filters may be ignored, in any order."""
+"""Lists of a target's tasks, read as far back as needed; the service may ignore filters, and sort anyhow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 MARGIN = timedelta(minutes=10)
 """How long before the start of the DAG run a marked run is looked for: clocks may differ."""
 MAX_PAGES = 40
-"""Pages of 50 tasks that one list is read of at the most."""
+"""Pages of one list that are read at the most, of 50 tasks each."""
 LOOKUP_ATTEMPTS = 20
 """How often one request of a look-up is made, over some two minutes: what it finds is worth a run."""
 
@@ -89,7 +89,7 @@ def _is_past(items: Sequence[Task], since: datetime) -> bool:
 
 
 class Lists:
-    """How a look-up gets at lists: here, it reads them itself."""
+    """The lists of a look-up, which reads them itself here."""
 
     was_old = False
     """Whether the last one was read before it was asked for: it shows enough, but may not show all."""

@@ -65,8 +65,8 @@ def test_a_part_that_it_leaves_out_may_be_given_as_an_argument(service: Service)
     ("returned", "said"),
     [
         (None, "The function ask has to return a text, or a mapping .* got None"),
-        ({"rows": [1]}, r"got \{'rows': \[1\]\}. Of data, make a text"),
-        (["a"], "Of data, make a text, such as json.dumps"),
+        ({"rows": [1]}, r"got \{'rows': \[1\]\}. Make a text of data"),
+        (["a"], "Make a text of data, for instance with json.dumps"),
         ({"text": "a", "txt": "b"}, "input.txt"),
         ("", "input"),
     ],

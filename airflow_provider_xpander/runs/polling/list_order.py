@@ -26,7 +26,11 @@ class _Evidence:
         self.broken = False
 
     def take(self, times: Sequence[float | None]) -> bool | None:
-        """Return whether a page shows the order; None if it cannot tell."""
+        """
+        Return whether a page shows the order; None if it cannot tell.
+
+        :param times: of its rows, in Unix seconds.
+        """
         known = [time for time in times if time is not None]
         if len(known) != len(times):
             return None
@@ -65,7 +69,7 @@ class LearnedOrder:
 
     @property
     def fits_changes(self) -> bool:
-        """Whether pages show newest changes first, be it that they fit newest tasks first too."""
+        """Whether the pages show newest changes first; they may fit newest tasks first as well."""
         return self._updated.holds
 
     def take(self, updated: Sequence[float | None], created: Sequence[float | None]) -> None:
@@ -82,6 +86,6 @@ class LearnedOrder:
             self._decided = False
 
     def distrust_changes(self) -> None:
-        """Take note that a change was not where newest changes first would have shown it."""
+        """Take note that a change stood elsewhere than in a list of newest changes first."""
         self._updated.streak, self._updated.broken = 0, True
         self._decided = False

@@ -19,7 +19,7 @@ LIST_FROM = 3
 GATHER = 1.0
 """Seconds without a further wait after which the first round of an agent begins: many come together."""
 GATHERINGS = 5
-"""Times as long as that the first round waits for them at the most."""
+"""The first round waits for them at most this many times as long."""
 MISSES = 2
 """Rounds that may pass without showing a task; then it is read by itself."""
 RETRY_MISSING = 120.0
@@ -27,7 +27,7 @@ RETRY_MISSING = 120.0
 RETRY_MISSING_MOST = 3600.0
 """The same, at the most; it is doubled each time."""
 UNKNOWN_AGE = 3600.0
-"""Seconds before the wait for it that a run is taken to have been created, if that is unknown."""
+"""A run whose creation is unknown counts as created so many seconds before the wait for it began."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +41,7 @@ class Waiter(Generic[T]):
     :param began: Unix seconds at which the wait began.
     :param owner: who waits; nothing in ``runs/`` looks at it.
     :param gone: whether the wait is over, or nobody waits any more.
-    :param queued: whether a read is queued (``due_queue.py``, which alone writes ``due`` and ``token`` too).
+    :param queued: whether a read is queued; ``due_queue.py`` alone writes this, ``due`` and ``token``.
     :param in_flight: whether a read of the task is under way.
     :param in_list_before: whether a round has shown the task.
     :param misses: rounds in a row that should have shown the task and have not.
@@ -126,7 +126,7 @@ class AgentQueue(Generic[T]):
 
     :param id: of the agent or workflow; None gathers the waits for tasks of unknown agents.
     :param waiters_of: the waits for each task.
-    :param queue: what is due (``due_queue.py``, which alone writes the other fields of its docstring too).
+    :param queue: what is due. ``due_queue.py`` alone writes it, ``in_ring``, ``queued``, ``due``, ``token``.
     :param listed: whether the list is read instead of each task.
     :param list_from: Unix seconds before which the list is not read.
     :param failures: pages in a row that could not be read.
@@ -185,12 +185,12 @@ class AgentQueue(Generic[T]):
 
     @property
     def longest_interval(self) -> float:
-        """Seconds."""
+        """The longest poll interval of its waits, in seconds."""
         return max((waiter.watch.poll_interval for waiter in self.waiters), default=0.0)
 
     @property
     def shortest_interval(self) -> float:
-        """Seconds."""
+        """The shortest poll interval of its waits, in seconds."""
         return min((waiter.watch.poll_interval for waiter in self.waiters), default=0.0)
 
     @property
