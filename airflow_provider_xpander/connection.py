@@ -31,6 +31,8 @@ CONN_TYPE = "xpander"
 HOOK_NAME = "xpander.ai"
 DEFAULT_CONN_ID = "xpander_default"
 AUTH_MODES = ("api_key", "bearer")
+LONGEST_TIMEOUT = 1e6
+"""Seconds that a reply may take: sockets refuse much more, in the middle of a submit."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ def _verify(value: Any) -> bool | str:
 
 
 def _seconds(value: Any) -> float:
-    problem = "a number of seconds greater than 0"
+    problem = f"a number of seconds greater than 0, and {LONGEST_TIMEOUT:.0f} at the most"
     try:
         seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(problem) from None
-    if isinstance(value, bool) or not 0 < seconds < float("inf"):
+    if isinstance(value, bool) or not 0 < seconds <= LONGEST_TIMEOUT:
         raise ValueError(problem)
     return seconds
 

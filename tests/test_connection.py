@@ -213,6 +213,7 @@ def test_a_field_that_is_left_empty_is_unset(name: str, unset: Any) -> None:
         ("timeout", "soon", "greater than 0"),
         ("timeout", "nan", "greater than 0"),
         ("timeout", "inf", "greater than 0"),
+        ("timeout", 1e9, "1000000 at the most"),
         ("timeout", 10**400, "greater than 0"),
         ("timeout", True, "greater than 0"),
         ("timeout", [1], "greater than 0"),

@@ -33,6 +33,8 @@ ON_STOPPED = ("fail", "skip")
 ON_INVALID = ("fail", "raw", "repair")
 MAX_REPAIRS = 10
 """Repair turns of one run that may be asked for: each costs as much as a run."""
+LONGEST = 1e10
+"""Seconds, three hundred years: with more, no moment can be told at which a wait is over."""
 
 
 @contextmanager
@@ -98,12 +100,13 @@ def check_seconds(name: str, value: Any) -> float:
 
     :param name: the parameter.
     :param value: a number of seconds or a timedelta.
-    :raises XpanderValidationError: it is none, or not greater than 0.
+    :raises XpanderValidationError: it is none, not greater than 0, or more than can be waited for.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST:
         raise XpanderValidationError(
-            f"{name} must be a number of seconds (or a timedelta) greater than 0, got {value!r}"
+            f"{name} must be a number of seconds (or a timedelta) greater than 0, and 1e10 at the most, "
+            f"got {printable(repr(value), 100)}"
         )
     return float(seconds)
 
