@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import inspect
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,3 +146,14 @@ def test_an_answer_is_wrong_in_a_way(api: Api, emulator: Emulator, how: str) -> 
     else:
         with pytest.raises(ValueError, match="(Expecting|Unterminated)"):
             json.loads(result)
+
+
+def test_each_story_is_in_the_table_with_its_options() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+    table = page.partition("## Stories by name")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|(.*)\|$", table, re.MULTILINE)
+    documented = {name: set(re.findall(r"`(\w+)`", options)) for name, options in rows}
+    options = {
+        name: set(inspect.signature(story).parameters) - {"emulator"} for name, story in STORIES.items()
+    }
+    assert documented == options
