@@ -236,6 +236,9 @@ def test_rows_that_were_asked_about_before_are_not_paid_again(service: Service, 
     assert cached == known
     other = folder.parent / "other"
     assert run(enrich(other, cache_path=cache, input="Do something else."))["counts"]["cached"] == 0
+    # Another service, where an agent has the same id: an emulator, say.
+    service.connect(host=service.server.url.replace("127.0.0.1", "localhost"))
+    assert run(enrich(folder.parent / "elsewhere", cache_path=cache))["counts"]["cached"] == 0
 
 
 def test_rows_between_cached_ones_fill_packs(

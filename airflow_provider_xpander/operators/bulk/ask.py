@@ -168,7 +168,9 @@ class Asker:
             sent = self.row_input.sent(self.book.row(place))
         except BulkInputError:
             return None
-        return {"target": str(self.target), "request": self._common, "row": sent}
+        # The service too: what an emulator has answered is no answer of the agent.
+        service = self.hook.settings.base_url
+        return {"service": service, "target": str(self.target), "request": self._common, "row": sent}
 
     @property
     def _common(self) -> dict[str, Any]:
