@@ -44,7 +44,9 @@ def emulator() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_it_works(line: str, emulator: str, dags_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_works(
+    line: str, emulator: str, dags_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     words = shlex.split(line, comments=True)
     if line.startswith(EMULATOR):
         assert "xpander-emulator-key-0000" in emulator
@@ -54,6 +56,8 @@ def test_it_works(line: str, emulator: str, dags_folder: Path, monkeypatch: pyte
         check_dag(words[3], emulator, dags_folder, monkeypatch)
     elif words[0] == "airflow":
         airflow(*words[1:])
+    elif words[0] in ("mkdir", "source") or words[1:3] == ["-m", "venv"]:
+        check_in_a_home(line, tmp_path)
     elif words[0] == "make":
         # Not with what a make around the tests has been asked for.
         env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -63,6 +67,13 @@ def test_it_works(line: str, emulator: str, dags_folder: Path, monkeypatch: pyte
     else:
         assert words[:2] == ["pip", "install"], "a command that this test does not know"
         assert words[2].partition("[")[0] == "airflow-provider-xpander"
+
+
+def check_in_a_home(line: str, home: Path) -> None:
+    """Run a line in a shell whose home is empty but for the virtual environment of the documents."""
+    shell = f"python3 -m venv --without-pip ~/xpander-venv && {line}"
+    env = {**os.environ, "HOME": str(home)}
+    subprocess.run(["bash", "-c", shell], env=env, check=True, timeout=60)
 
 
 def check_dag(dag_id: str, emulator: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
