@@ -8,16 +8,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import httpx
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import make_certificates
 from emulator_api import Api
 
 from airflow_provider_xpander.emulator import Emulator, EmulatorServer, Fault, ManualClock, Settings
@@ -132,45 +128,16 @@ async def test_an_async_client(server: EmulatorServer) -> None:
     assert answer.json()["result"] == "hi"
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_file, key_file
-
-
-def test_tls(certificate: tuple[Path, Path], xpander_servers: Callable[..., EmulatorServer]) -> None:
-    cert, key = certificate
-    server = xpander_servers(tls_cert=cert, tls_key=key)
+def test_tls(tmp_path: Path, xpander_servers: Callable[..., EmulatorServer]) -> None:
+    made = make_certificates(tmp_path)
+    server = xpander_servers(tls_cert=made.server, tls_key=made.key)
     assert server.url.startswith("https://")
-    assert requests.get(server.url + "/health", verify=str(cert), timeout=10).json() == "ok"
+    assert requests.get(server.url + "/health", verify=str(made.ca), timeout=10).json() == "ok"
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(server.url + "/health", timeout=10)
     server.emulator.add_fault(Fault.dropped())
     with pytest.raises(requests.ConnectionError):
-        requests.get(server.url + "/health", verify=str(cert), timeout=10)
+        requests.get(server.url + "/health", verify=str(made.ca), timeout=10)
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn"])

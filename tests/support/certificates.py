@@ -35,6 +35,7 @@ def make_certificates(folder: Path) -> Certificates:
         _builder(ca_name, ca_name, ca_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
+        .add_extension(_signs_certificates(), critical=True)
         .sign(ca_key, hashes.SHA256())
     )
     server = (
@@ -56,6 +57,24 @@ def make_certificates(folder: Path) -> Certificates:
         )
     )
     return paths
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    """Python 3.13 takes no authority that does not say so."""
+    uses = dict.fromkeys(
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    return x509.KeyUsage(key_cert_sign=True, **uses)
 
 
 def _name(text: str) -> x509.Name:

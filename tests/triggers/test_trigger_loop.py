@@ -6,8 +6,6 @@ A busy machine can only make the measured time longer, so the best of some attem
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import subprocess
 import sys
@@ -21,9 +19,7 @@ import certifi
 import loop_probe
 import pytest
 from airflow_side import Service
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import make_certificates
 from slow_secrets import SlowSecrets
 
 from airflow_provider_xpander.api.models import Task
@@ -46,48 +42,16 @@ class TlsService:
     ca_bundle: Path
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is its own CA, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "xpander emulator")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return folder / "cert.pem", folder / "key.pem"
-
-
 @pytest.fixture
 def tls(
-    certificate: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     xpander_servers: Callable[..., EmulatorServer],
 ) -> TlsService:
-    cert, key = certificate
+    made = make_certificates(tmp_path)
     bundle = tmp_path / "bundle.pem"
-    bundle.write_text(Path(certifi.where()).read_text() + cert.read_text())
-    server = xpander_servers(settings=Settings(run_seconds=0.5), tls_cert=cert, tls_key=key)
+    bundle.write_text(Path(certifi.where()).read_text() + made.ca.read_text())
+    server = xpander_servers(settings=Settings(run_seconds=0.5), tls_cert=made.server, tls_key=made.key)
     return TlsService(Service(server, monkeypatch.setenv), bundle)
 
 
