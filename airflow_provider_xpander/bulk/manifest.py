@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,4 +92,6 @@ def first_reason(state: State) -> str:
     :param state: of the task.
     """
     reason = state.sample[0].get("reason") if state.sample else None
-    return f" (the first: {str(reason).rstrip('. ')})" if reason else ""
+    # A log viewer cuts long lines, and the id is in the failed row.
+    told = re.sub(r"^xpander task \S+ ", "", str(reason).rstrip(". "))
+    return f" (the first: {told})" if reason else ""

@@ -88,7 +88,8 @@ class XpanderTaskSensor(DataIsNoTemplate, BaseSensorOperator):
     ui_color = "#e6e0ff"
 
     _looked: Task | None = None
-    _linked = False
+    _address: str | None = None
+    """Of the run in the console, once it is known to this process."""
     _report: StatusReport | None = None
 
     def __init__(
@@ -135,7 +136,7 @@ class XpanderTaskSensor(DataIsNoTemplate, BaseSensorOperator):
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
         self.operator_extra_links = ()  # the link is stored once the run is known, see operators/links.py
-        with self._forgiving(), failing_at_once(FINAL_FOR_SENSORS):
+        with self._forgiving(), self._failing():
             check_rendered_result_path(self.result_path)
             self._given_turn()
         if not self.deferrable:
@@ -158,7 +159,7 @@ class XpanderTaskSensor(DataIsNoTemplate, BaseSensorOperator):
         """
         from airflow_provider_xpander.hooks.xpander import XpanderHook
 
-        with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS, log=self.log):
+        with XpanderHook(self.xpander_conn_id) as hook, self._failing():
             check_id("xpander_task_id", self.xpander_task_id)
             attempt = self._attempt_at(context, hook)
             self._report = report = self._report or attempt.report
@@ -216,12 +217,15 @@ class XpanderTaskSensor(DataIsNoTemplate, BaseSensorOperator):
                 raise AirflowFailException(
                     f"The wait for xpander task {wait.task_id} failed: {found.message}"
                 )
-            with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(FINAL_FOR_SENSORS, log=self.log):
+            with XpanderHook(self.xpander_conn_id) as hook, self._failing():
                 attempt = self._attempt_at(context, hook)
                 self._expect_turn(context, attempt)
                 over = attempt.resume(wait, found)
                 self._link(attempt, over.task)
                 return attempt.finish(wait, over)
+
+    def _failing(self) -> failing_at_once:
+        return failing_at_once(FINAL_FOR_SENSORS, log=self.log, link=lambda: self._address)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
@@ -287,7 +291,6 @@ class XpanderTaskSensor(DataIsNoTemplate, BaseSensorOperator):
 
     def _link(self, attempt: Attempt, task: Task | None) -> None:
         """Push the link once for each process: a reschedule empties XCom."""
-        if task is not None and not self._linked:
-            link = attempt.hook.settings.task_link(task_id=task.id, agent_id=task.agent_id)
-            push_link(attempt.ti, link)
-            self._linked = True
+        if task is not None and self._address is None:
+            self._address = attempt.hook.settings.task_link(task_id=task.id, agent_id=task.agent_id)
+            push_link(attempt.ti, self._address)

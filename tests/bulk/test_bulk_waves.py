@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_xpander.bulk.manifest import estimate, manifest_of, too_many_failed
+from airflow_provider_xpander.bulk.manifest import estimate, first_reason, manifest_of, too_many_failed
 from airflow_provider_xpander.bulk.packs import Pack
 from airflow_provider_xpander.bulk.progress import progress
 from airflow_provider_xpander.bulk.state import Flight, Spent, State
@@ -120,3 +120,16 @@ def test_the_progress_is_numbers_only() -> None:
         "500 of 1,000 rows; 300 answered, 200 cached, 0 failed; 3 runs in flight, 2 ended; 30 runs started, "
         "0 of them repeats; 12,345 tokens; 300 rows an hour; about 1.7 h left"
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("xpander task 7f0c-1 ended with an error: no table.", " (the first: ended with an error: no table)"),
+        ("the answer has no row", " (the first: the answer has no row)"),
+        (None, ""),
+    ],
+)
+def test_a_task_that_fails_for_its_rows_says_why_the_first_did(reason: str | None, said: str) -> None:
+    sample = ({"id": 1, "reason": reason},) if reason else ()
+    assert first_reason(replace(state(failed=1), sample=sample)) == said

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 from airflow_side import LIMIT, POLL, FakeTaskInstance, Service, run_through
+from attempts import Lines
 
 from airflow_provider_xpander._compat import XComArg
 from airflow_provider_xpander.api.errors import XpanderError
@@ -216,3 +217,18 @@ def test_xcom_does_not_say_what_a_sensor_imports(service: Service) -> None:
     with pytest.raises(AirflowFailException, match="comes out of XCom"):
         waiting.execute(context)
     assert not service.requests("GET")
+
+
+@WAYS
+def test_a_failure_is_told_in_one_line_and_with_the_link(
+    deferrable: bool, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Lines()
+    monkeypatch.setattr(XpanderTaskSensor, "log", lines, raising=False)
+    task_id = service.start("failing", "error")
+    ti = FakeTaskInstance()
+    with pytest.raises(AirflowFailException):
+        run_through(sensor(task_id, deferrable=deferrable), ti.context())
+    reason, link = lines.at("error").splitlines()
+    assert reason.endswith(f" (xpander task {task_id} ended with an error)")
+    assert link == f"The run in the console: {ti.xcom['xpander_link']}"
