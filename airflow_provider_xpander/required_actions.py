@@ -64,8 +64,12 @@ def _persons_choice(ti_id: str) -> dict[str, Any] | None:
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 
+    in_this_process = _questions_of_dag_test()
     try:
-        found = get_hitl_detail_content_detail(UUID(ti_id))
+        if in_this_process is not None:
+            found = in_this_process.get_detail_response(UUID(ti_id))
+        else:
+            found = get_hitl_detail_content_detail(UUID(ti_id))
     except AirflowRuntimeError as error:
         if _status_code(error) == 404:
             return None
@@ -95,11 +99,27 @@ def _close_question(ti_id: str, choice: str) -> None:
     from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.hitl import update_hitl_detail_response
 
+    in_this_process = _questions_of_dag_test()
     try:
-        update_hitl_detail_response(UUID(ti_id), [choice], {})
+        if in_this_process is not None:
+            in_this_process.update_response(ti_id=UUID(ti_id), chosen_options=[choice], params_input={})
+        else:
+            update_hitl_detail_response(UUID(ti_id), [choice], {})
     except AirflowRuntimeError as error:
         if _status_code(error) not in (404, 409):
             raise
+
+
+def _questions_of_dag_test() -> Any:
+    """
+    Return Airflow's API for questions, if a trigger of ``dag.test()`` asks; None in a triggerer.
+
+    What stands for the supervisor there can put a question, and knows neither of the two other requests.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    supervisor = getattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "supervisor", None)
+    return None if supervisor is None else supervisor.client.hitl
 
 
 def _status_code(error: Any) -> Any:

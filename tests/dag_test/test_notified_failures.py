@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,7 @@ from airflow_side import Service
 from dag_runs import Result
 
 from airflow_provider_xpander import notice_ledger
+from airflow_provider_xpander._compat import AIRFLOW_VERSION
 
 
 def test_a_failed_task_tells_an_agent(
@@ -26,5 +28,7 @@ def test_a_failed_task_tells_an_agent(
     assert text.startswith("Why did load fail?\n\nWhat Airflow knows of it:\n- DAG: xpander_notifying\n")
     assert "- Try: 1 of 1" in text
     assert "- Log: http" in text
+    if re.match(r"3\.[0-2]\.", AIRFLOW_VERSION):
+        return  # there dag.test() gives callbacks no error, other than a worker
     assert "- Error: ValueError: the table orders is locked (in execute, xpander_notifying.py" in text
     assert "  caused by KeyError: 'orders'" in text

@@ -1,7 +1,7 @@
 """
 The agent's choice, as a branch operator takes it; that others are skipped is Airflow's side of it.
 
-``tests/dag_test/test_branch.py`` has whole DAGs, ``tests/e2e/test_e2e_native.py`` a real person.
+``tests/dag_test/test_branch.py`` has whole DAGs, ``tests/e2e/test_e2e_approval.py`` a real person.
 """
 
 from __future__ import annotations
