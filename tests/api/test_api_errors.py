@@ -13,7 +13,9 @@ import airflow_provider_xpander.bulk
 import airflow_provider_xpander.runs
 from airflow_provider_xpander.api import errors
 from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.models import Task
+from airflow_provider_xpander.api.settings import UnusableConnectionError
 from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.bulk.ledger import Outdated
 from airflow_provider_xpander.bulk.packs import NotAPack
@@ -98,6 +100,8 @@ EXAMPLES: list[Exception] = [
     XpanderAnswerTooLarge("x", task_id="t-1", answer="long"),
     NotConforming(["$.a: a number", "$.b: a text"]),
     ThreadBusy(Task(id="t-1"), until=7.0),
+    TooLong("no budget for an hour", retry_after=3600.0),
+    UnusableConnectionError("no key"),
     NotStarted("enough for this hour"),
     Outdated("a newer attempt has begun"),
     NotAPack("no rows"),

@@ -194,6 +194,23 @@ def test_a_folder_of_another_installation_is_refused_and_its_runs_go_on(
     assert len(service.posts) == theirs
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["runs go on", "all have ended"])
+def test_a_clear_after_the_end_of_the_dag_run_stops_no_runs_that_may_be_anothers(
+    ended: bool, service: Service, folder: Path
+) -> None:
+    """Its start is another than before, as is that of another installation."""
+    with pytest.raises(TaskDeferred):
+        run_to_deferral(task(folder, deferrable=True), attempt(1))
+    for found in service.runs() if ended else ():
+        service.finish(found.task_id)
+    cleared = attempt(2, cleared_at=2, began=BEGAN + timedelta(seconds=20))
+    error = TaskDeferred if ended else AirflowFailException
+    with pytest.raises(error, match=None if ended else "may be of another installation"):
+        run_to_deferral(task(folder, deferrable=True), cleared)
+    assert len(service.runs()) == (2 * ROWS if ended else ROWS)
+    assert "stopped" not in states(service)
+
+
 @pytest.mark.parametrize(("reattach", "again"), [(False, 2), ("same_request", 1), (True, 1)])
 def test_a_retry_takes_over_what_is_in_flight_unless_that_is_not_wanted(
     service: Service, folder: Path, reattach: Any, again: int

@@ -30,8 +30,9 @@ from airflow_provider_xpander.operators.bulk.stop import Stopper
 from airflow_provider_xpander.operators.bulk.task import BulkTask, deferral
 from airflow_provider_xpander.operators.bulk.wave_guard import WaveGuard
 from airflow_provider_xpander.operators.run_guard import KillState
+from airflow_provider_xpander.runs.adopt import goes_on
 from airflow_provider_xpander.runs.identity import Identity
-from airflow_provider_xpander.runs.lookup import find_all, wanted_of
+from airflow_provider_xpander.runs.lookup import find_all, get_known, wanted_of
 from airflow_provider_xpander.runs.schema import AnswerSchema
 from airflow_provider_xpander.task_instance import attempt_deadline, identity_of, was_tried
 
@@ -189,12 +190,25 @@ def _end_before(ledger: Ledger, target_id: str, identity: Identity, guard: WaveG
     Stop the runs that go on from before a clear, or leave them, as the author wants.
 
     :return: whether that is done; else the ledger of before has those that are left for later.
+    :raises XpanderValidationError: some go on that may be those of another installation.
     """
     state = ledger.load()
     if state is None or not state.flight:
         return True
     runs = state.task_ids
+    # A DAG run that is cleared after it has ended begins anew, as that of another installation has.
+    is_sure = ledger.generation in {one.digest for one in identity.earlier}
     try:
+        if not is_sure and guard.on_kill_action == "stop":
+            runs = [one.id for one in guard.hook.run(get_known(runs)) if goes_on(one)]
+            if runs:
+                raise XpanderValidationError(
+                    f"result_path {ledger.folder.url}: runs go on of a DAG run of this name that began at "
+                    f"another time ({', '.join(runs[:3])}{' ...' if len(runs) > 3 else ''}). They may be of "
+                    f"another installation of Airflow, so they are not stopped. Give each installation its "
+                    f"own folder, or stop them"
+                )
+            return True
         if len(runs) < len(state.flight):
             wanted = wanted_of(identity.earlier, target_id, identity.began, pack=None)
             found = guard.hook.run(find_all(replace(wanted, old_digests=frozenset())))
