@@ -13,6 +13,7 @@
 #   make cluster      Airflow with two schedulers, triggerers and Celery workers, until Ctrl-C
 #   make test-cluster kills and faults on such a cluster; some fifteen minutes. make soak-on-cluster draws them
 #   make bench        what waiting costs, beside peers and under a limit; some twenty-five minutes
+#   make bench-cluster  the same on a real cluster of Airflow, beside one peer; BENCH_ARGS="--n 2000" for so many waits
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments; AIRFLOW=3.3.2 CONSTRAINTS=<URL or file>
 #                     for one of them, under the constraints of Airflow itself
@@ -53,7 +54,7 @@ UV := .venv/tools/bin/uv
 # Interpreters are those of the machine.
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo ui test test-versions test-version-of-the-day test-next unit soak soak-on-cluster cluster test-cluster bench lint docs audit actionlint licences sbom screenshots names owner check-release test-wheel lock clean
+.PHONY: demo ui test test-versions test-version-of-the-day test-next unit soak soak-on-cluster cluster test-cluster bench bench-cluster lint docs audit actionlint licences sbom screenshots names owner check-release test-wheel lock clean
 
 demo: $(ENV)/.ready
 	@$(ENV)/bin/python -m dev.demo
@@ -131,6 +132,9 @@ soak-on-cluster: $(CLUSTER)/.ready
 bench: .venv/bench/.ready
 	@.venv/bench/bin/python -m benchmarks.run $(BENCH_ARGS)
 
+bench-cluster: .venv/bench-cluster/.ready
+	@.venv/bench-cluster/bin/python -m benchmarks.thousands $(BENCH_ARGS)
+
 lint: $(ENV)/.ready
 	$(ENV)/bin/ruff format --check
 	$(ENV)/bin/ruff check
@@ -196,7 +200,7 @@ test-wheel-on-%: dist
 		"apache-airflow==$*" "$$(echo dist/*.whl)[emulator]"
 	cd .venv/wheel-$* && bin/python -I $(CURDIR)/dev/check_wheel.py
 
-lock: lock-docs lock-audit $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST)) $(patsubst %,lock-cluster-%,$(OLDEST) $(NEWEST))
+lock: lock-docs lock-audit lock-bench-cluster $(patsubst %,lock-%,$(OLDEST) $(BETWEEN) $(NEWEST)) $(patsubst %,lock-cluster-%,$(OLDEST) $(NEWEST))
 lock-$(NEWEST): WHAT := --extra sql --extra parquet --group test --group build --group lint
 lock-$(OLDEST): WHAT := --extra sql --extra parquet --group test --group build
 
@@ -211,6 +215,11 @@ lock-cluster-%: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--no-annotate --custom-compile-command "make lock" --constraint requirements/airflow-$*.txt \
 		--output-file requirements/cluster-$*.txt requirements/cluster.in
+
+lock-bench-cluster: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--no-annotate --custom-compile-command "make lock" --extra emulator \
+		--output-file requirements/bench-cluster.txt pyproject.toml requirements/bench-cluster.in
 
 lock-docs lock-audit: lock-%: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
@@ -250,14 +259,16 @@ $(UV): requirements/tools.txt
 
 .venv/bench/.ready: requirements/bench.txt pyproject.toml $(UV)
 	@echo "== making the environment of the benchmarks"
+.venv/bench/.ready .venv/bench-cluster/.ready: .venv/%/.ready: requirements/%.txt pyproject.toml $(UV)
+	@echo "== making the environment of make $*"
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
-	$(UV) pip install --quiet --python $(@D) --requirement requirements/bench.txt
+	$(UV) pip install --quiet --python $(@D) --requirement $<
 	$(UV) pip install --quiet --python $(@D) --editable .
 	@touch $@
 
 # Tests start hundreds of Airflow processes: compiled once, each starts in half the time, also where
 # PYTHONDONTWRITEBYTECODE is set.
-.venv/airflow-%/.ready .venv/cluster-%/.ready .venv/bench/.ready: export UV_COMPILE_BYTECODE := 1
+.venv/airflow-%/.ready .venv/cluster-%/.ready .venv/bench/.ready .venv/bench-cluster/.ready: export UV_COMPILE_BYTECODE := 1
 
 .venv/cluster-%/.ready: requirements/airflow-%.txt requirements/cluster-%.txt pyproject.toml $(UV)
 	@echo "== making the environment of a cluster of Airflow $*"

@@ -19,6 +19,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+HELD = 1e11
+"""Where runs are held: they go on until ``/_end`` draws their ends."""
+
 
 class Service:
     """
@@ -55,6 +58,14 @@ class Service:
             self.runs[f"old-{index}"] = (begun, begun + rng.uniform(1, 380))
         return self.runs
 
+    def end(self) -> dict[str, tuple[float, float]]:
+        """Draw from now on when the submitted runs end, which were held until now; return them."""
+        rng, now = random.Random(1), self.now()
+        for run_id, (begun, ends) in self.runs.items():
+            if ends == HELD:
+                self.runs[run_id] = (begun, now + rng.uniform(*self.settings["ends"]))
+        return self.runs
+
     def now(self) -> float:
         """Return Unix seconds of the fast clock."""
         return self.origin + (time.time() - self.origin) * self.speed
@@ -72,17 +83,20 @@ class Service:
             return 200, self.stats(), {}
         if url.path == "/_begin":
             return 200, self.begin(), {}
+        if url.path == "/_end":
+            return 200, self.end(), {}
         now = self.now()
-        if (asked := self.too_many(now)) is not None:
+        if (room := self.too_many(now)) is not None:
             self.refused += 1
-            return 429, {"detail": "Too many requests"}, {"Retry-After": f"{asked:.0f}"}
+            return 429, {"detail": "Too many requests"}, {"Retry-After": f"{room:.0f}"}
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         parts = url.path.strip("/").split("/")
         if method == "POST" and parts[-1] == "async":
-            self.requests["submit"] += 1
-            run_id = f"{len(self.runs) + 1:08d}-0000-4000-8000-{random.getrandbits(48):012x}"
-            self.runs[run_id] = (now, now + 600.0)
-            return 200, self.item(run_id, now), {}
+            return 200, self.item(self.submit(now), now), {}
+        if parts[-2:] == ["runs", "submit"]:
+            number = len(self.numbers)
+            self.numbers[str(number)] = self.submit(now)
+            return 200, {"run_id": number}, {}
         if url.path == "/v1/tasks":
             self.requests["list"] += 1
             return 200, self.page(query, now), {}
@@ -91,12 +105,24 @@ class Service:
             return 200, self.item(parts[2], now) | {"finished_at": self.finished(parts[2], now)}, {}
         if parts[-2:] == ["runs", "get"]:
             self.requests["get"] += 1
-            return 200, self.databricks(str(json.loads(sent)["run_id"]), now), {}
+            asked = json.loads(sent) if sent else query
+            return 200, self.databricks(str(asked["run_id"]), now), {}
         if "accounts" in parts:
             self.requests["get"] += 1
             over = now >= self.runs[self.numbers[parts[-1]]][1]
             return 200, {"data": {"id": int(parts[-1]), "status": 10 if over else 3}}, {}
         return 404, {"detail": "not found"}, {}
+
+    def submit(self, now: float) -> str:
+        """
+        Begin a run and return its id.
+
+        :param now: seconds of the fast clock.
+        """
+        self.requests["submit"] += 1
+        run_id = f"{len(self.runs) + 1:08d}-0000-4000-8000-{random.getrandbits(48):012x}"
+        self.runs[run_id] = (now, HELD if self.settings.get("held") else now + 600.0)
+        return run_id
 
     def too_many(self, now: float) -> float | None:
         """
@@ -220,7 +246,7 @@ class Service:
                 method, target, _ = head[0].split(" ", 2)
                 lengths = [line.split(":")[1] for line in head if line.lower().startswith("content-length:")]
                 sent = await reader.readexactly(int(lengths[0])) if lengths else b""
-                if target in ("/_stats", "/_begin"):
+                if target in ("/_stats", "/_begin", "/_end"):
                     self.handshakes -= 1
                 status, body, headers = self.answer(method, target, sent)
                 raw = json.dumps(body).encode()
