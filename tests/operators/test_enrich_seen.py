@@ -1,4 +1,4 @@
-"""What a person sees of a bulk task while it goes on: its progress in both logs, and a link."""
+"""The view that a person has of a bulk task that goes on: its progress in both logs, and a link."""
 
 from __future__ import annotations
 
