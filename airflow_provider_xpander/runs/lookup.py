@@ -31,7 +31,7 @@ LAG = (0.0, 5.0, 10.0)
 
 _ASKED = ("text", "files")
 _UNSPECIFIC = frozenset({None, "", "api"})
-"""What ``source`` is where a service does not keep the one that it was sent (seed samples have ``api``)."""
+"""What ``source`` is where a service does not keep the one that it was sent (some samples have ``api``)."""
 
 _GOING_ON = (TaskStatus.PENDING, TaskStatus.EXECUTING, TaskStatus.PAUSED)
 """In the order in which a run passes them, so that none is missed that passes from one to the next."""
