@@ -271,7 +271,8 @@ def parse_connection(
         try:
             values[field_name] = FIELDS[field_name].parse(value)
         except ValueError as error:
-            shown = "" if field_name == "proxy" else f", got {value!r}"
+            is_secret = field_name == "proxy" or "@" in str(value)  # a password in a URL
+            shown = "" if is_secret else f", got {value!r}"
             raise ValueError(f"{where}: extra field {field_name!r} must be {error}{shown}.") from None
     settings = replace(settings, **values)
     try:
@@ -316,8 +317,9 @@ def parse_base_url(where: str, host: str | None, port: int | None, schema: str |
     if "://" not in text:
         text = f"{schema if schema in ('http', 'https') else 'https'}://{text}"
     parts = split_url(text)
+    shown = "" if "@" in text else f", got {host!r}"
     if parts is None or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
-        raise ValueError(f"{where}: host must be an http or https URL or a host name, got {host!r}.")
+        raise ValueError(f"{where}: host must be an http or https URL or a host name{shown}.")
     if port and not 0 < port < 65536:
         raise ValueError(f"{where}: port must be a number from 1 to 65535, got {port!r}.")
     if parts.username or parts.password:

@@ -236,9 +236,19 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, given: Any, allo
     assert allowed in str(caught.value)
 
 
-def test_a_wrong_proxy_is_not_shown() -> None:
-    with pytest.raises(ValueError, match="proxy") as caught:
-        connection({"proxy": "user:s3cret@proxy"})
+@pytest.mark.parametrize(
+    ("extra", "more"),
+    [
+        ({"proxy": "user:s3cret@proxy"}, {}),
+        ({"console_url": "ftp://user:s3cret@console"}, {}),
+        ({"task_link_template": "https://user:s3cret@console/{task}"}, {}),
+        ({}, {"host": "https://user:s3cret@api.xpander.ai:port"}),
+        ({}, {"host": "https://user:s3cret@api.xpander.ai/?x=1"}),
+    ],
+)
+def test_a_wrong_url_is_not_shown_with_its_password(extra: Any, more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        connection(extra, **more)
     assert "s3cret" not in str(caught.value)
 
 

@@ -54,6 +54,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
         (ODD, f"Invalid: {json.dumps({'key': ODD}, ensure_ascii=False)}"),
         (ODD, "GET /x?key=xp%20%22key%22%20%5C%20mit%20%C3%9C%2F%C3%9F"),
         (KEY, "x" * 490 + KEY),  # where a message is cut
+        (f"{KEY}\n{KEY}", f"Invalid: {KEY}\n{KEY}"),  # of several lines, which a message has not
     ],
 )
 def test_a_secret_is_hidden_in_every_form(secret: str, text: str) -> None:
