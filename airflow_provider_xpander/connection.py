@@ -271,8 +271,7 @@ def parse_connection(
         try:
             values[field_name] = FIELDS[field_name].parse(value)
         except ValueError as error:
-            is_secret = field_name == "proxy" or "@" in str(value)  # a password in a URL
-            shown = "" if is_secret else f", got {value!r}"
+            shown = "" if field_name == "proxy" or "@" in str(value) else f", got {value!r}"
             raise ValueError(f"{where}: extra field {field_name!r} must be {error}{shown}.") from None
     settings = replace(settings, **values)
     try:
