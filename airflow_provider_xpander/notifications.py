@@ -60,7 +60,8 @@ class XpanderNotifier(BaseNotifier):
         self.target = Target.agent(agent_id, version)
         if not isinstance(input, str) or not input.strip():
             raise XpanderValidationError(f"input must be a text that says what to do, got {input!r}")
-        if not isinstance(max_per_hour, int) or not 1 <= max_per_hour <= MOST_AN_HOUR:
+        is_number = isinstance(max_per_hour, int) and not isinstance(max_per_hour, bool)
+        if not is_number or not 1 <= max_per_hour <= MOST_AN_HOUR:
             raise XpanderValidationError(
                 f"max_per_hour must be a whole number from 1 to {MOST_AN_HOUR}, got {max_per_hour!r}"
             )

@@ -67,7 +67,11 @@ class XpanderTaskEventTrigger(BaseEventTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.agent_id = check_id("agent_id", agent_id)
         self.statuses = _checked(statuses)
+        if title_contains is not None and not isinstance(title_contains, str):
+            raise XpanderValidationError(f"title_contains must be a text, got {title_contains!r}")
         self.title_contains = title_contains
+        if not isinstance(include_own, bool):
+            raise XpanderValidationError(f"include_own must be True or False, got {include_own!r}")
         self.include_own = include_own
         self.xpander_conn_id = xpander_conn_id
         if not isinstance(poll_interval, int | float) or not poll_interval >= SHORTEST_INTERVAL:

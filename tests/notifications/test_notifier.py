@@ -316,7 +316,14 @@ async def test_an_alert_waits_no_longer_than_the_limit(
 
 @pytest.mark.parametrize(
     "fields",
-    [{"agent_id": " "}, {"input": ""}, {"max_per_hour": 0}, {"max_per_hour": 51}, {"max_per_hour": 2.5}],
+    [
+        {"agent_id": " "},
+        {"input": ""},
+        {"max_per_hour": 0},
+        {"max_per_hour": 51},
+        {"max_per_hour": 2.5},
+        {"max_per_hour": True},
+    ],
 )
 def test_a_wrong_value_is_refused_when_the_dag_is_parsed(fields: dict[str, Any]) -> None:
     with pytest.raises(XpanderValidationError, match=next(iter(fields))):

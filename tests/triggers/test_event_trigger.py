@@ -354,6 +354,8 @@ def test_equal_triggers_are_one_to_airflow_and_different_ones_have_different_cur
         {"statuses": []},
         {"poll_interval": 0.5},
         {"statuses": "x"},
+        {"title_contains": 7},
+        {"include_own": "no"},
     ],
 )
 def test_a_wrong_value_is_refused_when_the_dag_is_parsed(fields: dict[str, Any]) -> None:
