@@ -71,6 +71,7 @@ def test_parsing_a_dag_loads_nothing_that_only_a_run_needs() -> None:
     only_for_a_run = {
         "operators.attempt",
         "operators.starter",
+        "api.models",
         "api.exchange",
         "runs.watch",
         "runs.answer",

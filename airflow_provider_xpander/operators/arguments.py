@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_xpander._compat import AIRFLOW_VERSION, HAS_HUMAN_IN_THE_LOOP
 from airflow_provider_xpander.api import request
 from airflow_provider_xpander.api.errors import XpanderValidationError
-from airflow_provider_xpander.api.models import Task, parse_request
 from airflow_provider_xpander.api.text import printable
 from airflow_provider_xpander.runs.schema import AnswerSchema, check_path, import_schema, path_of, schema_of
 
 if TYPE_CHECKING:
+    from airflow_provider_xpander.api.models import Task
     from airflow_provider_xpander.operators.attempt import Attempt
     from airflow_provider_xpander.runs.adopt import Reattach
     from airflow_provider_xpander.runs.answer import AnswerRules
@@ -124,7 +124,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     unrendered = [name for name in ("text", "files") if name in given and name not in known["input"]]
     if unrendered and not known["input"].get("text"):
         known["input"]["text"] = "not rendered yet"
-    parse_request(known)
+    request.parse_request(known)
 
 
 def is_literal(value: Any) -> bool:
@@ -289,16 +289,6 @@ def answer_rules(operator: Any, *, on_invalid: Any) -> AnswerRules:
         max_xcom_bytes=operator.max_xcom_bytes,
         multiple_outputs=operator.multiple_outputs,
     )
-
-
-def check_on_invalid(value: Any, allowed: tuple[str, ...] = ON_INVALID) -> Any:
-    """
-    Return a value for ``on_invalid``.
-
-    :param value: what the author gave.
-    :param allowed: what it may be.
-    """
-    return check_choice("on_invalid", value, allowed)
 
 
 def check_count(name: str, value: Any, most: int | None = None) -> int:

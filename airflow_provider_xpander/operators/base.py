@@ -13,13 +13,19 @@ from pydantic import BaseModel
 from airflow_provider_xpander._compat import BaseOperator, Context, default_deferrable
 from airflow_provider_xpander.api import request as api_request
 from airflow_provider_xpander.api.errors import XpanderValidationError
-from airflow_provider_xpander.api.models import InvokeRequest, Target, parse_request
-from airflow_provider_xpander.api.request import PARAMETERS, InvokeInput
+from airflow_provider_xpander.api.request import (
+    PARAMETERS,
+    InvokeInput,
+    InvokeRequest,
+    Target,
+    parse_request,
+)
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.operators.approval_arguments import check_approval
 from airflow_provider_xpander.operators.arguments import (
     MAX_REPAIRS,
     MODES,
+    ON_INVALID,
     ON_KILL,
     ON_STOPPED,
     ON_TIMEOUT,
@@ -30,7 +36,6 @@ from airflow_provider_xpander.operators.arguments import (
     check_choice,
     check_count,
     check_fields,
-    check_on_invalid,
     check_on_paused,
     check_reattach,
     check_result_path,
@@ -226,7 +231,7 @@ class XpanderRequestOperator(DataIsNoTemplate, BaseOperator):
             self.on_kill_action: OnKill = check_choice("on_kill_action", on_kill_action, ON_KILL)
             self.on_paused: OnPaused = check_on_paused(on_paused)
             self.on_stopped = check_choice("on_stopped", on_stopped, ON_STOPPED)
-            self.on_invalid: OnInvalid = check_on_invalid(on_invalid)
+            self.on_invalid: OnInvalid = check_choice("on_invalid", on_invalid, ON_INVALID)
             self.repair_attempts = check_count("repair_attempts", repair_attempts, MAX_REPAIRS)
             self.result_path = result_path
             self.max_xcom_bytes = (

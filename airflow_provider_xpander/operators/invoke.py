@@ -13,7 +13,6 @@ from airflow_provider_xpander._compat import (
     is_deferral_timeout,
     masked,
 )
-from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.operators.arguments import check_rendered_result_path
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
@@ -61,6 +60,7 @@ class XpanderInvokeOperator(XpanderRequestOperator):
         return self._execute(context, deadline)
 
     def _execute(self, context: Context, busy_until: float | None) -> Any:
+        from airflow_provider_xpander.api.models import Task
         from airflow_provider_xpander.hooks.xpander import XpanderHook
         from airflow_provider_xpander.operators.starter import RunStarter
         from airflow_provider_xpander.runs.deferral import Wait

@@ -32,7 +32,6 @@ from airflow_provider_xpander.operators.arguments import (
     check_choice,
     check_count,
     check_id,
-    check_on_invalid,
     check_rendered_result_path,
     check_result_path,
     naming,
@@ -115,7 +114,7 @@ class XpanderTaskSensor(DataIsNoTemplate, BaseSensorOperator):
         with naming(self):
             self.answers = AnswerArguments(output_schema)
             self.output_schema = as_field(output_schema)
-            self.on_invalid: OnInvalid = check_on_invalid(on_invalid, ("fail", "raw"))
+            self.on_invalid: OnInvalid = check_choice("on_invalid", on_invalid, ("fail", "raw"))
             self.result_path = result_path
             self.max_xcom_bytes = (
                 None if max_xcom_bytes is None else check_count("max_xcom_bytes", max_xcom_bytes)
