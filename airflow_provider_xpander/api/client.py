@@ -153,10 +153,23 @@ class Client:
             outcome = None
             if isinstance(step, Send):
                 outcome = send(step.call)
+                if isinstance(outcome, Reply) and outcome.status == 401 and self._has_new_key():
+                    outcome = send(step.call)  # what was refused has started nothing
             elif isinstance(step, Sleep):
                 self.sleep(step.seconds)
             elif self._refresh is not None:
                 self.settings = self._refresh()
+
+    def _has_new_key(self) -> bool:
+        """Read the credentials again because those in use were refused; return whether they are others."""
+        if self._refresh is None:
+            return False
+        used = self.settings.api_key
+        try:
+            self.settings = self._refresh()
+        except Exception:  # of the connection; the refusal is what is to be told
+            return False
+        return self.settings.api_key != used
 
     def _send(self, call: Call[Any], timeout: float | None) -> Reply | NoReply:
         limit = _Limit(timeout or self.settings.timeout)

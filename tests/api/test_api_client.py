@@ -365,3 +365,33 @@ def test_the_timeout_of_one_call_wins() -> None:
         impatient = routes.get_task("t-1")
         with pytest.raises(XpanderConnectionError, match=r"within 0\.1 s"):
             client.call(impatient, policy=RetryPolicy(attempts=1), timeout=0.1)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("present", "keys"),
+    [("k-new", ["k-1", "k-new"]), ("k-1", ["k-1"]), (ValueError("gone"), ["k-1"])],
+    ids=["changed", "the same", "cannot be read"],
+)
+def test_a_key_that_was_changed_is_used_for_whatever_was_refused(
+    present: str | Exception, keys: list[str], streamed: bool
+) -> None:
+    """A worker may hold a connection for hours: a submit or a read fails no task because of its old key."""
+
+    def refresh() -> Settings:
+        if isinstance(present, Exception):
+            raise present
+        return Settings(base_url=server.url, api_key=present)
+
+    def made(client: Client) -> Any:
+        target, request = Target.agent("a"), InvokeRequest(input="x")
+        if streamed:
+            return client.open_stream(routes.invoke_stream(target, request))
+        return client.call(routes.invoke_async(target, request))
+
+    refused = http(401, {"detail": "Invalid or missing API key"})
+    with ScriptedServer(*[refused] * len(keys)) as server:
+        client = Client(Settings(base_url=server.url, api_key="k-1"), refresh=refresh)
+        with closing(client), pytest.raises(XpanderAuthError, match="Invalid or missing"):
+            made(client)
+        assert [request.headers["x-api-key"] for request in server.requests] == keys
