@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -45,6 +46,20 @@ class Scenario:
     def runs(self) -> list[str]:
         """Return the ids of the remote runs that were created, in their order."""
         return [run.task_id for run in self.emulator.runs() if f" {self.run_id} [" in run.body["title"]]
+
+    def rows_paid(self) -> list[int]:
+        """Return the rows that completed runs of a bulk task were asked about, in their order."""
+        paid = []
+        for run in self.emulator.runs():
+            if run.task_id in self.runs() and self.emulator.status(run.task_id) == "completed":
+                pack = json.loads(run.body["input"]["text"].rpartition("\n\n")[2])
+                paid += [row["row"]["id"] for row in pack.get("rows") or [{"row": pack}]]
+        return sorted(paid)
+
+    @property
+    def bulk_folder(self) -> Path:
+        """The ``result_path`` of a bulk task."""
+        return Path(self.airflow.env["E2E_PIDS"], "bulk", self.dag_id, self.run_id)
 
     def stops(self, task_id: str) -> int:
         return self.emulator.stops(task_id)

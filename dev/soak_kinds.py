@@ -50,7 +50,7 @@ class Kind:
     @property
     def bears_more(self) -> bool:
         """Whether the triggerer or the service may go away too: a stop would be left to nobody."""
-        return self.stops == (0,)
+        return self.stops == (0,) or (self.rows > 0 and not any(self.stops))
 
 
 class FaultOfRun(Fault):
@@ -103,6 +103,19 @@ def _kill_starter(scenario: Scenario) -> None:
 
 def _kill_worker(scenario: Scenario) -> None:
     scenario.kill_worker(1)
+
+
+def _storage_away(scenario: Scenario) -> None:
+    DEFERRED(scenario)
+    folder = scenario.bulk_folder
+    away = folder.with_name(f"{folder.name}.away")
+    # A link to itself: neither there nor missing, so what reads it gets an error of the system.
+    folder.rename(away)
+    folder.symlink_to(folder)
+    scenario.wait_until_resumed()
+    scenario.pause(9)  # longer than one operation is repeated
+    folder.unlink()
+    away.rename(folder)
 
 
 def _clear_bulk(scenario: Scenario) -> None:
@@ -209,13 +222,14 @@ KEPT: dict[str, Kind] = {
 _BULK = Kind("bulk", stops=(0, 0, 0), rows=6)
 
 BULK: dict[str, Kind] = {
-    "bulk, nothing": _BULK,
+    "bulk, nothing": replace(_BULK, seconds=(15, 20)),
     "bulk, a submit answered 504": replace(_BULK, fault=_504),
     "bulk, worker killed in a submit": replace(_BULK, act=_kill_worker, fault=_SLOW, tries=2),
     "bulk, worker killed in its wait": replace(
         _BULK, dag="bulk_worker", act=_kill_worker, seconds=(15, 20), tries=2
     ),
     "bulk, worker killed at a resume": replace(_BULK, dag="bulk_slow_to_resume", act=_kill_resumed, tries=2),
+    "bulk, storage away at a resume": replace(_BULK, act=_storage_away, tries=2),
     "bulk, cleared while deferred": replace(
         _BULK, act=_clear_bulk, seconds=ENDLESS, stops=(1, 1, 1, 0, 0, 0), tries=None
     ),
@@ -288,6 +302,14 @@ def _service_away(airflow: LocalAirflow, service: EmulatorServer) -> None:
     service.start()
 
 
+def _list_lags(airflow: LocalAirflow, service: EmulatorServer) -> None:
+    service.emulator.configure({"list_lag_seconds": 6})
+    for _ in range(4):
+        service.emulator.add_fault(Fault.throttled(times=5))
+        time.sleep(6)
+    service.emulator.configure({"list_lag_seconds": 0})
+
+
 Hits = Mapping[str, Callable[[Any, EmulatorServer], None]]
 """What can hit an Airflow, which is a local one or a cluster, and the service."""
 
@@ -295,8 +317,11 @@ ON_ALL: Hits = {
     "triggerer killed": _triggerer_killed,
     "triggerer stopped": _triggerer_stopped,
     "service away for 10 s": _service_away,
+    "list lags, bursts of 429": _list_lags,
 }
 """What hits a whole wave at once, on top of what each run has."""
+AT_ONCE = {"list lags, bursts of 429"}
+"""What begins with the wave, so that it hits submits too."""
 
 
 def deal(
