@@ -71,6 +71,10 @@ class Scenario:
         wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
         wait_for(lambda: self._pids(self._newest_try), limit=30, what="the worker's process", interval=0.1)
 
+    def wait_until_begun(self) -> None:
+        """Wait until a worker has the task, whether it has started a run or not."""
+        wait_for(lambda: self._pids(self._newest_try), limit=90, what="the worker's process", interval=0.1)
+
     def wait_until_deferred(self) -> None:
         # The trigger has to run: before, Airflow tells nobody that the task is ended.
         wait_for(lambda: self.triggers() > 0, limit=120, what="the trigger", interval=0.2)
@@ -93,6 +97,14 @@ class Scenario:
         :param process: of the try: 1 for the one that starts the run, 2 for the one that resumes the task.
         """
         wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
+        self.kill_process(process)
+
+    def kill_process(self, process: int) -> None:
+        """
+        Kill the process that has the task, whether there is a run or not, and let the next ones go on.
+
+        :param process: of the try, as above.
+        """
         self.killed_try, pid = wait_for(
             lambda: self._living(process), limit=90, what=f"process {process} of a try", interval=0.1
         )

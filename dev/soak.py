@@ -27,7 +27,8 @@ from dev.mass import mass
 from dev.paths import ROOT, STATE
 from dev.scenario import Scenario
 from dev.service import emulator_connection
-from dev.soak_kinds import AT_ONCE, KINDS, ON_ALL, Hits, Kind, add_fault, deal, slow_rows
+from dev.soak_hits import AT_ONCE, ON_ALL, Hits
+from dev.soak_kinds import KINDS, Kind, add_fault, deal, slow_rows
 from dev.waiting import WaitTimeout, wait_for
 
 DAGS = ROOT / "tests" / "e2e" / "dags"

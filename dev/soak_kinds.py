@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import PrivateAttr
 
 from airflow_provider_xpander.emulator import Emulator, Fault, Prompt
 from airflow_provider_xpander.emulator.schedule import Behaviour
-from airflow_provider_xpander.emulator.server import EmulatorServer
-from dev.local_airflow import AIRFLOW_VERSION, MAJOR, LocalAirflow
+from dev.local_airflow import AIRFLOW_VERSION, MAJOR
 from dev.scenario import Scenario
 from dev.waiting import wait_for
 
@@ -103,6 +100,12 @@ def _kill_starter(scenario: Scenario) -> None:
 
 def _kill_worker(scenario: Scenario) -> None:
     scenario.kill_worker(1)
+
+
+def _kill_reader(scenario: Scenario) -> None:
+    scenario.wait_until_begun()
+    scenario.pause(4)  # until it dawdles
+    scenario.kill_process(1)
 
 
 def _storage_away(scenario: Scenario) -> None:
@@ -224,6 +227,7 @@ _BULK = Kind("bulk", stops=(0, 0, 0), rows=6)
 BULK: dict[str, Kind] = {
     "bulk, nothing": replace(_BULK, seconds=(15, 20)),
     "bulk, a submit answered 504": replace(_BULK, fault=_504),
+    "bulk, worker killed in the snapshot": replace(_BULK, dag="bulk_slow_to_read", act=_kill_reader, tries=2),
     "bulk, worker killed in a submit": replace(_BULK, act=_kill_worker, fault=_SLOW, tries=2),
     "bulk, worker killed in its wait": replace(
         _BULK, dag="bulk_worker", act=_kill_worker, seconds=(15, 20), tries=2
@@ -284,44 +288,6 @@ if MAJOR == 2:
 if AIRFLOW_VERSION.startswith("3.0."):
     # There a task whose process is killed fails, whatever its retries (apache/airflow#55753).
     KINDS = {name: kind for name, kind in KINDS.items() if "worker killed" not in name}
-
-
-def _triggerer_killed(airflow: LocalAirflow, service: EmulatorServer) -> None:
-    airflow.kill("triggerer")
-    airflow.start("triggerer")
-
-
-def _triggerer_stopped(airflow: LocalAirflow, service: EmulatorServer) -> None:
-    airflow.stop("triggerer", limit=30)
-    airflow.start("triggerer")
-
-
-def _service_away(airflow: LocalAirflow, service: EmulatorServer) -> None:
-    service.stop()
-    time.sleep(10)
-    service.start()
-
-
-def _list_lags(airflow: LocalAirflow, service: EmulatorServer) -> None:
-    service.emulator.configure({"list_lag_seconds": 6})
-    for _ in range(4):
-        service.emulator.add_fault(Fault.throttled(times=5))
-        time.sleep(6)
-    service.emulator.configure({"list_lag_seconds": 0})
-
-
-Hits = Mapping[str, Callable[[Any, EmulatorServer], None]]
-"""What can hit an Airflow, which is a local one or a cluster, and the service."""
-
-ON_ALL: Hits = {
-    "triggerer killed": _triggerer_killed,
-    "triggerer stopped": _triggerer_stopped,
-    "service away for 10 s": _service_away,
-    "list lags, bursts of 429": _list_lags,
-}
-"""What hits a whole wave at once, on top of what each run has."""
-AT_ONCE = {"list lags, bursts of 429"}
-"""What begins with the wave, so that it hits submits too."""
 
 
 def deal(

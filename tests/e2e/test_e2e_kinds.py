@@ -13,7 +13,8 @@ import pytest
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.local_airflow import LocalAirflow
 from dev.soak import Outcome, run_wave
-from dev.soak_kinds import KINDS, ON_ALL
+from dev.soak_hits import ON_ALL
+from dev.soak_kinds import KINDS
 
 pytestmark = pytest.mark.timeout(600)
 # What a triggerer's end or an outage must not hurt, besides what each of them suffers by itself.

@@ -65,6 +65,15 @@ class SlowBulk(XpanderEnrichOperator):
         return super().execute_complete(context, event)
 
 
+class SlowToRead(XpanderEnrichOperator):
+    """Stays a while where it reads its rows, to write them down."""
+
+    def source(self, context: Any) -> Any:
+        """Dawdle, then read."""
+        dawdle()
+        return super().source(context)
+
+
 # Three packs, so three remote runs.
 BULK = {
     "agent_id": "slow-rows",
@@ -93,6 +102,7 @@ KINDS: dict[str, tuple[type[XpanderRequestOperator], dict[str, Any]]] = {
     "leave": (XpanderInvokeAgentOperator, {"deferrable": True, "on_kill_action": "leave"}),
     "bulk": (XpanderEnrichOperator, BULK),
     "bulk_worker": (XpanderEnrichOperator, BULK | {"deferrable": False}),
+    "bulk_slow_to_read": (SlowToRead, BULK),
     "bulk_slow_to_resume": (SlowBulk, BULK),
     "no_retries": (XpanderInvokeAgentOperator, {"deferrable": False, "retries": 0}),
 }
