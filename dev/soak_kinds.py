@@ -116,7 +116,7 @@ def _storage_away(scenario: Scenario) -> None:
     folder.rename(away)
     folder.symlink_to(folder)
     scenario.wait_until_resumed()
-    scenario.pause(9)  # longer than one operation is repeated
+    scenario.pause(14)  # longer than one operation is repeated, so that an attempt may fail
     folder.unlink()
     away.rename(folder)
 
@@ -233,7 +233,7 @@ BULK: dict[str, Kind] = {
         _BULK, dag="bulk_worker", act=_kill_worker, seconds=(15, 20), tries=2
     ),
     "bulk, worker killed at a resume": replace(_BULK, dag="bulk_slow_to_resume", act=_kill_resumed, tries=2),
-    "bulk, storage away at a resume": replace(_BULK, act=_storage_away, tries=2),
+    "bulk, storage away at a resume": replace(_BULK, act=_storage_away, tries=None),
     "bulk, cleared while deferred": replace(
         _BULK, act=_clear_bulk, seconds=ENDLESS, stops=(1, 1, 1, 0, 0, 0), tries=None
     ),

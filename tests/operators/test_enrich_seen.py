@@ -62,3 +62,16 @@ def test_a_link_leads_to_a_run_while_the_task_waits(service: Service, folder: Pa
     with pytest.raises(TaskDeferred):
         run_to_deferral(enrich(folder), ti)
     assert ti.xcom["xpander_link"].endswith("/agents/classifier")
+
+
+@pytest.mark.filterwarnings("ignore")  # those of Airflow's OpenLineage provider are not ours
+@pytest.mark.parametrize("moment", ["start", "complete"])
+def test_openlineage_is_told_what_is_read_and_written(folder: Path, moment: str) -> None:
+    task = enrich(folder, rows="file:///data/tickets-*.csv")
+    told = task.get_openlineage_facets_on_start()
+    if moment == "complete":
+        told = task.get_openlineage_facets_on_complete(None)
+    assert [(one.namespace, one.name) for one in told.inputs] == [("file", "/data")]
+    assert [(one.namespace, one.name) for one in told.outputs] == [("file", f"{folder}/results")]
+    (facet,) = told.job_facets.values()
+    assert facet.id == "classifier"
