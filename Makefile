@@ -85,15 +85,19 @@ test-on-processes-on-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: DAGs in real processes"
 	$(call pytest,tests/e2e)
 
+# Decorators, branches, approval, notifier and event trigger. Each step of dag.test() takes Airflow 3.2 five seconds.
+AT_HOME := $(patsubst %,tests/dag_test/test_%.py,decorated branch people notified_failures) \
+	tests/notifications tests/triggers/test_event_trigger.py --timeout=600
+
 # Side by side, because they mostly wait for Airflow.
 test-versions:
 	@test -n "$(OLDEST_PYTHON)" || { echo "Airflow $(BETWEEN) need Python 3.11 or 3.12 on PATH"; exit 1; }
-	@$(MAKE) --no-print-directory --jobs=2 $(BETWEEN:%=test-version-%)
+	@$(MAKE) --no-print-directory --jobs=2 MORE="$(AT_HOME)" $(BETWEEN:%=test-version-%)
 	@echo "== tested on Airflow $(BETWEEN)"
 
 test-version-%: .venv/airflow-%/.ready
 	@echo "== Airflow $*: import, provider info, form, DAGs in one process"
-	$(call pytest,tests/versions tests/test_provider_info.py tests/dag_test/test_dag_test.py)
+	$(call pytest,tests/versions tests/test_provider_info.py tests/dag_test/test_dag_test.py $(MORE))
 	@echo "== Airflow $*: DAGs in real processes"
 	$(call pytest,tests/e2e -m versions)
 

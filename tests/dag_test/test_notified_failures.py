@@ -27,8 +27,8 @@ def test_a_failed_task_tells_an_agent(
     text = run.body["input"]["text"]
     assert text.startswith("Why did load fail?\n\nWhat Airflow knows of it:\n- DAG: xpander_notifying\n")
     assert "- Try: 1 of 1" in text
-    assert "- Log: http" in text
     if re.match(r"3\.[0-2]\.", AIRFLOW_VERSION):
-        return  # there dag.test() gives callbacks no error, other than a worker
+        return  # there dag.test() gives callbacks no error, other than a worker, and on 3.0 no link
+    assert "- Log: http" in text
     assert "- Error: ValueError: the table orders is locked (in execute, xpander_notifying.py" in text
     assert "  caused by KeyError: 'orders'" in text
