@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 from emulator_api import Api
@@ -14,10 +15,11 @@ def running_server(xpander_server: EmulatorServer) -> EmulatorServer:
 
 
 @pytest.fixture
-def server(running_server: EmulatorServer) -> EmulatorServer:
+def server(running_server: EmulatorServer) -> Iterator[EmulatorServer]:
     running_server.emulator.reset(Settings(run_seconds=0.05))
+    yield running_server
+    # The other tests of the session use the same server, and their time has to go by.
     running_server.emulator.clock = time.time
-    return running_server
 
 
 @pytest.fixture
