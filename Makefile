@@ -12,7 +12,8 @@
 #                     AIRFLOW=2.11.2 for the oldest one, SOAK_ARGS="--runs 0 --mass 200" for a mass clear
 #   make cluster      Airflow with two schedulers, triggerers and Celery workers, until Ctrl-C
 #   make test-cluster kills and faults on such a cluster; some fifteen minutes. make soak-on-cluster draws them
-#   make bench        what waiting costs, beside peers and under a limit; some twenty-five minutes
+#   make bench        what waiting costs, beside peers and under a limit, and tables of rows; some seventy minutes.
+#                     BENCH_ARGS="--only bulk" for the last
 #   make bench-cluster  the same on a real cluster of Airflow, beside one peer; BENCH_ARGS="--n 2000" for so many waits
 #   make lint         ruff and mypy
 #   make test-wheel   build wheel and sdist, and try the wheel in fresh environments; AIRFLOW=3.3.2 CONSTRAINTS=<URL or file>
@@ -263,13 +264,11 @@ $(UV): requirements/tools.txt
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-.venv/bench/.ready: requirements/bench.txt pyproject.toml $(UV)
-	@echo "== making the environment of the benchmarks"
 .venv/bench/.ready .venv/bench-cluster/.ready: .venv/%/.ready: requirements/%.txt pyproject.toml $(UV)
 	@echo "== making the environment of make $*"
 	$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
 	$(UV) pip install --quiet --python $(@D) --requirement $<
-	$(UV) pip install --quiet --python $(@D) --editable .
+	$(UV) pip install --quiet --python $(@D) --editable ".[emulator,sql,parquet]"
 	@touch $@
 
 # Tests start hundreds of Airflow processes: compiled once, each starts in half the time, also where

@@ -1,8 +1,9 @@
 """
 `make bench`: what waiting costs, for all contenders, one after the other; tables, and curves for ``docs/``.
 
-    python -m benchmarks.run                 everything, some twenty minutes
+    python -m benchmarks.run                 everything, some seventy minutes
     python -m benchmarks.run --only wait     the comparison; "limit" is the run under an enforced limit
+    python -m benchmarks.run --only bulk     tables of rows, in bulk and mapped, on a real Airflow
     python -m benchmarks.run --quick         a tenth of it, to try the benchmark itself
 """
 
@@ -30,6 +31,7 @@ POLL = 30.0
 """Everybody's interval, in seconds of that clock."""
 SECONDS = 600.0
 """Length of a measurement, in seconds of that clock: twenty intervals, as of runs of ten minutes."""
+BULK: tuple[str, ...] = ("bulk_airflow", "bulk_waves", "bulk_rows")
 PLAN: list[tuple[str, str, int, str]] = [
     *(
         (name, name, n, "updated")
@@ -175,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["wait", "limit"])
+    parser.add_argument("--only", choices=["wait", "limit", "bulk"])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--n", type=int, action="append", default=[], help="only with so many waits")
     parser.add_argument("--who", action="append", default=[], help="only contenders whose name begins so")
@@ -188,7 +190,7 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     if options.keep and options.keep.exists():
         results = json.loads(options.keep.read_text())
-    if options.only != "limit":
+    if options.only in (None, "wait"):
         results += compare(share, options.n, options.who)
         print(table(results))
         if options.keep:
@@ -197,9 +199,23 @@ def main() -> None:
             from benchmarks.draw import draw
 
             draw(results, ROOT / "docs" / "benchmarks.png")
-    if options.only != "wait":
+    if options.only in (None, "limit"):
         for key, value in limited(share).items():
             print(f"{key}: {value}")
+    if options.only in (None, "bulk"):
+        bulk(options.quick)
+
+
+def bulk(quick: bool) -> None:
+    """
+    Measure tables of rows.
+
+    :param quick: only a few hundred of them.
+    """
+    modules = {"bulk_airflow": ["bulk_200_1"]} if quick else dict.fromkeys(BULK, [])
+    for module, arguments in modules.items():
+        print(f"== {module}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{module}", *arguments], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
