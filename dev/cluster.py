@@ -84,6 +84,17 @@ class Cluster(LocalAirflow):
             database_url=database_url,
             components=CLUSTER,
         )
+        for name in WORKERS:
+            self.components[name].env["TMPDIR"] = str(self._temporary(name))
+
+    def _temporary(self, worker: str) -> Path:
+        """Return a worker's own folder: workers of other machines and pods share none."""
+        return self.home / f"{worker}.tmp"
+
+    def _prepare_home(self) -> None:
+        super()._prepare_home()
+        for name in WORKERS:
+            self._temporary(name).mkdir()
 
     def wait_healthy(self, limit: float) -> None:
         """

@@ -35,6 +35,18 @@ def _hangs(name: str, seconds: float) -> Hit:
     return hit
 
 
+def ended_as_a_pod(cluster: Cluster, _: EmulatorServer) -> None:
+    """
+    End a worker with its tasks as Kubernetes ends a pod, SIGTERM and 30 s later SIGKILL; then start another.
+
+    :param cluster: the cluster.
+    """
+    worker = cluster.components["worker-2"]
+    worker.send_all(signal.SIGTERM)
+    worker.wait_gone(30)
+    cluster.start("worker-2")
+
+
 def _broker_away(cluster: Cluster, _: EmulatorServer) -> None:
     cluster.redis.stop()
     time.sleep(30)
