@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -31,6 +32,19 @@ def test_it_waits_and_returns_the_answer(deferrable: bool, service: Service) -> 
     assert {call.method for call in service.requests()} == {"GET"}
     assert len(service.requests()) > 1
     assert ti.xcom["xpander_task"]["status"] == "completed"
+
+
+def test_poking_is_no_call_from_outside_a_task(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Airflow 2 warns in the task's log of any sensor that calls what its class inherits."""
+    task = sensor(service.start())
+    guard = XpanderTaskSensor.execute.__globals__["ExecutorSafeguard"]
+    monkeypatch.setattr(guard, "test_mode", False)
+    by_airflow = getattr(guard, "sentinel_value", None) or import_module("airflow.models.base")._sentinel
+    answer = task.execute(context=FakeTaskInstance().context(), XpanderTaskSensor__sentinel=by_airflow)
+    assert answer == "hello"
+    assert "outside" not in caplog.text
 
 
 @WAYS
