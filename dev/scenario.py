@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,13 @@ class Scenario:
                 paid += [row["row"]["id"] for row in pack.get("rows") or [{"row": pack}]]
         return sorted(paid)
 
+    def rows_written(self) -> list[int] | None:
+        """Return the rows in the table of a bulk task, in their order; None if it has no table."""
+        with closing(sqlite3.connect(Path(self.airflow.env["E2E_PIDS"], "answers.db"))) as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [self.run_id]).fetchone():
+                return None
+            return [row for (row,) in database.execute(f'SELECT id FROM "{self.run_id}" ORDER BY id')]
+
     @property
     def bulk_folder(self) -> Path:
         """The ``result_path`` of a bulk task."""
@@ -70,10 +78,6 @@ class Scenario:
     def wait_until_started(self) -> None:
         wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
         wait_for(lambda: self._pids(self._newest_try), limit=30, what="the worker's process", interval=0.1)
-
-    def wait_until_begun(self) -> None:
-        """Wait until a worker has the task, whether it has started a run or not."""
-        wait_for(lambda: self._pids(self._newest_try), limit=90, what="the worker's process", interval=0.1)
 
     def wait_until_deferred(self) -> None:
         # The trigger has to run: before, Airflow tells nobody that the task is ended.
@@ -110,6 +114,10 @@ class Scenario:
         )
         os.kill(pid, signal.SIGKILL)
         self.let_go()
+
+    def wait_until_it_dawdles(self) -> None:
+        """Wait until a process of a slow DAG is at the very point where it waits to be killed."""
+        wait_for(self._notes("dawdles").exists, limit=120, what="the slow process", interval=0.1)
 
     def wait_until_tried_again(self) -> None:
         wait_for(lambda: self._newest_try > self.killed_try, limit=120, what="the next try", interval=0.1)

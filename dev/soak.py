@@ -195,7 +195,9 @@ def _is_answered(kind: Kind, scenario: Scenario, right: tuple[str, ...]) -> bool
     each_once = list(range(kind.rows))
     # The service's own record: no row is in two runs that completed.
     return bool(
-        answer["counts"]["answered"] == kind.rows and sorted(rows) == each_once == scenario.rows_paid()
+        answer["counts"]["answered"] == kind.rows
+        and sorted(rows) == each_once == scenario.rows_paid()
+        and scenario.rows_written() == (each_once if kind.table else None)
     )
 
 

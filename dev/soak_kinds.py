@@ -33,6 +33,7 @@ class Kind:
     :param answer: whether the last run's answer has to arrive.
     :param tries: of the Airflow task; None where a clear counts some, too.
     :param rows: of a bulk task, each of which has to be answered once; 0 for a task with one run.
+    :param table: whether each answer has to be in the bulk task's table, once.
     """
 
     dag: str
@@ -43,6 +44,7 @@ class Kind:
     answer: bool = True
     tries: int | None = 1
     rows: int = 0
+    table: bool = False
 
     @property
     def bears_more(self) -> bool:
@@ -103,8 +105,7 @@ def _kill_worker(scenario: Scenario) -> None:
 
 
 def _kill_reader(scenario: Scenario) -> None:
-    scenario.wait_until_begun()
-    scenario.pause(4)  # until it dawdles
+    scenario.wait_until_it_dawdles()
     scenario.kill_process(1)
 
 
@@ -128,6 +129,11 @@ def _clear_bulk(scenario: Scenario) -> None:
     scenario.pause(4)
     for run in scenario.runs()[3:]:
         scenario.emulator.finish(run)
+
+
+def _kill_dawdling(scenario: Scenario) -> None:
+    scenario.wait_until_it_dawdles()
+    scenario.kill_worker(2)
 
 
 def _kill_resumed(scenario: Scenario) -> None:
@@ -233,6 +239,10 @@ BULK: dict[str, Kind] = {
         _BULK, dag="bulk_worker", act=_kill_worker, seconds=(15, 20), tries=2
     ),
     "bulk, worker killed at a resume": replace(_BULK, dag="bulk_slow_to_resume", act=_kill_resumed, tries=2),
+    "bulk, worker killed in a fetch": replace(_BULK, dag="bulk_slow_to_fetch", act=_kill_dawdling, tries=2),
+    "bulk, worker killed in the write back": replace(
+        _BULK, dag="bulk_slow_to_write", act=_kill_dawdling, tries=2, table=True
+    ),
     "bulk, storage away at a resume": replace(_BULK, act=_storage_away, tries=None),
     "bulk, cleared while deferred": replace(
         _BULK, act=_clear_bulk, seconds=ENDLESS, stops=(1, 1, 1, 0, 0, 0), tries=None

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from airflow_provider_xpander.api.client import Client
+from airflow_provider_xpander.bulk.tables import TableWriter
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.enrich import XpanderEnrichOperator
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
@@ -32,10 +39,26 @@ def note_pid(context: Any) -> None:
 
 def dawdle() -> None:
     """Wait at this very point until the test kills this process, or lets it go."""
-    go = notes(get_current_context()["ti"], "go")
+    ti = get_current_context()["ti"]
+    notes(ti, "dawdles").touch()
+    go = notes(ti, "go")
     give_up = time.monotonic() + float(os.environ["E2E_DAWDLE"])
     while time.monotonic() < give_up and not go.exists():
         time.sleep(0.1)
+
+
+@contextmanager
+def dawdling_after(owner: type, method: str) -> Iterator[None]:
+    """Dawdle each time that a method has done its work."""
+    real = getattr(owner, method)
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        done = real(*args, **kwargs)
+        dawdle()
+        return done
+
+    with mock.patch.object(owner, method, slow):
+        yield
 
 
 class SlowToDefer(XpanderInvokeAgentOperator):
@@ -74,6 +97,34 @@ class SlowToRead(XpanderEnrichOperator):
         return super().source(context)
 
 
+class SlowToFetch(XpanderEnrichOperator):
+    """Stays a while after it has read the first answer of a wave."""
+
+    def execute_complete(self, context: Any, event: Any) -> Any:
+        """Go on, slowly."""
+        with dawdling_after(Client, "call"):
+            return super().execute_complete(context, event)
+
+
+ANSWERS = Path(os.environ.get("E2E_PIDS", "/tmp"), "answers.db")
+os.environ.setdefault("AIRFLOW_CONN_E2E_ANSWERS", json.dumps({"conn_type": "sqlite", "host": str(ANSWERS)}))
+
+
+class SlowToWrite(XpanderEnrichOperator):
+    """Stays a while when answers are in the table, and not yet noted to be there."""
+
+    def execute(self, context: Any) -> Any:
+        """Make a table of this run's own, and begin."""
+        with closing(sqlite3.connect(ANSWERS)) as database:
+            database.execute(f"CREATE TABLE IF NOT EXISTS {self.write_table} (id INTEGER, seconds INTEGER)")
+        return super().execute(context)
+
+    def execute_complete(self, context: Any, event: Any) -> Any:
+        """Go on, slowly."""
+        with dawdling_after(TableWriter, "write"):
+            return super().execute_complete(context, event)
+
+
 # Three packs, so three remote runs.
 BULK = {
     "agent_id": "slow-rows",
@@ -104,6 +155,11 @@ KINDS: dict[str, tuple[type[XpanderRequestOperator], dict[str, Any]]] = {
     "bulk_worker": (XpanderEnrichOperator, BULK | {"deferrable": False}),
     "bulk_slow_to_read": (SlowToRead, BULK),
     "bulk_slow_to_resume": (SlowBulk, BULK),
+    "bulk_slow_to_fetch": (SlowToFetch, BULK),
+    "bulk_slow_to_write": (
+        SlowToWrite,
+        BULK | {"write_table": '"{{ run_id }}"', "write_conn_id": "e2e_answers", "write_mode": "append"},
+    ),
     "no_retries": (XpanderInvokeAgentOperator, {"deferrable": False, "retries": 0}),
 }
 
