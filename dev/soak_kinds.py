@@ -104,7 +104,7 @@ def _kill_worker(scenario: Scenario) -> None:
     scenario.kill_worker(1)
 
 
-def _kill_reader(scenario: Scenario) -> None:
+def _kill_beginning(scenario: Scenario) -> None:
     scenario.wait_until_it_dawdles()
     scenario.kill_process(1)
 
@@ -233,7 +233,15 @@ _BULK = Kind("bulk", stops=(0, 0, 0), rows=6)
 BULK: dict[str, Kind] = {
     "bulk, nothing": replace(_BULK, seconds=(15, 20)),
     "bulk, a submit answered 504": replace(_BULK, fault=_504),
-    "bulk, worker killed in the snapshot": replace(_BULK, dag="bulk_slow_to_read", act=_kill_reader, tries=2),
+    "bulk, worker killed in the snapshot": replace(
+        _BULK, dag="bulk_slow_to_read", act=_kill_beginning, tries=2
+    ),
+    "bulk, worker killed before a submit": replace(
+        _BULK, dag="bulk_slow_after_intent", act=_kill_beginning, tries=2
+    ),
+    "bulk, worker killed after a submit": replace(
+        _BULK, dag="bulk_slow_after_submit", act=_kill_beginning, tries=2
+    ),
     "bulk, worker killed in a submit": replace(_BULK, act=_kill_worker, fault=_SLOW, tries=2),
     "bulk, worker killed in its wait": replace(
         _BULK, dag="bulk_worker", act=_kill_worker, seconds=(15, 20), tries=2

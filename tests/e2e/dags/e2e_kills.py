@@ -14,8 +14,10 @@ from typing import Any
 from unittest import mock
 
 from airflow_provider_xpander.api.client import Client
+from airflow_provider_xpander.bulk.ledger import Ledger
 from airflow_provider_xpander.bulk.tables import TableWriter
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
+from airflow_provider_xpander.operators.bulk.ask import Asker
 from airflow_provider_xpander.operators.enrich import XpanderEnrichOperator
 from airflow_provider_xpander.operators.xpander import XpanderInvokeAgentOperator
 
@@ -97,6 +99,24 @@ class SlowToRead(XpanderEnrichOperator):
         return super().source(context)
 
 
+class SlowAfterIntent(XpanderEnrichOperator):
+    """Stays a while when it has noted what it is about to start."""
+
+    def execute(self, context: Any) -> Any:
+        """Begin, slowly."""
+        with dawdling_after(Ledger, "intend"):
+            return super().execute(context)
+
+
+class SlowAfterSubmit(XpanderEnrichOperator):
+    """Stays a while when a run is started, and not yet noted to be."""
+
+    def execute(self, context: Any) -> Any:
+        """Begin, slowly."""
+        with dawdling_after(Asker, "_invoke"):
+            return super().execute(context)
+
+
 class SlowToFetch(XpanderEnrichOperator):
     """Stays a while after it has read the first answer of a wave."""
 
@@ -154,6 +174,8 @@ KINDS: dict[str, tuple[type[XpanderRequestOperator], dict[str, Any]]] = {
     "bulk": (XpanderEnrichOperator, BULK),
     "bulk_worker": (XpanderEnrichOperator, BULK | {"deferrable": False}),
     "bulk_slow_to_read": (SlowToRead, BULK),
+    "bulk_slow_after_intent": (SlowAfterIntent, BULK),
+    "bulk_slow_after_submit": (SlowAfterSubmit, BULK),
     "bulk_slow_to_resume": (SlowBulk, BULK),
     "bulk_slow_to_fetch": (SlowToFetch, BULK),
     "bulk_slow_to_write": (
