@@ -158,7 +158,9 @@ class Poller:
 
     def _notice_edits(self, client: SharedClient) -> None:
         """Read the connection again if that was long ago, or if a new wait may rely on an edit."""
-        if client.age >= (FRESH if self._has_new_wait else RECHECK) and self._refreshing is None:
+        if self._refreshing is not None:
+            return  # what is being read may be older than the edit; its end comes back here
+        if client.age >= (FRESH if self._has_new_wait else RECHECK):
             self._refreshing = asyncio.create_task(client.refresh())
             self._refreshing.add_done_callback(self._refreshed)
         self._has_new_wait = False
