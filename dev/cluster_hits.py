@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.cluster import Cluster
+from dev.soak_hits import ON_ALL, Hits
 
 Hit = Callable[[Cluster, EmulatorServer], None]
 
@@ -72,3 +73,5 @@ ON_CLUSTER: dict[str, Hit] = {
     "database away for 30 s": _database_away,
 }
 """What hits a whole wave at once, on top of what each run has."""
+ON_SOAK: Hits = {**ON_CLUSTER, **{name: hit for name, hit in ON_ALL.items() if "triggerer" not in name}}
+"""The same in a soak, and what hits the service."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -91,9 +92,9 @@ class Outcome:
 
 def soak(
     airflow: LocalAirflow, service: EmulatorServer, *, runs: int, seed: int, wave: int, hits: Hits = ON_ALL
-) -> list[Outcome]:
+) -> Iterator[Outcome]:
     """
-    Make so many runs, in waves, and return what came of each.
+    Make so many runs, in waves, and yield what came of each as the waves end.
 
     :param airflow: a running Airflow with the DAGs of ``tests/e2e/dags``.
     :param service: what its connection points to.
@@ -104,17 +105,16 @@ def soak(
     """
     draw = random.Random(seed)
     deck = draw.sample([name for _ in range(runs // len(KINDS) + 1) for name in KINDS], k=runs)
-    came: list[Outcome] = []
     started = time.monotonic()
     while deck:
         names, on_all = deal(deck, wave, draw, hits)
-        came += run_wave(airflow, service, names, on_all, draw, hits)
-        bad = sum(one.is_bad for one in came)
+        came = run_wave(airflow, service, names, on_all, draw, hits)
+        yield from came
+        passed = f"{time.monotonic() - started:5.0f} s"
         print(
-            f"{time.monotonic() - started:5.0f} s  {len(came)} of {runs} runs, {bad} bad  {on_all or ''}",
+            "\n".join([f"{passed}  {runs - len(deck)} of {runs} runs  {on_all or ''}", *odd(came)]),
             flush=True,
         )
-    return came
 
 
 def run_wave(
@@ -223,8 +223,16 @@ def table(came: Sequence[Outcome], hits: Hits = ON_ALL) -> str:
         )
         if ones:
             lines.append(f"{name:32}" + "".join(f" {figure:12}" for figure in figures))
-    odd = [one for one in came if one.is_bad or one.problem or one.stops != one.kind.stops]
-    return "\n".join([*lines, *map(str, odd)])
+    return "\n".join([*lines, *odd(came)])
+
+
+def odd(came: Sequence[Outcome]) -> list[str]:
+    """
+    Return the runs that somebody should look at.
+
+    :param came: what came of each run.
+    """
+    return [str(one) for one in came if one.is_bad or one.problem or one.stops != one.kind.stops]
 
 
 @contextmanager
@@ -280,17 +288,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--wave", type=int, default=0, help="so many at a time, instead of what fits")
     parser.add_argument("--mass", type=int, default=0, help="end so many deferred tasks at once, too")
     parser.add_argument("--cluster", action="store_true", help="on two of everything (make soak-on-cluster)")
     options = parser.parse_args()
     hits: Hits = ON_ALL
     if options.cluster:
-        from dev.cluster_hits import ON_CLUSTER as hits
+        from dev.cluster_hits import ON_SOAK as hits
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     good = True
     where = _cluster if options.cluster else _airflow
-    with EmulatorServer() as service, where(service, options.mass or 1) as (airflow, wave):
+    with EmulatorServer() as service, where(service, options.mass or 1) as (airflow, fit):
+        wave = options.wave or fit
         if options.runs:
-            came = soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave, hits=hits)
+            came: list[Outcome] = []
+            # What has come so far counts, should somebody lose patience.
+            with suppress(KeyboardInterrupt):
+                came.extend(
+                    soak(airflow, service, runs=options.runs, seed=options.seed, wave=wave, hits=hits)
+                )
             print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(came, hits)}\n", flush=True)
             good = not any(one.is_bad for one in came)
         if options.mass:

@@ -20,6 +20,10 @@ SHORT, ENDLESS = (5, 12), (600, 600)
 """Seconds that a run takes, from and to: it ends by itself, or only when somebody ends it."""
 
 
+def _let_be(scenario: Scenario) -> None:
+    """Let the run be."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """
@@ -37,7 +41,7 @@ class Kind:
     """
 
     dag: str
-    act: Callable[[Scenario], None] = lambda scenario: None
+    act: Callable[[Scenario], None] = _let_be
     fault: Fault | None = None
     seconds: tuple[int, int] = SHORT
     stops: tuple[int, ...] = (0,)
@@ -45,6 +49,11 @@ class Kind:
     tries: int | None = 1
     rows: int = 0
     table: bool = False
+
+    @property
+    def is_hit(self) -> bool:
+        """Whether something happens to the run by itself."""
+        return bool(self.fault or self.act is not _let_be or self.dag.endswith("_timeout"))
 
     @property
     def bears_more(self) -> bool:
@@ -312,7 +321,7 @@ def deal(
     deck: list[str], wave: int, draw: random.Random, hits: Collection[str]
 ) -> tuple[list[str], str | None]:
     """
-    Take the next wave from the deck.
+    Take the next wave from the deck, in which each run is hit at least once.
 
     :param deck: names of kinds, which are removed.
     :param wave: how many to take at the most.
@@ -321,9 +330,11 @@ def deal(
     :return: the kinds, and what hits them all or None.
     """
     on_all = draw.choices([None, *hits], weights=[len(hits), *(1 for _ in hits)])[0]
-    fit = [name for name in deck if KINDS[name].bears_more] if on_all else list(deck)
-    if not fit:
-        fit, on_all = list(deck), None
+    by_themselves = [name for name in deck if KINDS[name].is_hit]
+    hit_more = [name for name in deck if KINDS[name].bears_more]
+    if not by_themselves or (on_all and not hit_more):
+        on_all = None if by_themselves else draw.choice(list(hits))
+    fit = hit_more if on_all else by_themselves
     taken = fit[:wave]
     for name in taken:
         deck.remove(name)
