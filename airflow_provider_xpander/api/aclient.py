@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import httpx
 
 from airflow_provider_xpander.api import clock
+from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import (
     LARGE_BODY,
     NoReply,
@@ -54,7 +55,8 @@ class AsyncClient:
 
     :param settings: where to and with which credentials.
     :param tls: from :func:`tls_context`; loading certificates takes too long for an event loop.
-    :param refresh: gives new settings when the credentials are refused, or None if there is no such way.
+    :param refresh: gives new settings instead of those whose credentials were refused, or raises
+        XpanderConnectionError; None if there is no such way.
     :raises XpanderValidationError: the proxy cannot be used.
     """
 
@@ -63,10 +65,20 @@ class AsyncClient:
         settings: Settings,
         *,
         tls: ssl.SSLContext,
-        refresh: Callable[[], Awaitable[Settings]] | None = None,
+        refresh: Callable[[Settings], Awaitable[Settings]] | None = None,
     ) -> None:
-        self.settings = settings
         self._refresh = refresh
+        self._opened: list[httpx.AsyncClient] = []
+        self.reopen(settings, tls)
+
+    def reopen(self, settings: Settings, tls: ssl.SSLContext) -> None:
+        """
+        Go another way from the next request on; those under way end as they began.
+
+        :param settings: with another proxy or other certificates.
+        :param tls: from :func:`tls_context`.
+        :raises XpanderValidationError: the proxy cannot be used.
+        """
         proxy = proxy_of(settings)
         self._http = httpx.AsyncClient(
             verify=tls,
@@ -76,10 +88,13 @@ class AsyncClient:
             follow_redirects=False,
             trust_env=False,
         )
+        self.settings = settings
+        self._opened.append(self._http)  # connections are edited so rarely that all may stay open
 
     async def close(self) -> None:
         """Close the client's connections."""
-        await self._http.aclose()
+        for http in self._opened:
+            await http.aclose()
 
     async def run(self, steps: Steps[T]) -> T:
         """
@@ -89,6 +104,7 @@ class AsyncClient:
         :raises XpanderError: it did not succeed.
         """
         outcome: Outcome = None
+        used = self.settings
         while True:
             try:
                 step = steps.send(outcome)
@@ -96,16 +112,22 @@ class AsyncClient:
                 return end.value  # type: ignore[no-any-return]
             outcome = None
             if isinstance(step, Send):
+                used = self.settings  # others may replace them before the reply comes
                 outcome = await self._send(step.call)
             elif isinstance(step, Sleep):
                 await asyncio.sleep(clock.CLOCK.real(step.seconds))
             else:
-                await self.refresh()
+                outcome = await self._has_new_key(used)
 
-    async def refresh(self) -> None:
-        """Read the settings again, if there is a way: the credentials in use were refused."""
-        if self._refresh is not None:
-            self.settings = await self._refresh()
+    async def _has_new_key(self, refused: Settings) -> bool | NoReply:
+        """Read the credentials again, if there is a way; return whether the key is another."""
+        if self._refresh is None:
+            return False
+        try:
+            self.settings = await self._refresh(refused)
+        except XpanderConnectionError as error:
+            return NoReply(str(error), sent=False)
+        return self.settings.api_key != refused.api_key
 
     async def _send(self, call: Call[Any]) -> Reply | NoReply:
         settings = self.settings

@@ -153,15 +153,13 @@ class Client:
             outcome = None
             if isinstance(step, Send):
                 outcome = send(step.call)
-                if isinstance(outcome, Reply) and outcome.status == 401 and self._has_new_key():
-                    outcome = send(step.call)  # what was refused has started nothing
             elif isinstance(step, Sleep):
                 self.sleep(step.seconds)
-            elif self._refresh is not None:
-                self.settings = self._refresh()
+            else:
+                outcome = self._has_new_key()
 
     def _has_new_key(self) -> bool:
-        """Read the credentials again because those in use were refused; return whether they are others."""
+        """Read the credentials again, if there is a way; return whether the key is another."""
         if self._refresh is None:
             return False
         used = self.settings.api_key

@@ -106,7 +106,12 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Refresh:
-    """Read the credentials again: those in use were refused."""
+    """
+    Read the credentials again: those in use were refused.
+
+    The reply to it is whether the key is another now, or a :class:`NoReply` where a failure to read it is to
+    be waited out like an outage.
+    """
 
 
 class TooLong(XpanderRateLimitError):
@@ -114,7 +119,7 @@ class TooLong(XpanderRateLimitError):
 
 
 Step: TypeAlias = Send | Sleep | Refresh
-Outcome: TypeAlias = Reply | NoReply | None
+Outcome: TypeAlias = Reply | NoReply | bool | None
 Steps: TypeAlias = Generator[Step, Outcome, T]
 
 
@@ -126,7 +131,7 @@ def exchange(
     rng: Callable[[], float] = random.random,
 ) -> Steps[T]:
     """
-    Make a call, repeated where that is safe.
+    Make a call, repeated where that is safe, and once more if the key that was refused has been replaced.
 
     :param call: the call.
     :param policy: how often and for how long.
@@ -134,11 +139,17 @@ def exchange(
     :param rng: gives a float in [0, 1) for the jitter.
     :raises XpanderError: the last failure, as soon as a repetition is unsafe, pointless or too late.
     """
-    attempt = 0
+    attempt, refreshed = 0, False
     while True:
-        attempt += 1
         outcome = yield Send(call)
-        assert outcome is not None  # noqa: S101 - the driver's side of the contract
+        if isinstance(outcome, Reply) and outcome.status == 401 and not refreshed:
+            refreshed = True
+            found = yield Refresh()
+            if found is True:
+                continue  # what was refused has started nothing
+            outcome = found or outcome
+        assert isinstance(outcome, Reply | NoReply)  # noqa: S101 - the driver's side of the contract
+        attempt += 1
         try:
             return read(call, outcome, now())
         except XpanderError as error:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError, XpanderServiceError
-from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchange, may_repeat
+from airflow_provider_xpander.api.errors import XpanderError, XpanderServiceError
+from airflow_provider_xpander.api.exchange import Sleep, Steps, exchange, may_repeat
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import Priority, as_poll, get_task, stop_task
@@ -69,7 +69,7 @@ def stop_run(
     :param rng: gives a float in [0, 1) for the jitter.
     :raises XpanderError: it could not be stopped, and goes on as far as is known.
     """
-    began, attempt, refreshed = clock(), 0, False
+    began, attempt = clock(), 0
     while True:
         attempt += 1
         try:
@@ -88,10 +88,6 @@ def stop_run(
             )
         except XpanderError as error:
             problem = error
-        if isinstance(problem, XpanderAuthError) and problem.status_code == 401 and not refreshed:
-            refreshed = True
-            yield Refresh()
-            continue
         delay = None
         if may_repeat(stop_task(task_id).retry, problem) or problem.status_code == 409:
             delay = policy.delay(attempt, getattr(problem, "retry_after", None), rng)

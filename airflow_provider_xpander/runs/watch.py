@@ -9,13 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from airflow_provider_xpander.api.errors import (
-    XpanderAuthError,
-    XpanderError,
-    XpanderNotFoundError,
-    XpanderRateLimitError,
-)
-from airflow_provider_xpander.api.exchange import Refresh, Sleep, Steps, exchange
+from airflow_provider_xpander.api.errors import XpanderError, XpanderNotFoundError, XpanderRateLimitError
+from airflow_provider_xpander.api.exchange import Sleep, Steps, exchange
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import as_poll, get_task
@@ -59,11 +54,9 @@ class Again:
     Poll again.
 
     :param seconds: after which to do so.
-    :param refresh: whether to read the credentials again before: those in use were refused.
     """
 
     seconds: float
-    refresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +127,6 @@ class Watch:
     _missing_since: float | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
-    _refused: bool = field(default=False, init=False)
 
     def after_task(self, task: Task, now: float) -> Again | Over:
         """
@@ -145,7 +137,6 @@ class Watch:
         """
         self._seen, self.status = None if self.brief else task, task.status
         self.note_sign_of_life()
-        self._refused = False
         if self.has_ended(task):
             return self.over(End.FINISHED, task)
         pause = task.pause
@@ -216,10 +207,6 @@ class Watch:
             if now - self._missing_since < NOT_FOUND_GRACE:
                 return self._again(min(self.poll_interval, 5.0), now)
             return self.over(End.ERROR, error=error)
-        if isinstance(error, XpanderAuthError) and error.status_code == 401 and not self._refused:
-            # The key may have been changed in the connection since it was read.
-            self._refused = True
-            return Again(0.0, refresh=True)
         if isinstance(error, XpanderRateLimitError):
             return self._again(max(self.poll_interval, error.retry_after or 0.0), now)
         if isinstance(error, PASSING):
@@ -267,7 +254,7 @@ def get_task_patiently(
     task_id: str, *, poll: bool = False, clock: Callable[[], float] = time.time
 ) -> Steps[Task]:
     """
-    Read a task once, patient with one that is not visible yet and with credentials that have changed.
+    Read a task once, patient with one that is not visible yet.
 
     :param task_id: the remote task.
     :param poll: whether it is only to see if something has changed, so that all else comes first.
@@ -279,12 +266,10 @@ def get_task_patiently(
     while True:
         try:
             return (yield from exchange(call, RetryPolicy()))
-        except (XpanderNotFoundError, XpanderAuthError) as error:
+        except XpanderNotFoundError as error:
             verdict = watch.after_error(error, clock())
             if isinstance(verdict, Over):
                 raise
-        if verdict.refresh:
-            yield Refresh()
         yield Sleep(verdict.seconds)
 
 
@@ -335,8 +320,6 @@ def poll_once(
         verdict = watch.after_error(error, clock())
         if isinstance(verdict, Again):
             log.warning("%s The wait goes on.", error)
-            if verdict.refresh:
-                yield Refresh()
         return verdict
     report(task)
     return watch.after_task(task, clock())

@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderError
+from airflow_provider_xpander.api.errors import XpanderError
 from airflow_provider_xpander.api.exchange import exchange
 from airflow_provider_xpander.api.governor import governed
 from airflow_provider_xpander.api.retry import ONCE
-from airflow_provider_xpander.api.routes import Call, RawPage, poll_tasks
+from airflow_provider_xpander.api.routes import poll_tasks
 from airflow_provider_xpander.runs.ended_runs import MOST_PAGES, Cursor, Ended, Round, RoundReader, Wanted
 from airflow_provider_xpander.runs.polling.listing import row_of
 from airflow_provider_xpander.runs.timing import jittered
@@ -192,20 +192,13 @@ class EventPoll:
         while True:
             number = pages.pages + 1
             call = poll_tasks(pages.agent_id, from_date=from_date, page=number, more=("agent_id", "title"))
-            page = await self._ask(client, call)
+            asking = governed(exchange(call, ONCE), client.governor, patience=math.inf)
+            page = await client.run(asking)
             if not pages.take([row_of(item) for item in page.items], page.total_pages):
                 break
         if pages.pages >= MOST_PAGES:
             log.warning("Event triggers of connection %r read %d pages at the most", self.conn_id, MOST_PAGES)
         return pages.finish()
-
-    async def _ask(self, client: SharedClient, call: Call[RawPage]) -> RawPage:
-        settings = client.settings
-        try:
-            return await client.run(governed(exchange(call, ONCE), client.governor, patience=math.inf))
-        except XpanderAuthError:
-            await client.replace(settings)  # for the next round: the key may have been changed since
-            raise
 
 
 class EventProducer:

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_xpander.api import clock
-from airflow_provider_xpander.api.errors import XpanderAuthError, XpanderConnectionError, XpanderError
+from airflow_provider_xpander.api.errors import XpanderConnectionError, XpanderError
 from airflow_provider_xpander.api.exchange import exchange
-from airflow_provider_xpander.api.governor import Governor, governed, listening
+from airflow_provider_xpander.api.governor import Governor, governed
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks
@@ -213,15 +213,8 @@ class Poller:
             since = datetime.fromtimestamp(max(0.0, action.from_date), UTC)
             agent_id = action.agent.id or ""
             call = poll_tasks(agent_id, from_date=since, page=action.number, status=action.status)
-        settings = client.settings
-        try:
-            return await client.run(listening(exchange(call, ONCE), governor))  # type: ignore[no-any-return]
-        except XpanderAuthError as error:
-            if error.status_code != 401:
-                raise
-        # The key may have been changed in the connection since it was read: once more, with the new one.
-        await client.replace(settings)
-        return await client.run(governed(exchange(call, ONCE), client.governor))  # type: ignore[no-any-return]
+        steps = governed(exchange(call, ONCE), governor, counted=1)
+        return await client.run(steps)
 
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, str], Poller] = {}

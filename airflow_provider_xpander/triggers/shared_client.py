@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from airflow_provider_xpander._compat import connection_in_event_loop
@@ -49,7 +49,6 @@ class SharedClient:
         self.conn_id = conn_id
         self.users = 0
         self._client: AsyncClient | None = None
-        self._replaced: list[AsyncClient] = []
         self._lock = asyncio.Lock()
         self._read_at = float("-inf")
         self._warned = False
@@ -105,11 +104,12 @@ class SharedClient:
             else:
                 self._warned = False
 
-    async def replace(self, refused: Settings) -> None:
+    async def replace(self, refused: Settings) -> Settings:
         """
         Read the connection again because its credentials were refused, unless that was done meanwhile.
 
         :param refused: what was used.
+        :return: what the connection says now.
         :raises XpanderConnectionError: it cannot be read, or has a wrong value.
         """
         async with self._lock:
@@ -118,11 +118,12 @@ class SharedClient:
                     await self._read()
                 except ValueError as error:
                     raise XpanderConnectionError(f"{error}.") from error
+            return self.settings
 
     async def close(self) -> None:
-        """Close all that was opened."""
-        for client in (*self._replaced, *filter(None, [self._client])):
-            await client.close()
+        """Close the client, if it was opened."""
+        if self._client is not None:
+            await self._client.close()
 
     @property
     def _opened(self) -> AsyncClient:
@@ -130,21 +131,15 @@ class SharedClient:
             raise RuntimeError("refresh() comes first")
         return self._client
 
-    async def _settings_anew(self) -> Settings:
-        """Return what the connection says after those in use were refused; the same if it cannot be read."""
-        with suppress(XpanderConnectionError):
-            await self.replace(self.settings)
-        return self.settings
-
     async def _read(self) -> None:
         self._read_at = asyncio.get_running_loop().time()
         try:
             settings = await read_settings(self.conn_id)
-            if self._client is None or _transport(settings) != _transport(self.settings):
+            if self._client is None:
                 tls = await asyncio.to_thread(_load, settings.verify)
-                # Requests may be under way in the one that is replaced; connections are rarely edited so.
-                self._replaced += filter(None, [self._client])
-                self._client = AsyncClient(settings, tls=tls, refresh=self._settings_anew)
+                self._client = AsyncClient(settings, tls=tls, refresh=self.replace)
+            elif _transport(settings) != _transport(self.settings):
+                self._client.reopen(settings, await asyncio.to_thread(_load, settings.verify))
             self._client.settings = settings
         except ValueError:
             raise

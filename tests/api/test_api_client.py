@@ -21,6 +21,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
     XpanderValidationError,
 )
+from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Target
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.settings import Settings
@@ -391,7 +392,9 @@ def test_a_key_that_was_changed_is_used_for_whatever_was_refused(
 
     refused = http(401, {"detail": "Invalid or missing API key"})
     with ScriptedServer(*[refused] * len(keys)) as server:
-        client = Client(Settings(base_url=server.url, api_key="k-1"), refresh=refresh)
+        governor = Governor(100, 1000)
+        client = Client(Settings(base_url=server.url, api_key="k-1"), refresh=refresh, governor=governor)
         with closing(client), pytest.raises(XpanderAuthError, match="Invalid or missing"):
             made(client)
         assert [request.headers["x-api-key"] for request in server.requests] == keys
+    assert governor.hour.total == len(keys)

@@ -538,7 +538,7 @@ def test_refused_credentials_that_cannot_be_read_again_are_an_error(driver: Driv
     with ScriptedServer(http(401, {"detail": "Invalid or missing API key"})) as server:
         with pytest.raises(XpanderAuthError, match="Invalid or missing API key"):
             driver(to(server), get_task_patiently("t-1"))
-        assert len(server.requests) == 2
+        assert len(server.requests) == 1
 
 
 def test_the_waits_between_the_attempts_are_kept(driver: Driver) -> None:

@@ -20,9 +20,9 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
     XpanderValidationError,
 )
-from airflow_provider_xpander.api.exchange import NoReply, Reply, Send, Sleep, exchange
+from airflow_provider_xpander.api.exchange import NoReply, Refresh, Reply, Send, Sleep, exchange
 from airflow_provider_xpander.api.models import InvokeRequest, Target
-from airflow_provider_xpander.api.retry import RetryPolicy
+from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import Settings
 
@@ -38,9 +38,14 @@ SENT = NoReply("no answer within 60 s", sent=True)
 HTML = Reply(502, {"content-type": "text/html"}, b"<html><title>502 Bad Gateway</title></html>")
 
 
-def drive(call: Call[Any], *outcomes: Reply | NoReply) -> tuple[Any, int, list[float]]:
+def drive(
+    call: Call[Any],
+    *outcomes: Reply | NoReply,
+    policy: RetryPolicy = POLICY,
+    anew: bool | NoReply = False,
+) -> tuple[Any, int, list[float]]:
     """Play a conversation; return its result or error, the number of requests, and the waits."""
-    steps = exchange(call, POLICY, now=lambda: NOW, rng=lambda: 0.0)
+    steps = exchange(call, policy, now=lambda: NOW, rng=lambda: 0.0)
     sends, waits = 0, []
     step = next(steps)
     while True:
@@ -48,6 +53,8 @@ def drive(call: Call[Any], *outcomes: Reply | NoReply) -> tuple[Any, int, list[f
             if isinstance(step, Sleep):
                 waits.append(step.seconds)
                 step = steps.send(None)
+            elif isinstance(step, Refresh):
+                step = steps.send(anew)
             else:
                 assert step == Send(call)
                 sends += 1
@@ -130,6 +137,39 @@ def test_what_does_not_pass_is_raised_at_once(
     error, sends, waits = drive(call, outcome, TASK)
     assert type(error) is expected
     assert (sends, waits) == (1, [])
+
+
+OTHER, SAME = True, False
+AWAY = NoReply("connection 'c' cannot be read: no.", sent=False)
+
+
+@pytest.mark.parametrize("call", [GET, STOP, INVOKE], ids=["get", "stop", "invoke"])
+@pytest.mark.parametrize(
+    ("key", "outcomes", "result", "requests"),
+    [
+        (OTHER, [status(401), TASK], "Task", 2),
+        (OTHER, [status(401), status(401), TASK], "XpanderAuthError", 2),
+        (OTHER, [status(401), status(404)], "XpanderNotFoundError", 2),
+        (OTHER, [Reply(401, {}, b"<html>log in</html>"), TASK], "Task", 2),
+        (SAME, [status(401), TASK], "XpanderAuthError", 1),
+        (AWAY, [status(401), TASK], "XpanderConnectionError", 1),
+        (OTHER, [status(403), TASK], "XpanderAuthError", 1),
+    ],
+    ids=["changed", "refused too", "changed, 404", "page", "the same", "cannot be read", "403"],
+)
+def test_what_was_refused_is_sent_once_more_with_another_key_only(
+    call: Call[Any], key: bool | NoReply, outcomes: list[Reply], result: str, requests: int
+) -> None:
+    found, sends, _ = drive(call, *outcomes, anew=key, policy=ONCE)
+    assert (type(found).__name__, sends) == (result, requests)
+    if result == "XpanderAuthError":
+        assert "no" in str(found)
+
+
+def test_a_request_that_was_refused_is_no_failed_attempt() -> None:
+    outcomes = [status(503), status(401), status(503), TASK]
+    task, sends, waits = drive(GET, *outcomes, anew=OTHER)
+    assert (task.id, sends, waits) == ("t-1", 4, [1.0, 2.0])
 
 
 @pytest.mark.parametrize("surely_not_started", [NOT_SENT, status(429)], ids=["not sent", "429"])

@@ -39,9 +39,11 @@ def play(replies: list[Any], **kwargs: Any) -> tuple[str, list[str]]:
             if isinstance(step, Send):
                 asked.append("stop" if step.call.method == "POST" else "read")
                 outcome = next(script)
+            elif isinstance(step, Refresh):
+                asked.append("refresh")
+                outcome = next(script)
             else:
-                assert isinstance(step, Sleep | Refresh)
-                asked += ["refresh"] if isinstance(step, Refresh) else []
+                assert isinstance(step, Sleep)
     except StopIteration as end:
         result: Stopped = end.value
         assert next(script, None) is None
@@ -104,10 +106,17 @@ SHARED = {"digests": [OWN]}
             "stop read read stop",
             id="409 of a run that begins",
         ),
-        pytest.param([said(401), task("stopped")], {}, "stopped", "stop refresh stop", id="401"),
+        pytest.param([said(401), True, task("stopped")], {}, "stopped", "stop refresh stop", id="401"),
+        pytest.param(
+            [said(401), GONE, task("executing"), task("stopped")],
+            {},
+            "stopped",
+            "stop refresh read stop",
+            id="401, no new key for now",
+        ),
         # What does not.
         pytest.param(
-            [said(401), said(401), said(401)], {}, "error 401", "stop refresh stop read", id="401 twice"
+            [said(401), False, said(401), False], {}, "error 401", "stop refresh read refresh", id="same key"
         ),
         pytest.param([said(403), said(403)], {}, "error 403", "stop read", id="403"),
         pytest.param([said(404), said(404)], {}, "error 404", "stop read", id="404"),

@@ -16,7 +16,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
     XpanderValidationError,
 )
-from airflow_provider_xpander.api.exchange import NoReply, Refresh, Reply, Send, Sleep
+from airflow_provider_xpander.api.exchange import NoReply, Reply, Send, Sleep
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.runs.watch import (
@@ -33,7 +33,6 @@ from airflow_provider_xpander.runs.watch import (
 POLL = 30.0
 TERMINAL = ["completed", "failed", "error", "stopped"]
 NOT_FOUND = XpanderNotFoundError("no such task", status_code=404)
-REFUSED = XpanderAuthError("bad key", status_code=401)
 OUTAGES = [
     XpanderConnectionError("cannot reach"),
     XpanderServiceError("HTTP 502, an HTML page", status_code=502),
@@ -237,22 +236,10 @@ def test_an_answer_renews_the_grace() -> None:
     assert isinstance(watch.after_error(NOT_FOUND, NOT_FOUND_GRACE + 1), Again)
 
 
-def test_refused_credentials_are_read_again_once() -> None:
-    watch = Watch("t-1", POLL)
-    assert watch.after_error(REFUSED, 0.0) == Again(0.0, refresh=True)
-    assert watch.after_error(REFUSED, 1.0) == Over(End.ERROR, None, REFUSED)
-
-
-def test_credentials_that_worked_in_between_are_read_again() -> None:
-    watch = Watch("t-1", POLL)
-    watch.after_error(REFUSED, 0.0)
-    watch.after_task(task(), 1.0)
-    assert watch.after_error(REFUSED, 2.0) == Again(0.0, refresh=True)
-
-
 @pytest.mark.parametrize(
     "error",
     [
+        XpanderAuthError("bad key", status_code=401),
         XpanderAuthError("no access", status_code=403),
         XpanderBillingError("no credit", status_code=429),
         XpanderValidationError("bad id", status_code=422),
@@ -276,7 +263,6 @@ def test_the_service_can_slow_the_looks_down(kind: Any, retry_after: float | Non
 RUNNING = Reply(200, {}, b'{"id": "t-1", "status": "executing"}')
 COMPLETED = Reply(200, {}, b'{"id": "t-1", "status": "completed"}')
 MISSING = Reply(404, {}, b'{"detail": "not found"}')
-UNKNOWN_KEY = Reply(401, {}, b'{"detail": "Invalid or missing API key"}')
 DOWN = NoReply("cannot reach https://x", sent=False)
 
 
@@ -293,12 +279,10 @@ def play(make: Callable[..., Any], *outcomes: Reply | NoReply) -> tuple[Any, lis
             assert (step.call.method, step.call.path) == ("GET", "/v1/tasks/t-1")
             answer = replies.pop(0) if len(replies) > 1 else replies[0]
             done.append("look")
-        elif isinstance(step, Sleep):
+        else:
+            assert isinstance(step, Sleep)
             now += step.seconds
             done.append("wait")
-        else:
-            assert isinstance(step, Refresh)
-            done.append("refresh")
         try:
             step = steps.send(answer)
         except StopIteration as end:
@@ -311,11 +295,11 @@ def test_following_a_run_to_its_end(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         over, done = play(
             lambda **clock: poll_until_done(Watch("t-1", POLL), report=reported.append, **clock),
-            RUNNING, DOWN, UNKNOWN_KEY, COMPLETED,
+            RUNNING, DOWN, COMPLETED,
         )  # fmt: skip
     assert over.end is End.FINISHED
     assert over.task.status == "completed"
-    assert done == ["look", "wait", "look", "wait", "look", "refresh", "wait", "look"]
+    assert done == ["look", "wait", "look", "wait", "look"]
     assert [seen.status for seen in reported] == ["executing", "completed"]
     assert "cannot reach https://x" in caplog.text
 
@@ -344,14 +328,6 @@ def test_one_look_is_patient_with_a_task_that_is_not_visible_yet() -> None:
 def test_one_look_at_an_unknown_task_gives_up_after_the_grace() -> None:
     with pytest.raises(XpanderNotFoundError):
         play(lambda **clock: get_task_patiently("t-1", **clock), MISSING)
-
-
-def test_one_look_reads_refused_credentials_again() -> None:
-    seen, done = play(lambda **clock: get_task_patiently("t-1", **clock), UNKNOWN_KEY, RUNNING)
-    assert seen.id == "t-1"
-    assert done == ["look", "refresh", "wait", "look"]
-    with pytest.raises(XpanderAuthError):
-        play(lambda **clock: get_task_patiently("t-1", **clock), UNKNOWN_KEY)
 
 
 def test_one_look_outlives_a_short_failure_only() -> None:

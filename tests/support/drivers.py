@@ -32,7 +32,7 @@ def over_requests(settings: Settings, *jobs: Job, policy: RetryPolicy = ONCE, re
 
 
 def over_httpx(settings: Settings, *jobs: Job, policy: RetryPolicy = ONCE, refresh: Refresh = None) -> Any:
-    async def refreshed() -> Settings:
+    async def refreshed(_: Settings) -> Settings:
         assert refresh is not None
         return refresh()
 

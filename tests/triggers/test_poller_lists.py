@@ -212,7 +212,7 @@ async def test_a_key_that_changes_is_read_once_for_all(service: Service) -> None
     assert [call.status for call in service.requests()].count(401) == 1
 
 
-async def test_a_key_that_is_refused_for_good_ends_all_waits_with_two_requests(service: Service) -> None:
+async def test_a_key_that_is_refused_for_good_ends_all_waits_at_once(service: Service) -> None:
     service.connect(password="an-outdated-key-0002")
     service.configure({"api_keys": ["the-new-key-0001"]})
     payloads = await fire_all([trigger(service, "take 30") for _ in range(30)])

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from airflow_side import POLL, Service, eventually, fire
 
+from airflow_provider_xpander.api.errors import XpanderConnectionError
+from airflow_provider_xpander.api.exchange import exchange
+from airflow_provider_xpander.api.retry import ONCE
+from airflow_provider_xpander.api.routes import get_task
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
 from airflow_provider_xpander.runs import watch as watch_module
 from airflow_provider_xpander.triggers import poller as poller_module
@@ -158,13 +162,24 @@ async def test_an_edit_of_what_a_client_cannot_change_makes_a_new_client(service
     service.connect("proxied")
     async with shared_client("proxied") as client:
         await client.refresh()
-        inner = client._client
+        inner = client._client._http
         service.connect("proxied", password="another-key-0003")
         await client.refresh()
-        assert client._client is inner
+        assert client._client._http is inner
         service.connect("proxied", extra={"proxy": "http://127.0.0.1:9"})
         await client.refresh()
-        assert client._client is not inner
+        assert client._client._http is not inner
+    assert inner.is_closed
+
+
+async def test_a_request_that_was_refused_is_sent_again_the_new_way(service: Service) -> None:
+    service.connect("moved", password="the-old-key-0001")
+    async with shared_client("moved") as client:
+        await client.refresh()
+        service.connect("moved", extra={"proxy": "http://127.0.0.1:9"})
+        with pytest.raises(XpanderConnectionError, match="127.0.0.1:9"):
+            await client.run(exchange(get_task(service.start()), ONCE))
+    assert [call.status for call in service.requests()] == [401]
 
 
 async def test_credentials_are_read_once_for_all_that_were_refused(
