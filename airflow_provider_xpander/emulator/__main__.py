@@ -39,6 +39,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--run-seconds", default=1.0, type=float, help="length of a run (default: %(default)s)"
     )
     parser.add_argument("--speed", default=1.0, type=float, help="10: runs are ten times faster")
+    for window in ("minute", "hour"):
+        parser.add_argument(
+            f"--requests-per-{window}",
+            default=0,
+            type=int,
+            metavar="N",
+            help="more are refused (default: no limit)",
+        )
     parser.add_argument(
         "--story", action="append", default=[], choices=STORIES, metavar="NAME", help=", ".join(STORIES)
     )
@@ -80,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         api_keys=asked.api_key or [DEFAULT_API_KEY],
         run_seconds=asked.run_seconds,
         speed=asked.speed,
+        requests_per_minute=asked.requests_per_minute,
+        requests_per_hour=asked.requests_per_hour,
         strict=not asked.lenient,
     )
     emulator = Emulator(settings)

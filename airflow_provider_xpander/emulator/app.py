@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 from airflow_provider_xpander.emulator import routes_browse, routes_control, routes_invoke, routes_tasks
 from airflow_provider_xpander.emulator.connections import Connections
 from airflow_provider_xpander.emulator.dependencies import Service, authorize
-from airflow_provider_xpander.emulator.middleware import CONTROL_PATH, InjectFaults, RecordCalls
+from airflow_provider_xpander.emulator.middleware import CONTROL_PATH, InjectFaults, KeepLimits, RecordCalls
 from airflow_provider_xpander.emulator.reading import known_query
 from airflow_provider_xpander.emulator.state import Emulator, NotFoundError
 from airflow_provider_xpander.emulator.status_page import status_page
@@ -59,4 +59,4 @@ def create_app(emulator: Emulator, connections: Connections | None = None) -> AS
     api.add_api_route("/health", health)
     api.add_api_route("/", status, response_class=HTMLResponse)
     api.add_exception_handler(NotFoundError, not_found)
-    return RecordCalls(InjectFaults(api, emulator, connections), emulator)
+    return RecordCalls(InjectFaults(KeepLimits(api, emulator), emulator, connections), emulator)

@@ -11,6 +11,7 @@ from airflow_provider_xpander.emulator import stories
 from airflow_provider_xpander.emulator.calls import Call, Calls
 from airflow_provider_xpander.emulator.clock import Clock
 from airflow_provider_xpander.emulator.fault import Fault
+from airflow_provider_xpander.emulator.limits import RequestLimits
 from airflow_provider_xpander.emulator.registry import Registry
 from airflow_provider_xpander.emulator.run_fault import RunFault
 from airflow_provider_xpander.emulator.scripts import Script
@@ -34,6 +35,7 @@ class Arrangement:
         self.run_faults: list[RunFault] = []
         self.agents = Registry()
         self.waiters = Waiters()
+        self.limits = RequestLimits()
         self._skipped = 0.0
         self._lock = threading.RLock()
 

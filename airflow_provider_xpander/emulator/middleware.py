@@ -1,4 +1,4 @@
-"""Layers between the socket and the routes: a record of every call, and faults."""
+"""Layers between the socket and the routes: a record of every call, faults, and limits of requests."""
 
 from __future__ import annotations
 
@@ -137,6 +137,44 @@ class InjectFaults:
         await _respond(send, start["status"], headers, body[: len(body) // 2] if fault.truncate else body)
 
 
+class KeepLimits:
+    """
+    Refuse what is above the limits of requests, and tell in headers how much is left.
+
+    :param app: what is called next.
+    :param emulator: has the limits.
+    """
+
+    def __init__(self, app: ASGIApp, emulator: Emulator) -> None:
+        self.app = app
+        self.emulator = emulator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        standing = None
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            standing = self.emulator.limits.take(self.emulator.settings, self.emulator.now())
+        if standing is None:
+            await self.app(scope, receive, send)
+            return
+        said = standing.headers()
+        if standing.wait is not None:
+            body = json.dumps({"detail": "Too many requests"}).encode()
+            await _respond(send, 429, {"content-type": "application/json", **said}, body)
+            return
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_raw(said)]
+            await send(message)
+
+        await self.app(scope, receive, tell)
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
 def _needs_real_answer(fault: Fault) -> bool:
     return fault.drop == "during" or (fault.drop is None and fault.status is None)
 
@@ -152,8 +190,7 @@ async def _respond(
     send: Send, status: int, headers: Mapping[str, str], body: bytes, length: int | None = None
 ) -> None:
     fields = {**headers, "content-length": str(len(body) if length is None else length)}
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.start", "status": status, "headers": _raw(fields)})
     await send({"type": "http.response.body", "body": body, "more_body": length is not None})
 
 

@@ -23,6 +23,10 @@ class Settings(BaseModel):
     :param run_seconds: seconds from submit to end of a run whose agent does not say otherwise.
     :param pending_share: share of ``run_seconds`` (0 to 1) that a run is ``pending``.
     :param speed: runs, lags and the gateway's patience take their seconds divided by this.
+    :param requests_per_minute: more requests in any minute, whoever sends them, answer 429 (contract section
+        7); 0 is no limit. Refused ones, those that a fault hits on their way and the emulator's own routes do
+        not count. Minutes are those of the emulator's clock, whatever the ``speed``.
+    :param requests_per_hour: the same for any hour.
     :param keep_runs: the runs that ended first are forgotten with their tasks when there are more; those that
         go on never are.
     :param keep_calls: the oldest calls are forgotten when there are more.
@@ -87,6 +91,8 @@ class Settings(BaseModel):
     run_seconds: float = Field(default=1.0, ge=0)
     pending_share: float = Field(default=0.2, ge=0, le=1)
     speed: float = Field(default=1.0, gt=0)
+    requests_per_minute: int = Field(default=0, ge=0)
+    requests_per_hour: int = Field(default=0, ge=0)
     keep_runs: int = Field(default=10_000, ge=1)
     keep_calls: int = Field(default=10_000, ge=1)
     keep_megabytes: float = Field(default=64.0, gt=0)

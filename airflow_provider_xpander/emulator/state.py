@@ -52,6 +52,7 @@ class Emulator(Arrangement):
         with self._lock:
             self.tasks.clear()
             self.calls.clear()
+            self.limits.clear()
             self.faults.clear()
             self.run_faults.clear()
             self._runs.clear()

@@ -41,14 +41,16 @@ def test_a_taken_port_is_told(running_server: object) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_brings_agents_and_a_story_has_a_name(tmp_path: Path) -> None:
+def test_a_file_brings_agents_a_story_has_a_name_and_requests_have_a_limit(tmp_path: Path) -> None:
     file = tmp_path / "agents.py"
     file.write_text('def setup(emulator):\n    emulator.agent("mine-*").answers("from a file")\n')
-    with emulator("--setup", str(file), "--story", "flaky", "--lenient") as (_, url, key):
+    options = ("--setup", str(file), "--story", "flaky", "--lenient", "--requests-per-hour", "2")
+    with emulator(*options) as (_, url, key):
         ask = {"headers": {"x-api-key": key}, "json": {"input": {"text": "hi"}, "younger": 1}, "timeout": 10}
-        answers = [requests.post(url + "/v1/agents/mine-1/invoke", **ask).json() for _ in range(2)]
-    assert [answer["status"] for answer in answers] == ["failed", "completed"]
-    assert answers[1]["result"] == "from a file"
+        answers = [requests.post(url + "/v1/agents/mine-1/invoke", **ask) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.json()["status"] for answer in answers[:2]] == ["failed", "completed"]
+    assert answers[1].json()["result"] == "from a file"
 
 
 @pytest.mark.parametrize(("code", "says"), [(None, "No such file"), ("", "no function setup(emulator)")])
