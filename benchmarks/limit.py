@@ -31,8 +31,8 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
     """
     port, ca, speed = settings["port"], settings["ca"], settings["speed"]
     wait = xpander(port, ca, 30.0 / speed, speed=speed, origin=settings["origin"], limits=True)
-    from airflow_provider_xpander.api.exchange import exchange
-    from airflow_provider_xpander.api.governor import governed, governor_of
+    from airflow_provider_xpander.api.exchange import exchange, governed
+    from airflow_provider_xpander.api.governor import governor_of
     from airflow_provider_xpander.api.models import InvokeRequest, Target
     from airflow_provider_xpander.api.retry import RetryPolicy
     from airflow_provider_xpander.api.routes import get_task, invoke_async

@@ -15,7 +15,6 @@ import httpx
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import (
-    LARGE_BODY,
     NoReply,
     Outcome,
     Reply,
@@ -26,6 +25,7 @@ from airflow_provider_xpander.api.exchange import (
 )
 from airflow_provider_xpander.api.large_json import loads
 from airflow_provider_xpander.api.network import ca_path, not_reached, proxy_of
+from airflow_provider_xpander.api.refusals import LARGE_BODY
 from airflow_provider_xpander.api.routes import Call
 from airflow_provider_xpander.api.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_xpander.api.text import printable

@@ -31,9 +31,10 @@ from airflow_provider_xpander.api.exchange import (
     Sleep,
     Steps,
     exchange,
+    governed,
     not_sendable,
 )
-from airflow_provider_xpander.api.governor import Governor, governed
+from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.network import not_reached, proxy_of, reason_of, verify_of
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call

@@ -68,9 +68,12 @@ class Window:
         Count a request.
 
         :param priority: of the request.
-        :param now: seconds of the steady clock.
+        :param now: seconds of the steady clock at which it was sent, which may be long ago.
         """
-        self._sent.append((now, priority))
+        place = len(self._sent)
+        while place and self._sent[place - 1][0] > now:
+            place -= 1
+        self._sent.insert(place, (now, priority))
         self.counts[priority] += 1
 
     def trim(self, now: float) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 
+from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import (
     LONGEST_WAIT,
     XpanderAmbiguousSubmitError,
@@ -25,8 +26,9 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
     XpanderValidationError,
 )
+from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.network import proxy_of
-from airflow_provider_xpander.api.refusals import error_from_status, read_error
+from airflow_provider_xpander.api.refusals import describe_body, error_from_status
 from airflow_provider_xpander.api.retry import (
     RetryClass,
     RetryPolicy,
@@ -40,8 +42,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LARGE_BODY = 256 * 1024
-"""Bytes of a body from which on it is not parsed in an event loop."""
+PATIENCE = 60.0
+"""The longest that one request of a worker waits for its turn, in seconds."""
+WORTH_A_LINE = 5.0
+"""Seconds of a wait for a turn from which on it is told."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,23 @@ class Refresh:
     """
 
 
+@dataclass(frozen=True)
+class Held:
+    """
+    A request was not sent, because the service refuses all.
+
+    :param seconds: for how long.
+    """
+
+    seconds: float
+
+
 class TooLong(XpanderRateLimitError):
     """A wait that is longer than a driver may sleep: what comes after it is not sent."""
 
 
 Step: TypeAlias = Send | Sleep | Refresh
-Outcome: TypeAlias = Reply | NoReply | bool | None
+Outcome: TypeAlias = Reply | NoReply | Held | bool | None
 Steps: TypeAlias = Generator[Step, Outcome, T]
 
 
@@ -148,7 +163,7 @@ def exchange(
             if found is True:
                 continue  # what was refused has started nothing
             outcome = found or outcome
-        assert isinstance(outcome, Reply | NoReply)  # noqa: S101 - the driver's side of the contract
+        assert isinstance(outcome, Reply | NoReply | Held)  # noqa: S101 - the driver's side of the contract
         attempt += 1
         try:
             return read(call, outcome, now())
@@ -161,7 +176,7 @@ def exchange(
         yield Sleep(delay)
 
 
-def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
+def read(call: Call[T], outcome: Reply | NoReply | Held, now: datetime) -> T:
     """
     Make the result, or the error, out of what came back.
 
@@ -172,6 +187,12 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
         broken connection, 5xx, or a success that cannot be read (contract section 7).
     :raises XpanderError: all else that is not a success.
     """
+    if isinstance(outcome, Held):
+        raise XpanderRateLimitError(
+            f"{call.what}: not sent, because xpander.ai refuses requests with this key for another "
+            f"{outcome.seconds:.0f} s, as it has told this process or another one on this host.",
+            retry_after=outcome.seconds,
+        )
     if isinstance(outcome, NoReply):
         if outcome.sent and call.submission:
             raise ambiguous(call, f"{call.what}: {outcome.reason}")
@@ -201,7 +222,7 @@ def read(call: Call[T], outcome: Reply | NoReply, now: datetime) -> T:
         return call.parse(json.loads(outcome.body))
     except (ValueError, TypeError, RecursionError):
         # Not as its cause: it holds the body, and the service echoes the tokens of a request in it.
-        problem = f"{call.what}: HTTP {outcome.status} with {_describe(outcome.body)}"
+        problem = f"{call.what}: HTTP {outcome.status} with {describe_body(outcome.body)}"
         if call.submission:
             raise ambiguous(call, problem, outcome.status, request_id) from None
         raise XpanderServiceError(
@@ -266,20 +287,64 @@ def not_sendable(call: Call[Any], error: Exception) -> XpanderValidationError:
     )
 
 
-def _describe(body: bytes) -> str:
-    if not body.strip():
-        return "an empty body"
-    if len(body) >= LARGE_BODY:
-        return f"{len(body)} bytes that are not the JSON of the API"
-    said = read_error(body)
-    if said.text.startswith("an HTML page"):
-        return f"{said.text} instead of JSON"
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        if body.lstrip()[:1] in (b"{", b"["):
-            return f"a JSON body that is cut off or broken ({len(body)} bytes)"
-        return f"a body that is not JSON: {printable(said.text, 200).rstrip('.')}"
-    # Of JSON only the shape is told: the service echoes the tokens of a request (contract section 4).
-    shape = f"an object with the keys {', '.join(content)}" if isinstance(content, dict) else "no object"
-    return f"JSON of another shape than the API's: {printable(shape, 200)}"
+def listening(steps: Steps[T], governor: Governor) -> Steps[T]:
+    """
+    Carry out a conversation whose requests were counted already, and let the governor hear the replies.
+
+    :param steps: the conversation.
+    :param governor: the budget.
+    """
+    outcome: Outcome = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        outcome = yield step
+        if isinstance(outcome, Reply):
+            date = datetime.fromtimestamp(clock.CLOCK.time(), UTC)
+            governor.heard(outcome, clock.CLOCK.steady(), date)
+
+
+def governed(
+    steps: Steps[T], governor: Governor, *, patience: float = PATIENCE, counted: int = 0
+) -> Steps[T]:
+    """
+    Carry out a conversation within the budget: each request waits for its turn, and each reply is heard.
+
+    :param steps: the conversation.
+    :param governor: the budget.
+    :param patience: seconds that one request waits at the most; then the service may decide, unless it has
+        said that it refuses all for longer.
+    :param counted: how many of its first requests have waited and were counted already.
+    """
+    heard = listening(steps, governor)
+    outcome: Outcome = None
+    while True:
+        try:
+            step = heard.send(outcome)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if isinstance(step, Send) and counted:
+            counted -= 1
+        elif isinstance(step, Send) and (outcome := (yield from _turn(step.call, governor, patience))):
+            continue
+        outcome = yield step
+
+
+def _turn(call: Call[Any], governor: Governor, patience: float) -> Steps[Held | None]:
+    """Wait until a request may be sent and count it, unless the service refuses all for longer than that."""
+    left = patience
+    while left > 0 and (delay := governor.delay(call.priority, clock.CLOCK.steady())) > 0:
+        if (held := governor.held(clock.CLOCK.steady())) > left:
+            return Held(held)
+        if left == patience and delay > WORTH_A_LINE:
+            log.info(
+                "%s waits %.0f s for its turn: the limits of requests are used up",
+                call.what,
+                min(delay, left),
+            )
+        yield Sleep(min(delay, left))
+        left -= delay
+    governor.sent(call.priority, clock.CLOCK.steady())
+    return None

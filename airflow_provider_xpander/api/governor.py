@@ -2,8 +2,9 @@
 Request budget of one connection: what may be sent when, so that nothing is refused.
 
 The service allows so many requests a minute and an hour for all that an organisation does (contract section
-7). Nobody counts them for us: this process knows what it sends itself, guesses what the workers of its runs
-send, and hears the rest from ``X-RateLimit-*`` headers and refusals.
+7). Nobody counts them for us: this process knows what it sends itself, reads what others on its host have
+sent, guesses what the workers of its runs send elsewhere, and hears the rest from ``X-RateLimit-*`` headers
+and refusals.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.clock import Window
-from airflow_provider_xpander.api.exchange import Outcome, Reply, Send, Sleep, Steps
+from airflow_provider_xpander.api.host_budget import HELD, HostBudget, host_folder
 from airflow_provider_xpander.api.refusals import is_billing, read_error
 from airflow_provider_xpander.api.retry import reset_seconds, retry_after_seconds
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.settings import Settings
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from airflow_provider_xpander.api.exchange import Reply
 
 MINUTE = 63.0
 HOUR = 3603.0
@@ -49,8 +51,8 @@ BACKOFF_CAP = 60.0
 """The longest such wait in seconds, and the longest between two requests where little is said to be left."""
 RECOVERY = 7200.0
 """Seconds in which polls come back to their full rate after refusals, each of which has halved it."""
-PATIENCE = 60.0
-"""The longest that one request of a worker waits for its turn."""
+
+_PRIORITIES = {priority.value: priority for priority in Priority}
 
 
 class Governor:
@@ -69,6 +71,8 @@ class Governor:
     def __init__(
         self, per_minute: int = 0, per_hour: int = 0, rng: Callable[[], float] = random.random
     ) -> None:
+        self.host: HostBudget | None = None
+        """What other processes of this host send; None to know nothing of it."""
         self.minute = Window(MINUTE, per_minute)
         self.hour = Window(HOUR, per_hour)
         self.pressing = 0
@@ -101,17 +105,51 @@ class Governor:
         :param priority: of the request.
         :param now: seconds of the steady clock.
         """
-        for window in (self.minute, self._recent, self.hour):
-            window.note(priority, now)
         if priority >= Priority.POLL:
             self._refill(now)
-            self._tokens = (self._tokens or 0.0) - 1
-            self._last_poll = now
+        self.count(priority, now, now)
+        self._tell_host(priority, now)
+
+    def count(self, priority: Priority, at: float, now: float) -> None:
+        """
+        Count a request of any process.
+
+        :param priority: of the request.
+        :param at: when it was sent, in seconds of the steady clock.
+        :param now: the present time.
+        """
+        for window in (self.minute, self._recent, self.hour):
+            if now - at < window.seconds:
+                window.note(priority, at)
+        if priority >= Priority.POLL:
+            if self._tokens is not None:
+                self._tokens -= 1
+            self._last_poll = max(self._last_poll, at)
         else:
-            self._last_work = now
+            self._last_work = max(self._last_work, at)
         if self._told:
             left, limit, until = self._told
             self._told = (left - 1, limit, until)
+
+    def _tell_host(self, kind: int, at: float) -> None:
+        if self.host:
+            self.host.note(kind, clock.CLOCK.time() + at - clock.CLOCK.steady())
+
+    def hear_host(self, now: float) -> None:
+        """
+        Take note of what the other processes of this host have sent.
+
+        :param now: seconds of the steady clock.
+        """
+        if not self.host:
+            return
+        ahead = clock.CLOCK.time() - now
+        for note in self.host.news():
+            at = min(note.at - ahead, now + HOUR)
+            if note.kind == HELD:
+                self._hold(at - now, now)
+            elif now - HOUR < at and note.kind in _PRIORITIES:
+                self.count(_PRIORITIES[note.kind], min(at, now), now)
 
     def guess(self, priority: Priority, now: float) -> None:
         """
@@ -131,6 +169,7 @@ class Governor:
         :param priority: of the request.
         :param now: the present time.
         """
+        self.hear_host(now)
         for window in (self.minute, self._recent, self.hour, self._guessed):
             window.trim(now)
         delays = [self._blocked_until - now, self._told_delay(priority, now)]
@@ -138,6 +177,14 @@ class Governor:
         if priority >= Priority.POLL:
             delays.append(self._spread_delay(now))
         return max(0.0, *delays)
+
+    def held(self, now: float) -> float:
+        """
+        Return the seconds for which the service refuses all, as it has told a process of this host, or 0.
+
+        :param now: seconds of the steady clock.
+        """
+        return max(0.0, self._blocked_until - now)
 
     def has_spare(self, now: float) -> bool:
         """
@@ -154,23 +201,21 @@ class Governor:
         ample = not self.hour.limit or used < SPARE_SHARE * self.hour.limit
         return ample and (self._tokens or 0.0) >= self._depth(rate) / 2
 
-    def heard(self, outcome: Outcome, now: float, date: datetime) -> None:
+    def heard(self, reply: Reply, now: float, date: datetime) -> None:
         """
         Take note of what a reply says about the limits.
 
-        :param outcome: the reply.
+        :param reply: the reply.
         :param now: the present time of the steady clock.
         :param date: the present time of the wall clock, aware; headers may speak of it.
         """
-        if not isinstance(outcome, Reply):
-            return
-        if outcome.status == 429:
-            asked = retry_after_seconds(outcome.headers, date)
-            if not is_billing(outcome.status, read_error(outcome.body), asked):
+        if reply.status == 429:
+            asked = retry_after_seconds(reply.headers, date)
+            if not is_billing(reply.status, read_error(reply.body), asked):
                 self._refused(asked, now)
             return
         self._strikes *= 0.8
-        self._read_headers(outcome.headers, now, date)
+        self._read_headers(reply.headers, now, date)
 
     def _refused(self, asked: float | None, now: float) -> None:
         if now >= self._blocked_until:  # else it was under way with the one that was refused before
@@ -182,8 +227,12 @@ class Governor:
                 if self._tokens is not None:
                     self._tokens /= 2
         wait = max(asked or 0.0, min(BACKOFF_CAP, BACKOFF * 2.0 ** min(16, int(self._strikes - 1))))
+        self._hold(wait, now)
+        self._tell_host(HELD, now + wait)
+
+    def _hold(self, seconds: float, now: float) -> None:
         # Later than asked for, by chance: many processes were told the same.
-        self._blocked_until = max(self._blocked_until, now + wait * (1 + 0.25 * self._rng()))
+        self._blocked_until = max(self._blocked_until, now + seconds * (1 + 0.25 * self._rng()))
 
     def _read_headers(self, headers: Mapping[str, str], now: float, date: datetime) -> None:
         lower = {name.lower(): value for name, value in headers.items()}
@@ -282,54 +331,6 @@ class Governor:
         return max(1e-3, (1 - self._tokens) / rate)
 
 
-def listening(steps: Steps[T], governor: Governor) -> Steps[T]:
-    """
-    Carry out a conversation whose requests were counted already, and let the governor hear the replies.
-
-    :param steps: the conversation.
-    :param governor: the budget.
-    """
-    outcome: Outcome = None
-    while True:
-        try:
-            step = steps.send(outcome)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        outcome = yield step
-        if isinstance(step, Send):
-            date = datetime.fromtimestamp(clock.CLOCK.time(), UTC)
-            governor.heard(outcome, clock.CLOCK.steady(), date)
-
-
-def governed(
-    steps: Steps[T], governor: Governor, *, patience: float = PATIENCE, counted: int = 0
-) -> Steps[T]:
-    """
-    Carry out a conversation within the budget: each request waits for its turn, and each reply is heard.
-
-    :param steps: the conversation.
-    :param governor: the budget.
-    :param patience: seconds that one request waits at the most; then the service may decide.
-    :param counted: how many of its first requests have waited and were counted already.
-    """
-    heard = listening(steps, governor)
-    outcome: Outcome = None
-    while True:
-        try:
-            step = heard.send(outcome)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        if isinstance(step, Send) and counted:
-            counted -= 1
-        elif isinstance(step, Send):
-            left = patience
-            while left > 0 and (delay := governor.delay(step.call.priority, clock.CLOCK.steady())) > 0:
-                yield Sleep(min(delay, left))
-                left -= delay
-            governor.sent(step.call.priority, clock.CLOCK.steady())
-        outcome = yield step
-
-
 # For ever: what was sent counts for an hour.
 _governors: dict[tuple[str, str], Governor] = {}
 
@@ -340,6 +341,9 @@ def governor_of(settings: Settings) -> Governor:
 
     :param settings: of the connection.
     """
-    governor = _governors.setdefault((settings.base_url, settings.api_key), Governor())
+    key = settings.base_url, settings.api_key
+    governor = _governors.setdefault(key, Governor())
     governor.limit(settings.requests_per_minute, settings.requests_per_hour)
+    if governor.host is None and (settings.requests_per_minute or settings.requests_per_hour):
+        governor.host = HostBudget(*key, host_folder())
     return governor

@@ -39,6 +39,9 @@ _NO_SUCH_PATH = re.compile(
 """What servers and their frameworks say of a path that they do not have, whatever the id in it."""
 _HTML = re.compile(r"^\s*(<!doctype html|<html|<head|<body|<\?xml)", re.IGNORECASE)
 
+LARGE_BODY = 256 * 1024
+"""Bytes of a body from which on it is not parsed in an event loop."""
+
 _UNACCEPTABLE = frozenset({413, 414, 415, 431})
 """Too large, or of a kind that is not taken: the same request will not fare better, whoever answers."""
 _UNKNOWN_ROUTE = frozenset({405, 410})
@@ -227,3 +230,27 @@ def _in_front(status_code: int, at: str) -> str:
         "That is no answer of the xpander.ai API: a proxy, gateway or firewall in front of it has answered, "
         f"or the base URL of {at} leads elsewhere."
     )
+
+
+def describe_body(body: bytes) -> str:
+    """
+    Say what the body is that cannot be the API's.
+
+    :param body: as received.
+    """
+    if not body.strip():
+        return "an empty body"
+    if len(body) >= LARGE_BODY:
+        return f"{len(body)} bytes that are not the JSON of the API"
+    said = read_error(body)
+    if said.text.startswith("an HTML page"):
+        return f"{said.text} instead of JSON"
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        if body.lstrip()[:1] in (b"{", b"["):
+            return f"a JSON body that is cut off or broken ({len(body)} bytes)"
+        return f"a body that is not JSON: {printable(said.text, 200).rstrip('.')}"
+    # Of JSON only the shape is told: the service echoes the tokens of a request (contract section 4).
+    shape = f"an object with the keys {', '.join(content)}" if isinstance(content, dict) else "no object"
+    return f"JSON of another shape than the API's: {printable(shape, 200)}"

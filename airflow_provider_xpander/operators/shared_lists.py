@@ -12,9 +12,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from airflow_provider_xpander.api.exchange import Sleep, Steps
+from airflow_provider_xpander.api.host_budget import host_folder
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.runs.identity import read_mark
@@ -40,11 +38,6 @@ TURN = 0.2
 """Seconds between two tries to get one's turn."""
 TURNS = 100
 """How often that is tried: whoever has the turn may be waiting for the service."""
-
-
-def folder() -> Path:
-    """Return where the files are: a folder of this user's own, below the system's for temporary files."""
-    return Path(tempfile.gettempdir(), f"airflow-provider-xpander-{os.getuid()}")
 
 
 def find_together(
@@ -87,14 +80,8 @@ class SharedLists(Lists):
         """
         key = [settings.base_url, settings.organization_id, target_id, str(since)]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-        try:
-            place = folder()
-            place.mkdir(mode=0o700, exist_ok=True)
-            found = place.lstat()
-            safe = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
-        except OSError:
-            safe = False
-        return cls(place / name) if safe else Lists()
+        place = host_folder()
+        return cls(place / name) if place else Lists()
 
     def read(self, target_id: str, since: datetime | None, enough: Callable[[Task], bool]) -> Steps[TaskList]:
         """

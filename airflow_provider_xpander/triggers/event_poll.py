@@ -20,8 +20,7 @@ from typing import Any
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import XpanderError
-from airflow_provider_xpander.api.exchange import exchange
-from airflow_provider_xpander.api.governor import governed
+from airflow_provider_xpander.api.exchange import exchange, governed
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import poll_tasks
 from airflow_provider_xpander.runs.ended_runs import MOST_PAGES, Cursor, Ended, Round, RoundReader, Wanted

@@ -16,8 +16,8 @@ from typing import Any
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import XpanderConnectionError, XpanderError
-from airflow_provider_xpander.api.exchange import exchange
-from airflow_provider_xpander.api.governor import Governor, governed
+from airflow_provider_xpander.api.exchange import exchange, governed
+from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Call, Priority, RawPage, as_poll, get_task, poll_tasks

@@ -17,7 +17,8 @@ from typing import Any
 from airflow_provider_xpander._compat import deferred_state
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import XpanderConnectionError
-from airflow_provider_xpander.api.governor import Governor, governed
+from airflow_provider_xpander.api.exchange import governed
+from airflow_provider_xpander.api.governor import Governor
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.api.settings import Settings

@@ -18,7 +18,8 @@ from scripted_server import Gate, ScriptedServer, Then, http
 from airflow_provider_xpander.api import routes
 from airflow_provider_xpander.api.aclient import AsyncClient, tls_context
 from airflow_provider_xpander.api.errors import XpanderServiceError
-from airflow_provider_xpander.api.exchange import LARGE_BODY, exchange
+from airflow_provider_xpander.api.exchange import exchange
+from airflow_provider_xpander.api.refusals import LARGE_BODY
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.settings import Settings
 

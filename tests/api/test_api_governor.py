@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api import governor as governor_module
-from airflow_provider_xpander.api.exchange import NoReply, Reply, Send, Sleep, exchange
-from airflow_provider_xpander.api.governor import Governor, governed, governor_of
+from airflow_provider_xpander.api.errors import XpanderConnectionError
+from airflow_provider_xpander.api.exchange import NoReply, Reply, Send, Sleep, exchange, governed
+from airflow_provider_xpander.api.governor import Governor, governor_of
 from airflow_provider_xpander.api.retry import ONCE
 from airflow_provider_xpander.api.routes import Priority, as_poll, get_task, stop_task
 from airflow_provider_xpander.api.settings import Settings
@@ -209,10 +211,11 @@ def test_a_refusal_for_lack_of_credit_slows_nothing_down() -> None:
     assert governor.delay(POLL, 0.0) == 0
 
 
-def test_no_answer_slows_nothing_down() -> None:
+def test_no_reply_slows_nothing_down() -> None:
     governor = Governor(100, 1000)
-    governor.heard(NoReply("cannot reach", sent=False), 0.0, DATE)
-    assert governor.delay(POLL, 0.0) == 0
+    with pytest.raises(XpanderConnectionError):
+        steps_of(governor, get_task("t-1"), NoReply("cannot reach", sent=False))
+    assert governor.delay(POLL, clock.CLOCK.steady()) == 0
 
 
 def told(governor: Governor, left: int, seconds: float, limit: int = 100) -> None:

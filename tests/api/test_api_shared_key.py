@@ -2,7 +2,8 @@
 Processes that share one key: a mass clear and an outage under the published limits, in simulated time.
 
 Two triggerers stop the runs of all tasks, sixteen slots of workers start them anew, and the service is away
-for half a minute. What is refused is what all of them together have sent above the limits.
+for half a minute. What is refused is what all of them together have sent above the limits: processes of one
+host know of each other, those of other hosts only by what is refused.
 """
 
 from __future__ import annotations
@@ -11,18 +12,30 @@ import heapq
 import itertools
 import json
 import math
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.errors import XpanderError
-from airflow_provider_xpander.api.exchange import NoReply, Outcome, Reply, Send, Sleep, Step, exchange
-from airflow_provider_xpander.api.governor import Governor, governed
+from airflow_provider_xpander.api.exchange import (
+    NoReply,
+    Outcome,
+    Reply,
+    Send,
+    Sleep,
+    Step,
+    exchange,
+    governed,
+)
+from airflow_provider_xpander.api.governor import Governor
+from airflow_provider_xpander.api.host_budget import HostBudget
 from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
 from airflow_provider_xpander.api.routes import as_poll, get_task, invoke_async, list_tasks, stop_task
@@ -113,42 +126,56 @@ def polls(governor: Governor, waiting: Sequence[object]) -> Generator[Step, Outc
         yield Sleep(30)
 
 
-def attempts(left: list[tuple[float, int]], started: list[int]) -> Generator[Step, Outcome, None]:
-    """A slot of a worker: each attempt is a process of its own that knows of no other's requests."""
+def attempts(
+    left: list[tuple[float, int]], started: list[int], process: Callable[[], Governor]
+) -> Generator[Step, Outcome, None]:
+    """A slot of a worker: each attempt is a process of its own."""
+    failed: Counter[int] = Counter()
     while left:
         due, number = heapq.heappop(left)
         # What is tried again holds no slot meanwhile; here it does if there is nothing else to do.
         yield Sleep(max(0.0, due - clock.CLOCK.steady()) + 1.5)
-        governor = Governor(PER_MINUTE, PER_HOUR)
+        governor = process()
         submit = invoke_async(Target.agent("a"), InvokeRequest.model_validate({"input": "hello"}))
         try:
             yield from governed(exchange(get_task("t"), RetryPolicy()), governor)
             yield from governed(exchange(submit, RetryPolicy()), governor)
             started.append(number)
         except XpanderError:
-            heapq.heappush(left, (clock.CLOCK.steady() + RETRY_DELAY, number))
+            delay = min(3600.0, RETRY_DELAY * 2 ** failed[number])  # retry_exponential_backoff
+            failed[number] += 1
+            heapq.heappush(left, (clock.CLOCK.steady() + delay, number))
 
 
 @pytest.mark.parametrize(
-    ("tasks", "hours", "refused"),
+    ("tasks", "hosts", "hours", "refused"),
     [
-        pytest.param(200, 1, 0.5, id="within an hour's limit"),
-        pytest.param(600, 4, 2.0, id="twice as much as an hour's limit"),
+        pytest.param(200, 1, 1, 0.01, id="one host, within an hour's limit"),
+        pytest.param(400, 1, 4, 0.03, id="one host, more than an hour's limit"),
+        pytest.param(200, 3, 1, 0.3, id="three hosts, within an hour's limit"),
+        pytest.param(400, 3, 4, 0.3, id="three hosts, more than an hour's limit"),
     ],
 )
 def test_a_mass_clear_and_an_outage_lose_nothing_and_are_refused_no_more_than_is_said(
-    simulation: Simulation, tasks: int, hours: float, refused: float
+    simulation: Simulation, tmp_path: Path, tasks: int, hosts: int, hours: float, refused: float
 ) -> None:
+    def process(number: int) -> Governor:
+        folder = tmp_path / str(number % hosts)
+        folder.mkdir(exist_ok=True)
+        governor = Governor(PER_MINUTE, PER_HOUR)
+        governor.host = HostBudget("https://x", "key", folder)
+        return governor
+
     stopped: list[str] = []
     waiting, started = [(0.0, number) for number in range(tasks)], list[int]()
-    for triggerer in range(TRIGGERERS):
-        governor = Governor(PER_MINUTE, PER_HOUR)
-        left = [f"run-{number}" for number in range(triggerer, tasks, TRIGGERERS)]
+    for number in range(TRIGGERERS):
+        governor = process(number)
+        left = [f"run-{run}" for run in range(number, tasks, TRIGGERERS)]
         for _ in range(STOPS_AT_ONCE):
             simulation.spawn(stops(governor, left, stopped))
         simulation.spawn(polls(governor, waiting))
-    for _ in range(SLOTS):
-        simulation.spawn(attempts(waiting, started))
+    for number in range(SLOTS):
+        simulation.spawn(attempts(waiting, started, partial(process, number)))
     simulation.run(until=hours * 3600)
     assert (len(stopped), sorted(started)) == (tasks, list(range(tasks)))
     assert simulation.refused <= refused * simulation.accepted, (simulation.accepted, simulation.refused)

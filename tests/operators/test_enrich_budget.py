@@ -16,6 +16,7 @@ from bulk import enrich, folder, run_to_deferral, tickets
 
 from airflow_provider_xpander._compat import TaskDeferred
 from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api import host_budget
 from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.governor import Governor
@@ -39,7 +40,10 @@ def limited(service: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
     return service
 
 
-def test_a_worker_defers_until_there_is_room(limited: Service, folder: Path) -> None:
+@pytest.mark.parametrize("host", ["the same", "another"])
+def test_a_worker_defers_until_there_is_room(
+    host: str, limited: Service, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     began = time.time()
     with pytest.raises(TaskDeferred) as deferred:
         run_to_deferral(enrich(folder, rows=tickets(50)), attempt(1))
@@ -47,12 +51,16 @@ def test_a_worker_defers_until_there_is_room(limited: Service, folder: Path) -> 
     assert PER_MINUTE / 2 < submits < PER_MINUTE
     trigger = deferred.value.trigger
     assert 30 < trigger.until - began < 90
-    # The next worker is another process, which knows only by the ledger what was sent.
+    # The next worker is another process, and on another host it knows only by the ledger what was sent.
     governor_module._governors.clear()
+    if host == "another":
+        monkeypatch.setattr(host_budget, "place_of_host", lambda: tmp_path)
     with pytest.raises(TaskDeferred) as again:
         enrich(folder, rows=tickets(50)).execute_complete(attempt(1).context(), {"going": [[1, submits]]})
     assert len(limited.posts) == submits
     assert again.value.trigger.until > time.time() + 20
+    (governor,) = governor_module._governors.values()
+    assert governor.hour.counts[Priority.SUBMIT] == submits, "counted once"
     assert time.time() - began < 10
 
 

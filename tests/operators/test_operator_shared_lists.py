@@ -10,6 +10,7 @@ import pytest
 from airflow_side import Service
 from attempts import BEGAN, LONG, attempt, lists, mark_of, slept, submit
 
+from airflow_provider_xpander.api import host_budget
 from airflow_provider_xpander.api.exchange import Reply, Send, Sleep
 from airflow_provider_xpander.api.models import Task
 from airflow_provider_xpander.api.settings import Settings
@@ -26,7 +27,7 @@ SETTINGS = Settings(base_url="http://127.0.0.1:1", api_key="k")
 
 
 def kept() -> Path:
-    (file,) = (one for one in shared_lists.folder().iterdir() if not one.suffix)
+    (file,) = (one for one in host_budget.place_of_host().iterdir() if not one.suffix)
     return file
 
 
@@ -92,12 +93,12 @@ def test_a_damaged_file_does_no_harm(damage: str, service: Service) -> None:
 
 def test_a_folder_that_is_open_to_others_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o777)
-    monkeypatch.setattr(shared_lists, "folder", lambda: tmp_path)
+    monkeypatch.setattr(host_budget, "place_of_host", lambda: tmp_path)
     assert type(SharedLists.of(SETTINGS, "slow", BEGAN)) is Lists
     tmp_path.chmod(0o700)
     assert type(SharedLists.of(SETTINGS, "slow", BEGAN)) is SharedLists
     (tmp_path / "link").symlink_to(tmp_path)
-    monkeypatch.setattr(shared_lists, "folder", lambda: tmp_path / "link")
+    monkeypatch.setattr(host_budget, "place_of_host", lambda: tmp_path / "link")
     assert type(SharedLists.of(SETTINGS, "slow", BEGAN)) is Lists
 
 

@@ -16,11 +16,11 @@ import pytest
 from airflow_provider_xpander._compat import TaskDeferred
 from airflow_provider_xpander.api import client as client_module
 from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api import host_budget as host_budget_module
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.emulator import EmulatorServer, Settings
 from airflow_provider_xpander.emulator.calls import Call
 from airflow_provider_xpander.emulator.connections import Connections
-from airflow_provider_xpander.operators import shared_lists as shared_lists_module
 from airflow_provider_xpander.runs import watch as watch_module
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
@@ -119,7 +119,7 @@ def service(
     governor_module._governors.clear()  # what other tests have sent is not to count
     shared = tmp_path_factory.mktemp("shared", numbered=True)
     shared.chmod(0o700)
-    monkeypatch.setattr(shared_lists_module, "folder", lambda: shared)  # nor what they have seen
+    monkeypatch.setattr(host_budget_module, "place_of_host", lambda: shared)  # nor what they have seen
     service = Service(running_server, monkeypatch.setenv)
     service.connect()
     return service

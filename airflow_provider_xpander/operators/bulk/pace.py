@@ -42,13 +42,14 @@ class Pace:
 
         :param sent: as the state has it.
         """
-        self._before, governor = sent, self._governor
+        self._before, governor, now = sent, self._governor, clock.CLOCK.steady()
+        governor.hear_host(now)
         if not any(governor.hour.counts[kind] for kind in self._counts):
             for at, submits, reads in sent:
                 age = clock.CLOCK.time() - at
                 for kind, count in ((Priority.SUBMIT, submits), (Priority.READ, reads)):
                     for _ in range(count if age < HOUR else 0):
-                        governor.sent(kind, clock.CLOCK.steady() - age)
+                        governor.count(kind, now - age, now)
 
     def begin(self) -> None:
         """Begin a step: what was waited for is over."""
