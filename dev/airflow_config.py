@@ -13,6 +13,10 @@ from pathlib import Path
 WEBSERVER_CONFIG = 'AUTH_ROLE_PUBLIC = "Admin"\nWTF_CSRF_ENABLED = False\n'
 
 
+PARSE_AGAIN = "120"
+"""Seconds after which a DAG file is parsed again that has not changed; one that has is parsed at once."""
+
+
 def airflow_environment(
     *,
     home: Path,
@@ -75,7 +79,7 @@ def _airflow_3(port: int) -> dict[str, str]:
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": PARSE_AGAIN,
         # A supervisor that lingers after its task has deferred makes the scheduler fail a task whose trigger
         # was faster ("finished with state success, but ... queued"): keep that window short.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -91,7 +95,7 @@ def _airflow_2(home: Path, port: int, database_url: str | None) -> dict[str, str
         "AIRFLOW__WEBSERVER__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_urlsafe(32),
         "AIRFLOW__WEBSERVER__CONFIG_FILE": str(home / "webserver_config.py"),
-        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": PARSE_AGAIN,
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
         # How soon a running task notices that it was marked: failed at the second heartbeat, success later.
