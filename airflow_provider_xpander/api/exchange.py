@@ -287,25 +287,6 @@ def not_sendable(call: Call[Any], error: Exception) -> XpanderValidationError:
     )
 
 
-def listening(steps: Steps[T], governor: Governor) -> Steps[T]:
-    """
-    Carry out a conversation whose requests were counted already, and let the governor hear the replies.
-
-    :param steps: the conversation.
-    :param governor: the budget.
-    """
-    outcome: Outcome = None
-    while True:
-        try:
-            step = steps.send(outcome)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        outcome = yield step
-        if isinstance(outcome, Reply):
-            date = datetime.fromtimestamp(clock.CLOCK.time(), UTC)
-            governor.heard(outcome, clock.CLOCK.steady(), date)
-
-
 def governed(
     steps: Steps[T], governor: Governor, *, patience: float = PATIENCE, counted: int = 0
 ) -> Steps[T]:
@@ -318,11 +299,10 @@ def governed(
         said that it refuses all for longer.
     :param counted: how many of its first requests have waited and were counted already.
     """
-    heard = listening(steps, governor)
     outcome: Outcome = None
     while True:
         try:
-            step = heard.send(outcome)
+            step = steps.send(outcome)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         if isinstance(step, Send) and counted:
@@ -330,6 +310,9 @@ def governed(
         elif isinstance(step, Send) and (outcome := (yield from _turn(step.call, governor, patience))):
             continue
         outcome = yield step
+        if isinstance(outcome, Reply):
+            date = datetime.fromtimestamp(clock.CLOCK.time(), UTC)
+            governor.heard(outcome, clock.CLOCK.steady(), date)
 
 
 def _turn(call: Call[Any], governor: Governor, patience: float) -> Steps[Held | None]:
