@@ -94,6 +94,16 @@ class Scenario:
             lambda: len(self._pids(self._newest_try)) >= 2, limit=90, what="the resumed task", interval=0.1
         )
 
+    def wait_until_gone_on(self) -> None:
+        """Wait until a process goes on with the deferred task: the resumed one, or that of the next try."""
+        deferred = self._newest_try
+        wait_for(
+            lambda: self._newest_try > deferred or len(self._pids(deferred)) >= 2,
+            limit=90,
+            what="a process that goes on",
+            interval=0.1,
+        )
+
     def kill_worker(self, process: int) -> None:
         """
         Kill the process that has the task, once the run exists, and let those that come after it go on.

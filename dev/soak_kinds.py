@@ -125,7 +125,7 @@ def _storage_away(scenario: Scenario) -> None:
     # A link to itself: neither there nor missing, so what reads it gets an error of the system.
     folder.rename(away)
     folder.symlink_to(folder)
-    scenario.wait_until_resumed()
+    scenario.wait_until_gone_on()
     scenario.pause(14)  # longer than one operation is repeated, so that an attempt may fail
     folder.unlink()
     away.rename(folder)
