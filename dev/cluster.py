@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from dev.database import scratch_database
 from dev.local_airflow import AIRFLOW_VERSION, COMPONENTS, LocalAirflow, LocalAirflowError
@@ -53,6 +54,7 @@ class Cluster(LocalAirflow):
     :param database_url: SQLAlchemy URL of an empty database on that server.
     :param dags: folders with DAG files.
     :param env: environment for all processes; wins over what is set here.
+    :param env_of: what some components have besides, by their names.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Cluster(LocalAirflow):
         *,
         dags: tuple[Path, ...],
         env: Mapping[str, str],
+        env_of: Mapping[str, Mapping[str, str]],
     ) -> None:
         self.postgres, self.redis = postgres, redis
         celery = {
@@ -90,6 +93,8 @@ class Cluster(LocalAirflow):
         )
         for name in WORKERS:
             self.components[name].env["TMPDIR"] = str(self._temporary(name))
+        for name, more in env_of.items():
+            self.components[name].env |= more
 
     def _temporary(self, worker: str) -> Path:
         """Return a worker's own folder: workers of other machines and pods share none."""
@@ -117,13 +122,20 @@ class Cluster(LocalAirflow):
 
 
 @contextmanager
-def local_cluster(home: Path, *, dags: tuple[Path, ...], env: Mapping[str, str]) -> Iterator[Cluster]:
+def local_cluster(
+    home: Path,
+    *,
+    dags: tuple[Path, ...],
+    env: Mapping[str, str],
+    env_of: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> Iterator[Cluster]:
     """
     Run a cluster.
 
     :param home: folder for configuration and logs.
     :param dags: folders with DAG files.
     :param env: environment for all processes.
+    :param env_of: what some components have besides, by their names.
     :raises NoCluster: PostgreSQL or Redis cannot be run here.
     """
     with ExitStack() as stack:
@@ -132,7 +144,7 @@ def local_cluster(home: Path, *, dags: tuple[Path, ...], env: Mapping[str, str])
         except (NoPostgres, NoRedis) as error:
             raise NoCluster(f"a cluster needs PostgreSQL and Redis. {error}") from error
         url = stack.enter_context(scratch_database(postgres.url))
-        yield stack.enter_context(Cluster(home, postgres, redis, url, dags=dags, env=env))
+        yield stack.enter_context(Cluster(home, postgres, redis, url, dags=dags, env=env, env_of=env_of))
 
 
 def main() -> int:

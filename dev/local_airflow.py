@@ -74,6 +74,8 @@ class LocalAirflow:
     ) -> None:
         self.home = home.resolve()
         self.dags_folder = self.home / "dags"
+        self.late = 0.0
+        """Seconds by which it may be late, beyond what is waited for else."""
         self._dags = [folder.resolve() for folder in dags]
         self._start_limit = start_limit
         self._lock: IO[str] | None = None

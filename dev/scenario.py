@@ -7,11 +7,11 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import sqlalchemy
@@ -19,6 +19,8 @@ import sqlalchemy
 from airflow_provider_xpander.emulator.server import EmulatorServer
 from dev.local_airflow import LocalAirflow
 from dev.waiting import wait_for
+
+T = TypeVar("T")
 
 
 class Scenario:
@@ -75,14 +77,33 @@ class Scenario:
     def xcom(self, key: str = "return_value") -> Any:
         return self.client.xcom(self.dag_id, self.run_id, "run", key)
 
+    def wait_for(self, look: Callable[[], T | None], *, limit: float, what: str, interval: float = 0.5) -> T:
+        """
+        Wait as :func:`dev.waiting.wait_for`, for as much longer as this Airflow may be late.
+
+        :param look: as there.
+        :param limit: as there.
+        :param what: as there.
+        :param interval: as there.
+        """
+        return wait_for(look, limit=limit + self.airflow.late, what=what, interval=interval)
+
     def wait_until_started(self) -> None:
-        wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
-        wait_for(lambda: self._pids(self._newest_try), limit=30, what="the worker's process", interval=0.1)
+        self.wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
+        self.wait_for(
+            lambda: self._pids(self._newest_try), limit=30, what="the worker's process", interval=0.1
+        )
 
     def wait_until_deferred(self) -> None:
         # The trigger has to run: before, Airflow tells nobody that the task is ended.
-        wait_for(lambda: self.triggers() > 0, limit=120, what="the trigger", interval=0.2)
+        self.wait_for(lambda: self.triggers() > 0, limit=120, what="the trigger", interval=0.2)
         self.client.wait_for_task(self.dag_id, self.run_id, "run", {"deferred"})
+
+    @property
+    def workers(self) -> list[str]:
+        """The workers of a cluster that have had the task, one after the other."""
+        path = self._notes("workers")
+        return path.read_text().split() if path.exists() else []
 
     def triggers(self) -> int:
         """Count the triggers of the task, mapped ones too, that a triggerer has started: each has a log."""
@@ -90,7 +111,7 @@ class Scenario:
         return sum(1 for _ in folder.glob("task_id=run/**/attempt=*.log.trigger.*.log"))
 
     def wait_until_resumed(self) -> None:
-        wait_for(
+        self.wait_for(
             lambda: len(self._pids(self._newest_try)) >= 2, limit=90, what="the resumed task", interval=0.1
         )
 
@@ -110,7 +131,7 @@ class Scenario:
 
         :param process: of the try: 1 for the one that starts the run, 2 for the one that resumes the task.
         """
-        wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
+        self.wait_for(self.runs, limit=90, what="the remote run", interval=0.1)
         self.kill_process(process)
 
     def kill_process(self, process: int) -> None:
@@ -119,7 +140,7 @@ class Scenario:
 
         :param process: of the try, as above.
         """
-        self.killed_try, pid = wait_for(
+        self.killed_try, pid = self.wait_for(
             lambda: self._living(process), limit=90, what=f"process {process} of a try", interval=0.1
         )
         os.kill(pid, signal.SIGKILL)
@@ -127,10 +148,12 @@ class Scenario:
 
     def wait_until_it_dawdles(self) -> None:
         """Wait until a process of a slow DAG is at the very point where it waits to be killed."""
-        wait_for(self._notes("dawdles").exists, limit=120, what="the slow process", interval=0.1)
+        self.wait_for(self._notes("dawdles").exists, limit=120, what="the slow process", interval=0.1)
 
     def wait_until_tried_again(self) -> None:
-        wait_for(lambda: self._newest_try > self.killed_try, limit=120, what="the next try", interval=0.1)
+        self.wait_for(
+            lambda: self._newest_try > self.killed_try, limit=120, what="the next try", interval=0.1
+        )
 
     def let_go(self) -> None:
         """Tell the processes of a slow DAG that nobody is going to kill them any more."""
@@ -163,7 +186,7 @@ class Scenario:
         :param task_id: the run; None for the only one.
         """
         run = task_id or self.runs()[0]
-        wait_for(lambda: self.stops(run), limit=60, what="the stop", interval=0.2)
+        self.wait_for(lambda: self.stops(run), limit=60, what="the stop", interval=0.2)
         assert self.stops(run) == 1
 
     @contextmanager

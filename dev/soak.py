@@ -52,6 +52,7 @@ class Outcome:
     :param answer: whether the Airflow task has the answer of the last remote run that is right.
     :param tries: of the Airflow task.
     :param problem: why the kill could not be carried out, e.g. because the run was over too soon.
+    :param workers: of a cluster, that have had the Airflow task, one after the other.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Outcome:
     answer: bool
     tries: int
     problem: str | None
+    workers: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -145,7 +147,7 @@ def run_wave(
     # What goes wrong here shows in what is counted.
     with suppress(WaitTimeout):
         for one in scenarios:
-            one.client.wait_for_run(one.dag_id, one.run_id, limit=300)
+            one.client.wait_for_run(one.dag_id, one.run_id, limit=300 + airflow.late)
     with suppress(WaitTimeout):
         wait_for(lambda: not any(_alive(one) for one in scenarios), limit=LATE_STOPS, what="the last stops")
     time.sleep(2)  # what must not come comes late too
@@ -181,6 +183,7 @@ def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseExc
         answer=_is_answered(KINDS[name], scenario, right),
         tries=scenario.tries,
         problem=None if problem is None else repr(problem),
+        workers=tuple(scenario.workers),
     )
 
 

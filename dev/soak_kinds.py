@@ -13,7 +13,6 @@ from airflow_provider_xpander.emulator import Emulator, Fault, Prompt
 from airflow_provider_xpander.emulator.schedule import Behaviour
 from dev.local_airflow import AIRFLOW_VERSION, MAJOR
 from dev.scenario import Scenario
-from dev.waiting import wait_for
 
 INVOKE = "/invoke(/async|/stream)?$"
 SHORT, ENDLESS = (5, 12), (600, 600)
@@ -134,7 +133,7 @@ def _storage_away(scenario: Scenario) -> None:
 def _clear_bulk(scenario: Scenario) -> None:
     DEFERRED(scenario)
     scenario.clear()
-    wait_for(lambda: len(scenario.runs()) >= 6, limit=90, what="the runs of the new attempt")
+    scenario.wait_for(lambda: len(scenario.runs()) >= 6, limit=90, what="the runs of the new attempt")
     scenario.pause(4)
     for run in scenario.runs()[3:]:
         scenario.emulator.finish(run)
@@ -192,7 +191,7 @@ def _clear_when(*steps: Callable[[Scenario], None]) -> Callable[[Scenario], None
 
 
 def _over(scenario: Scenario) -> None:
-    scenario.client.wait_for_run(scenario.dag_id, scenario.run_id)
+    scenario.client.wait_for_run(scenario.dag_id, scenario.run_id, limit=120 + scenario.airflow.late)
 
 
 def _finish_first(scenario: Scenario) -> None:
@@ -201,7 +200,7 @@ def _finish_first(scenario: Scenario) -> None:
 
 
 def _finish_second(scenario: Scenario) -> None:
-    wait_for(lambda: len(scenario.runs()) >= 2, limit=90, what="the second remote run")
+    scenario.wait_for(lambda: len(scenario.runs()) >= 2, limit=90, what="the second remote run")
     # A moment of life: what follows a run that is over at once is another matter.
     scenario.pause(4)
     scenario.emulator.finish(scenario.runs()[1])

@@ -8,7 +8,7 @@ or settled, which is all the rest. So the state stays small however many rows th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -223,6 +223,34 @@ class State:
             for number, task_id in enumerate(task_ids, 1)
         ]
         return replace(self, packs=self.packs + len(new), flight=(*self.flight, *new))
+
+    def shifted(self, seconds: float) -> State:
+        """
+        Return the state by another clock.
+
+        :param seconds: how much that clock is ahead of the one that the state was written by.
+        """
+        return self._timed(lambda moment: moment + seconds) if seconds else self
+
+    def not_after(self, now: float) -> State:
+        """
+        Return the state as of a process whose clock may be behind that of the one which has written it.
+
+        :param now: Unix seconds; what has happened was not later.
+        """
+        return self._timed(lambda moment: min(moment, now))
+
+    def _timed(self, timed: Callable[[float], float]) -> State:
+        def change(moment: float | None) -> float | None:
+            return None if moment is None else timed(moment)
+
+        flight = (replace(one, at=timed(one.at), missing=change(one.missing)) for one in self.flight)
+        return replace(
+            self,
+            flight=tuple(flight),
+            sent=tuple((timed(at), submits, reads) for at, submits, reads in self.sent),
+            trouble=change(self.trouble),
+        )
 
     def with_failure(self, failure: Mapping[str, Any]) -> State:
         """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,8 +21,8 @@ from airflow_provider_xpander.runs.error_policy import PASSING
 from airflow_provider_xpander.runs.identity import Identity
 from airflow_provider_xpander.runs.log.status_log import StatusReport, account, recap
 from airflow_provider_xpander.runs.task_errors import paused
+from airflow_provider_xpander.runs.timing import backstop
 from airflow_provider_xpander.runs.watch import (
-    BACKSTOP,
     RESUME_INTERVAL,
     RESUME_PATIENCE,
     Again,
@@ -303,12 +302,11 @@ class Attempt:
         :raises TaskDeferred: always.
         """
         deadline = wait.run_deadline
-        left = None if deadline is None else max(1.0, deadline - time.time() + BACKSTOP)
         raise TaskDeferred(
             trigger=trigger,
             method_name=method,
             kwargs={"newer_than": wait.newer_than, "deadline": deadline, **more},
-            timeout=None if left is None else timedelta(seconds=left),
+            timeout=backstop(deadline, time.time()),
         )
 
     def trigger_arguments(self, wait: Wait, task: Task) -> dict[str, Any]:

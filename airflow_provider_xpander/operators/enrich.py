@@ -246,7 +246,7 @@ class XpanderEnrichOperator(XpanderRequestOperator):
         with XpanderHook(self.xpander_conn_id) as hook, failing_at_once(log=self.log):
             check_own_task(context["ti"], self.task_id)
             self._keep_texts(context)
-            bulk = begin(self, context, hook, may_defer=self.deferrable)
+            bulk = begin(self, context, hook, may_defer=self.deferrable, event=event)
             self._guard = bulk.guard
             if self.killed:
                 bulk.guard.state.kill()

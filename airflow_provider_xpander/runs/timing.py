@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 
 QUICKEST = 5.0
 """Seconds between the polls of a run that has just begun, unless the author's interval is shorter."""
@@ -84,16 +85,63 @@ class Outage:
         self._failures, self.quiet_until = 0, float("-inf")
 
 
-def until_old_enough(deferred_at: float | None, least: float, now: float) -> float:
+def until_old_enough(began: float, least: float, now: float) -> float:
     """
     Return the seconds until a deferral may end.
 
-    :param deferred_at: Unix seconds of the deferral by the worker's clock; None, as of earlier versions, if
-        it is not known: then it may end at once.
-    :param least: seconds that it lasts at the least; also the most that is returned, whatever the clocks say.
-    :param now: Unix seconds.
+    They are counted from the start of its trigger, which comes after the deferral whatever the clock of the
+    worker says.
+
+    :param began: seconds of a steady clock at which the trigger began.
+    :param least: seconds that the deferral lasts at the least.
+    :param now: seconds of the same clock.
     """
-    return 0.0 if deferred_at is None else min(max(0.0, deferred_at + least - now), least)
+    return max(0.0, began + least - now)
+
+
+BACKSTOP = 300.0
+"""Seconds after the own deadline at which Airflow's deferral time-out ends a wait whose trigger is gone."""
+
+
+def backstop(deadline: float | None, now: float) -> timedelta | None:
+    """
+    Return the time after which Airflow itself ends a deferral, None for no limit.
+
+    :param deadline: Unix seconds at which the wait ends, or None.
+    :param now: Unix seconds of the deferral.
+    """
+    return None if deadline is None else timedelta(seconds=max(1.0, deadline - now + BACKSTOP))
+
+
+def clock_shift(deferred_at: float, now: float, earliest: float | None, latest: float | None) -> float:
+    """
+    Return what to add to the moments that a worker has set, to have them by the clock of this process.
+
+    It is 0 where the deferral can have been when the worker says.
+
+    :param deferred_at: Unix seconds of the deferral by the clock of the worker.
+    :param now: Unix seconds by the clock here: the deferral is not later.
+    :param earliest: Unix seconds by a clock in step with the one here, before which the deferral was not;
+        None if that is not known.
+    :param latest: the same, after which it was not.
+    """
+    here = deferred_at if earliest is None else max(deferred_at, earliest)
+    return min(here, now if latest is None else latest) - deferred_at
+
+
+RESUMING = 60.0
+"""Seconds that Airflow may take to resume a task: less between two clocks tells nothing of them."""
+
+
+def resume_shift(clock: float | None, now: float) -> float:
+    """
+    Return what to add to the moments of the worker that has deferred, to have them by the clock here.
+
+    :param clock: Unix seconds that the first worker's clock showed when the trigger fired; None if that is
+        not known.
+    :param now: Unix seconds by the clock of the worker that resumes.
+    """
+    return 0.0 if clock is None or abs(now - clock) <= RESUMING else now - clock
 
 
 STOP_MARGIN = 10.0

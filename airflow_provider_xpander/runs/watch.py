@@ -35,8 +35,6 @@ RESUME_INTERVAL = 10.0
 """Seconds between two such tries."""
 STOP_PATIENCE = 5.0
 """Seconds to see how a run ends that was stopped: the stop takes a while, and the run may complete first."""
-BACKSTOP = 300.0
-"""Seconds after the own deadline at which Airflow's deferral time-out ends a wait whose trigger is gone."""
 
 
 class End(StrEnum):

@@ -16,6 +16,7 @@ from airflow_provider_xpander.required_actions import close_question, persons_ch
 from airflow_provider_xpander.runs.deferral import carry, decision_of
 from airflow_provider_xpander.runs.question import WENT_ON
 from airflow_provider_xpander.runs.timing import until_old_enough
+from airflow_provider_xpander.triggers.deferral_clock import brought_here
 from airflow_provider_xpander.triggers.xpander import XpanderTaskTrigger
 
 CHOICE_INTERVAL = 5.0
@@ -89,7 +90,8 @@ class XpanderChoiceTrigger(BaseTrigger):
 
     :param ti_id: id of the task instance that has asked.
     :param deadline: Unix seconds up to which is waited, or None.
-    :param deferred_at: Unix seconds of the deferral; the event is held until it is old enough.
+    :param deferred_at: Unix seconds of the deferral, by the worker's clock as all moments in these arguments:
+        it tells how far that clock is off.
     """
 
     def __init__(self, ti_id: str, deadline: float | None = None, deferred_at: float | None = None) -> None:
@@ -107,9 +109,10 @@ class XpanderChoiceTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look every few seconds whether somebody has answered."""
-        found = await _persons_decision(self.ti_id, self.log, self.deadline)
+        began = time.monotonic()
+        found = await _persons_decision(self.ti_id, self.log, brought_here(self, self.deadline))
         if self.task_instance is not None:
-            await asyncio.sleep(until_old_enough(self.deferred_at, min_deferral_age(), time.time()))
+            await asyncio.sleep(until_old_enough(began, min_deferral_age(), time.monotonic()))
         yield TriggerEvent(found or {"late": True})  # type: ignore[no-untyped-call]
 
 

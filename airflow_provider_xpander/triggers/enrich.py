@@ -21,8 +21,9 @@ from airflow_provider_xpander.bulk.progress import INTERVAL, progress
 from airflow_provider_xpander.bulk.state import Flight, State, spans
 from airflow_provider_xpander.connection import DEFAULT_CONN_ID
 from airflow_provider_xpander.runs.stop_policy import OnKill
-from airflow_provider_xpander.runs.timing import until_old_enough
+from airflow_provider_xpander.runs.timing import resume_shift, until_old_enough
 from airflow_provider_xpander.runs.watch import End, OnPaused, Over, Watch
+from airflow_provider_xpander.triggers.deferral_clock import shift_of
 from airflow_provider_xpander.triggers.poller import wait_for
 from airflow_provider_xpander.triggers.stops import stop_wave_unless_wanted
 
@@ -34,6 +35,8 @@ PATIENCE = 900.0
 """Seconds after which any run that has ended is enough."""
 LONGEST_NAP = 60.0
 """Seconds between two looks at the clock."""
+SHORTEST = 30.0
+"""Seconds that a wait for budget lasts here at the least, unless less was left when the task was deferred."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,8 @@ class XpanderWaveTrigger(BaseTrigger):
     :param on_paused: ``wait``, or ``fail`` to count a paused run as one that has ended.
     :param on_kill_action: ``stop`` the runs when somebody ends the Airflow task while it is deferred, or
         ``leave`` them.
-    :param deferred_at: Unix seconds of the deferral; the event is held until it is
-        ``[xpander] min_deferral_age`` old.
+    :param deferred_at: Unix seconds of the deferral, by the worker's clock as all moments in these arguments:
+        it tells how far that clock is off.
     """
 
     def __init__(
@@ -205,16 +208,18 @@ class XpanderWaveTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with all others of the process (``triggers/poller.py``), then fire once."""
+        began = time.monotonic()
         try:
             event = await self._wait()
             # Where no scheduler is, as in dag.test(), any age will do.
             if self.task_instance is not None:
-                await asyncio.sleep(until_old_enough(self.deferred_at, min_deferral_age(), time.time()))
+                await asyncio.sleep(until_old_enough(began, min_deferral_age(), time.monotonic()))
         except asyncio.CancelledError:
             if not HAS_TRIGGER_ON_KILL:
                 await self.on_kill()
             raise
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        told = {"clock": time.time() - shift_of(self), "deadline": self.deadline}
+        yield TriggerEvent(event | told)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """
@@ -233,13 +238,14 @@ class XpanderWaveTrigger(BaseTrigger):
         )
 
     async def _wait(self) -> dict[str, Any]:
+        shift = shift_of(self)
         wait = WaveWait(
             self.xpander_conn_id,
             self.agent_id,
             self.poll_interval,
             self.enough,
-            self.until,
-            self.deadline,
+            until_here(self.until, self.deferred_at, shift, time.time()),
+            None if self.deadline is None else self.deadline + shift,
             self.on_paused,
         )
         try:
@@ -248,11 +254,27 @@ class XpanderWaveTrigger(BaseTrigger):
             # The worker reads it, and fails if it must.
             return event_of(self.wave, None, printable(error))
         self._runs = state.task_ids
-        return event_of(self.wave, await wait_for_wave(wait, state, self.log))
+        return event_of(self.wave, await wait_for_wave(wait, state.shifted(shift), self.log))
 
     async def _read(self) -> State:
         # A file system may need a connection of Airflow's, which is read as everywhere in a triggerer.
         return await sync_to_async(read_state)(Folder(self.result_path), self.wave)
+
+
+def until_here(until: float | None, deferred_at: float | None, shift: float, now: float) -> float | None:
+    """
+    Return when there is something to do, by the clock of this process; not at once, whatever the clocks say.
+
+    A worker that is resumed too early has nothing to do but to defer again.
+
+    :param until: Unix seconds by the worker's clock, or None.
+    :param deferred_at: Unix seconds of the deferral by that clock, or None.
+    :param shift: what to add to have them by the clock here, as far as that is known.
+    :param now: Unix seconds here.
+    """
+    if until is None or deferred_at is None:
+        return until
+    return max(until + shift, now + min(until - deferred_at, SHORTEST))
 
 
 def event_of(wave: str, going: list[int] | None, message: str | None = None) -> dict[str, Any]:
@@ -276,3 +298,16 @@ def going_of(payload: Any) -> set[int] | None:
     if not isinstance(going, list):
         return None
     return {number for first, last in going for number in range(first, last + 1)}
+
+
+def moments_of(payload: Any, now: float) -> tuple[float, float | None]:
+    """
+    Return what to add to the times of the state that was waited for, and the deadline, by the clock here.
+
+    :param payload: the event's payload.
+    :param now: Unix seconds by the clock of this worker, which may not be the one that has deferred.
+    :return: the deadline is None where the event does not tell of one.
+    """
+    told = payload if isinstance(payload, Mapping) else {}
+    shift, deadline = resume_shift(told.get("clock"), now), told.get("deadline")
+    return shift, None if deadline is None else deadline + shift

@@ -20,6 +20,7 @@ from airflow_provider_xpander.runs.log.status_log import StatusReport
 from airflow_provider_xpander.runs.stop_policy import OnKill
 from airflow_provider_xpander.runs.timing import until_old_enough
 from airflow_provider_xpander.runs.watch import OnPaused, Watch
+from airflow_provider_xpander.triggers.deferral_clock import brought_here
 from airflow_provider_xpander.triggers.poller import wait_for
 from airflow_provider_xpander.triggers.stops import stop_unless_wanted
 
@@ -43,8 +44,8 @@ class XpanderTaskTrigger(BaseTrigger):
     :param created: Unix seconds at which the run was created, if known: how far back lists are read.
     :param asked: the pause that a person was asked about already; it does not make the trigger fire.
     :param told: the status that the log of the Airflow task has already; only another one is news.
-    :param deferred_at: Unix seconds of the deferral; the event is held until it is
-        ``[xpander] min_deferral_age`` old.
+    :param deferred_at: Unix seconds of the deferral, by the worker's clock as all moments in these arguments:
+        it tells how far that clock is off.
     :param digests: marks that the turn may carry (``Identity.digests``), so that a stop that comes late does
         not stop the turn of somebody else who has continued the thread; None if they are not known.
     :param may_ask: whether the task asks people: an answer to a question of before a clear resumes it, and is
@@ -110,19 +111,20 @@ class XpanderTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with all others of the process (``triggers/poller.py``), then fire once."""
+        began = time.monotonic()
         try:
             event = await self._wait()
-            await self._hold()
+            await self._hold(began)
         except asyncio.CancelledError:
             if not HAS_TRIGGER_ON_KILL:
                 await self.on_kill()
             raise
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _hold(self) -> None:
+    async def _hold(self, began: float) -> None:
         """Let the deferral get old enough; where no scheduler is, as in ``dag.test()``, any age will do."""
         if self.task_instance is not None:
-            await asyncio.sleep(until_old_enough(self.deferred_at, min_deferral_age(), time.time()))
+            await asyncio.sleep(until_old_enough(began, min_deferral_age(), time.monotonic()))
 
     async def on_kill(self) -> None:
         """
@@ -148,7 +150,7 @@ class XpanderTaskTrigger(BaseTrigger):
         watch = Watch(
             self.xpander_task_id,
             self.poll_interval,
-            self.deadline,
+            brought_here(self, self.deadline),
             self.on_paused,
             self.newer_than,
             asked=self.asked,

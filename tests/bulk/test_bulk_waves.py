@@ -133,3 +133,26 @@ def test_the_progress_is_numbers_only() -> None:
 def test_a_task_that_fails_for_its_rows_says_why_the_first_did(reason: str | None, said: str) -> None:
     sample = ({"id": 1, "reason": reason},) if reason else ()
     assert first_reason(replace(state(failed=1), sample=sample)) == said
+
+
+def test_nothing_was_later_than_now_by_the_clock_of_whoever_takes_it_up() -> None:
+    """Else a lost submit would be waited for, and a budget taken for used up, until that clock gets there."""
+    early, late = flights(2)
+    written = state(
+        flight=(early, replace(late, at=400.0, missing=401.0)),
+        sent=((5.0, 1, 2), (402.0, 3, 4)),
+        trouble=403.0,
+    )
+    assert written.not_after(100.0) == state(
+        flight=(early, replace(late, at=100.0, missing=100.0)),
+        sent=((5.0, 1, 2), (100.0, 3, 4)),
+        trouble=100.0,
+    )
+    assert written.not_after(500.0) == written
+
+
+def test_a_state_is_brought_to_another_clock() -> None:
+    one = replace(flights(1)[0], missing=6.0)
+    written = state(flight=(one,), sent=((7.0, 1, 2),), trouble=8.0, began=9.0)
+    there = replace(one, at=2.0, missing=3.0)
+    assert written.shifted(-3.0) == state(flight=(there,), sent=((4.0, 1, 2),), trouble=5.0, began=9.0)

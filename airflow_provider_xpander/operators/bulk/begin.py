@@ -44,7 +44,9 @@ _LAST_TRY = 9999
 """Stands for an attempt after all others, which may read whatever they have written."""
 
 
-def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook, *, may_defer: bool) -> BulkTask:
+def begin(
+    task: XpanderEnrichOperator, context: Context, hook: XpanderHook, *, may_defer: bool, event: Any = None
+) -> BulkTask:
     """
     Return an attempt at a bulk task, with its rows written down; nothing is paid yet.
 
@@ -52,10 +54,13 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook, *, m
     :param context: that of the task instance.
     :param hook: where to ask.
     :param may_defer: whether to defer rather than sleep for long.
+    :param event: that of the trigger, if the attempt goes on.
     :raises TaskDeferred: the runs of before a clear are not all stopped yet.
     :raises XpanderValidationError: the rows, the table or the folder cannot be used.
     :raises XpanderError: the folder cannot be reached.
     """
+    from airflow_provider_xpander.triggers.enrich import moments_of
+
     ti, key = context["ti"], key_columns(task.key)
     identity = identity_of(ti, retries=task.retries)
     request = hook.prepare(task.request(context))  # it refuses a schema that data names, before any import
@@ -93,7 +98,12 @@ def begin(task: XpanderEnrichOperator, context: Context, hook: XpanderHook, *, m
     deadline = ledger.begin_attempt({"deadline": deadline})["deadline"]
     state = ledger.load()
     has_begun = state is not None
-    if state is None:
+    if state is not None:
+        # Another worker may have written it, by a clock that differs.
+        shift, told = moments_of(event, time.time())
+        deadline = deadline if told is None else told
+        state = state.shifted(shift).not_after(clock.CLOCK.time())
+    else:
         state = _snapshot(task, context, ledger, key)
         if table is not None:
             first = ledger.row(0) if state.rows else None

@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_xpander._compat import AirflowFailException, TaskDeferred
@@ -26,7 +25,7 @@ from airflow_provider_xpander.operators.bulk.ask import Asker
 from airflow_provider_xpander.operators.bulk.collect import Collector
 from airflow_provider_xpander.runs.adopt import Reattach
 from airflow_provider_xpander.runs.lookup import find_all, wanted_of
-from airflow_provider_xpander.runs.watch import BACKSTOP
+from airflow_provider_xpander.runs.timing import backstop
 from airflow_provider_xpander.xcom import WAVE_KEY, push_link
 
 if TYPE_CHECKING:
@@ -79,7 +78,6 @@ def deferral(wait: WaveWait, ledger: Ledger, ti: Any, on_kill_action: OnKill, no
     from airflow_provider_xpander.triggers.enrich import XpanderWaveTrigger
 
     ti.xcom_push(WAVE_KEY, ledger.name)
-    left = None if wait.deadline is None else max(1.0, wait.deadline - now + BACKSTOP)
     return TaskDeferred(
         trigger=XpanderWaveTrigger(
             result_path=ledger.folder.url,
@@ -95,7 +93,7 @@ def deferral(wait: WaveWait, ledger: Ledger, ti: Any, on_kill_action: OnKill, no
             deferred_at=now,
         ),
         method_name="execute_complete",
-        timeout=None if left is None else timedelta(seconds=left),
+        timeout=backstop(wait.deadline, now),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -34,7 +35,9 @@ def notes(ti: Any, suffix: object) -> Path:
 
 
 def note_pid(context: Any) -> None:
-    """Tell the test which process is the worker of this try."""
+    """Tell the test which process is the worker of this try, and which Celery worker has started it."""
+    with notes(context["ti"], "workers").open("a") as file:
+        file.write(f"{Path(tempfile.gettempdir()).stem}\n")
     with notes(context["ti"], context["ti"].try_number).open("a") as file:
         file.write(f"{os.getpid()}\n")
 
@@ -199,6 +202,7 @@ for kind, (operator, options) in KINDS.items():
                 "agent_id": "slow",
                 "input": "{{ params.text }}",
                 "poll_interval": 0.5,
+                "timeout": float(os.environ["E2E_TIMEOUT"]) if "E2E_TIMEOUT" in os.environ else None,
                 "retries": 3,
                 "retry_delay": timedelta(seconds=float(os.environ.get("E2E_RETRY_DELAY", "1"))),
                 "pre_execute": note_pid,
