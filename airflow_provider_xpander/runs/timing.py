@@ -129,8 +129,8 @@ def clock_shift(deferred_at: float, now: float, earliest: float | None, latest: 
     return min(here, now if latest is None else latest) - deferred_at
 
 
-RESUMING = 60.0
-"""Seconds that Airflow may take to resume a task: less between two clocks tells nothing of them."""
+RESUMING = 240.0
+"""Seconds that Airflow may take to resume a task: less than that passes on a clock that is not ahead, too."""
 
 
 def resume_shift(clock: float | None, now: float) -> float:
@@ -141,7 +141,7 @@ def resume_shift(clock: float | None, now: float) -> float:
         not known.
     :param now: Unix seconds by the clock of the worker that resumes.
     """
-    return 0.0 if clock is None or abs(now - clock) <= RESUMING else now - clock
+    return 0.0 if clock is None or 0 <= now - clock <= RESUMING else now - clock
 
 
 STOP_MARGIN = 10.0

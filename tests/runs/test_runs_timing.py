@@ -100,6 +100,7 @@ def test_moments_of_a_worker_are_brought_to_this_clock(
     [
         pytest.param(None, 0.0, id="not known"),
         pytest.param(990.0, 0.0, id="resumed after some seconds"),
+        pytest.param(800.0, 0.0, id="resumed after some minutes"),
         pytest.param(700.0, 300.0, id="this clock is ahead"),
         pytest.param(1300.0, -300.0, id="this clock is behind"),
     ],
