@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_xpander.api import clock
 from airflow_provider_xpander.api.clock import Window
-from airflow_provider_xpander.api.host_budget import HELD, HostBudget, host_folder
+from airflow_provider_xpander.api.host_budget import HELD, HostBudget
 from airflow_provider_xpander.api.refusals import is_billing, read_error
 from airflow_provider_xpander.api.retry import reset_seconds, retry_after_seconds
 from airflow_provider_xpander.api.routes import Priority
@@ -345,5 +345,5 @@ def governor_of(settings: Settings) -> Governor:
     governor = _governors.setdefault(key, Governor())
     governor.limit(settings.requests_per_minute, settings.requests_per_hour)
     if governor.host is None and (settings.requests_per_minute or settings.requests_per_hour):
-        governor.host = HostBudget(*key, host_folder())
+        governor.host = HostBudget(*key)
     return governor

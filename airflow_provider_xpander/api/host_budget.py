@@ -17,7 +17,7 @@ import secrets
 import stat
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -52,8 +52,8 @@ def place_of_host() -> Path:
 
 def host_folder() -> Path | None:
     """Return that folder, which exists and is nobody else's; None if it cannot be had."""
-    place = place_of_host()
     try:
+        place = place_of_host()
         place.mkdir(mode=0o700, exist_ok=True)
         found = place.lstat()
     except OSError:
@@ -68,12 +68,13 @@ class HostBudget:
 
     :param base_url: of the service.
     :param api_key: only a hash of it is used, for the name of the files.
-    :param folder: where they are; None for none, so that nothing is shared.
+    :param folder: gives where they are, or None for none. It is asked each hour, so that trouble passes.
     """
 
-    def __init__(self, base_url: str, api_key: str, folder: Path | None) -> None:
-        name = hashlib.sha256(f"{base_url}\n{api_key}".encode()).hexdigest()[:32]
-        self._path = None if folder is None else folder / name
+    def __init__(self, base_url: str, api_key: str, folder: Callable[[], Path | None] = host_folder) -> None:
+        self._name = hashlib.sha256(f"{base_url}\n{api_key}".encode()).hexdigest()[:32]
+        self._find = folder
+        self._folder: Path | None = None
         self._token = secrets.randbits(62)
         self._heard: dict[int, int] = {}
         """Bytes that were read of the file of each hour."""
@@ -95,10 +96,11 @@ class HostBudget:
         for hour in (this - 1, this):
             noted = b""
             with self._or_alone(), self._open(hour) as file:
-                file.seek(self._heard[hour])
+                heard = self._heard[hour]
+                file.seek(heard)
                 noted = file.read()
                 noted = noted[: len(noted) - len(noted) % _NOTE.size]
-                self._heard[hour] += len(noted)
+                self._heard[hour] = heard + len(noted)
             for at, kind, author in _NOTE.iter_unpack(noted):
                 if author != me:
                     yield Note(at, kind)
@@ -108,28 +110,29 @@ class HostBudget:
         return self._token + os.getpid()  # a process that was forked off is another
 
     def _open(self, hour: int) -> FileIO:
-        if self._path is None:
-            raise FileNotFoundError("there is no folder that is safe")
         if hour not in self._heard:
-            self._forget(hour - 2)
+            self._folder = self._find()
             self._heard[hour] = 0
-        return FileIO(self._path.with_suffix(f".{hour}"), "a+", opener=partial(os.open, mode=0o600))
+            self._forget(hour - 2)
+        if self._folder is None:
+            raise FileNotFoundError("there is no folder that is safe")
+        return FileIO(self._folder / f"{self._name}.{hour}", "a+", opener=partial(os.open, mode=0o600))
 
     def _forget(self, hour: int) -> None:
-        assert self._path is not None  # noqa: S101 - looked at by the caller
-        for old in self._path.parent.glob(f"{self._path.name}.*"):
-            if int(old.suffix[1:]) <= hour:
+        """Remove what is as old as that, of keys that are used no longer too."""
+        for old in self._folder.glob("*.*") if self._folder else ():
+            if old.suffix[1:].isdecimal() and int(old.suffix[1:]) <= hour:
                 old.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _or_alone(self) -> Iterator[None]:
-        """Go on without the others where the files cannot be used."""
+        """Go on without the others, up to the next hour, where the files cannot be used."""
         try:
             yield
         except OSError as error:
-            if self._path is not None:
+            if self._folder is not None:
                 log.debug("Requests are counted for this process alone: %s", error)
-            self._path = None
+            self._folder = None
 
 
 def _hour() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,10 +20,10 @@ from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.api.errors import XpanderRateLimitError
 from airflow_provider_xpander.api.exchange import Reply, Send, Sleep, exchange, governed
 from airflow_provider_xpander.api.governor import Governor, governor_of
-from airflow_provider_xpander.api.host_budget import HELD, HostBudget, Note, host_folder
+from airflow_provider_xpander.api.host_budget import HELD, HostBudget, Note, host_folder, place_of_host
 from airflow_provider_xpander.api.models import InvokeRequest, Target
 from airflow_provider_xpander.api.retry import ONCE, RetryPolicy
-from airflow_provider_xpander.api.routes import Call, Priority, get_task, invoke_async
+from airflow_provider_xpander.api.routes import Call, Priority, as_poll, get_task, invoke_async, stop_task
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.emulator import EmulatorServer
 
@@ -61,7 +63,7 @@ def process(tmp_path: Path) -> Callable[..., Governor]:
 
     def make(per_minute: int = 0, per_hour: int = 0) -> Governor:
         governor = Governor(per_minute, per_hour, rng=lambda: 0.5)
-        governor.host = HostBudget("https://x", "key", tmp_path)
+        governor.host = HostBudget("https://x", "key", lambda: tmp_path)
         return governor
 
     return make
@@ -72,26 +74,26 @@ def news(budget: HostBudget) -> list[tuple[float, int]]:
 
 
 def test_each_hears_what_the_others_have_noted_once(tmp_path: Path, now: Now) -> None:
-    one, other = (HostBudget("https://x", "key", tmp_path) for _ in range(2))
+    one, other = (HostBudget("https://x", "key", lambda: tmp_path) for _ in range(2))
     one.note(SUBMIT, 1.5)
     one.note(HELD, 2.5)
     assert news(other) == [Note(1.5, SUBMIT), Note(2.5, HELD)]
     assert news(one) == news(other) == []
     other.note(POLL, 3.5)
     assert news(one) == [Note(3.5, POLL)]
-    assert news(HostBudget("https://x", "key", tmp_path)) == [
+    assert news(HostBudget("https://x", "key", lambda: tmp_path)) == [
         Note(1.5, SUBMIT), Note(2.5, HELD), Note(3.5, POLL),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("other", [("https://y", "key"), ("https://x", "another key")])
 def test_another_service_or_key_is_another_budget(other: tuple[str, str], tmp_path: Path, now: Now) -> None:
-    HostBudget("https://x", "key", tmp_path).note(SUBMIT, 1.0)
-    assert news(HostBudget(*other, tmp_path)) == []
+    HostBudget("https://x", "key", lambda: tmp_path).note(SUBMIT, 1.0)
+    assert news(HostBudget(*other, lambda: tmp_path)) == []
 
 
 def test_the_key_is_in_no_file_and_in_no_name(tmp_path: Path, now: Now) -> None:
-    HostBudget("https://x", "a secret key", tmp_path).note(SUBMIT, 1.0)
+    HostBudget("https://x", "a secret key", lambda: tmp_path).note(SUBMIT, 1.0)
     (file,) = tmp_path.iterdir()
     assert "secret" not in file.name
     assert b"secret" not in file.read_bytes()
@@ -99,17 +101,28 @@ def test_the_key_is_in_no_file_and_in_no_name(tmp_path: Path, now: Now) -> None:
 
 
 def test_the_hour_before_is_heard_and_older_files_are_removed(tmp_path: Path, now: Now) -> None:
-    old = HostBudget("https://x", "key", tmp_path)
+    old = HostBudget("https://x", "key", lambda: tmp_path)
     for hour in range(5):
         old.note(SUBMIT, float(hour))
         now.moment += 3600
     now.moment -= 3600
-    assert news(HostBudget("https://x", "key", tmp_path)) == [Note(3.0, SUBMIT), Note(4.0, SUBMIT)]
+    assert news(HostBudget("https://x", "key", lambda: tmp_path)) == [Note(3.0, SUBMIT), Note(4.0, SUBMIT)]
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_the_files_of_keys_that_are_used_no_longer_are_removed(tmp_path: Path, now: Now) -> None:
+    """A JWT lasts an hour; a list that is shared is in the same folder, and has other rules."""
+    for hour in range(5):
+        HostBudget("https://x", f"token {hour}", lambda: tmp_path).note(SUBMIT, float(hour))
+        now.moment += 3600
+    (tmp_path / "a shared list").write_text("{}")
+    (tmp_path / "a shared list.lock").write_text("")
+    list(HostBudget("https://x", "the next", lambda: tmp_path).news())
+    assert len(list(tmp_path.iterdir())) == 1 + 2 + 2
+
+
 def test_what_is_half_written_is_heard_when_it_is_whole(tmp_path: Path, now: Now) -> None:
-    one, other = (HostBudget("https://x", "key", tmp_path) for _ in range(2))
+    one, other = (HostBudget("https://x", "key", lambda: tmp_path) for _ in range(2))
     one.note(SUBMIT, 1.0)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
@@ -120,7 +133,7 @@ def test_what_is_half_written_is_heard_when_it_is_whole(tmp_path: Path, now: Now
 
 
 def test_a_forked_process_is_another(tmp_path: Path, now: Now, monkeypatch: pytest.MonkeyPatch) -> None:
-    budget = HostBudget("https://x", "key", tmp_path)
+    budget = HostBudget("https://x", "key", lambda: tmp_path)
     budget.note(SUBMIT, 1.0)
     monkeypatch.setattr(os, "getpid", lambda: 1)
     assert news(budget) == [Note(1.0, SUBMIT)]
@@ -137,12 +150,47 @@ def test_a_folder_that_others_can_enter_is_not_used(
     assert host_folder() == tmp_path
 
 
+def test_without_a_folder_for_temporary_files_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose whole file system is read-only."""
+
+    def gettempdir() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(host_budget, "place_of_host", place_of_host)
+    monkeypatch.setattr(tempfile, "gettempdir", gettempdir)
+    assert host_folder() is None
+    governor_module._governors.clear()
+    governor = governor_of(Settings(api_key="a"))
+    assert governor.delay(READ, time.monotonic()) == 0
+    governor.sent(READ, time.monotonic())
+
+
+def test_trouble_with_the_files_ends_with_the_hour(tmp_path: Path, now: Now) -> None:
+    """A triggerer lives for months, and a full disk or a folder that was removed is mended sooner."""
+    folder = tmp_path / "host"
+
+    def find() -> Path:
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    budget, other = (HostBudget("https://x", "key", find) for _ in range(2))
+    budget.note(SUBMIT, 1.0)
+    assert news(other) == [Note(1.0, SUBMIT)]
+    shutil.rmtree(folder)
+    budget.note(SUBMIT, 2.0)
+    assert news(other) == []
+    now.moment += 3600
+    budget.note(SUBMIT, 3.0)
+    assert news(other) == [Note(3.0, SUBMIT)]
+    assert news(other) == []
+
+
 @pytest.mark.parametrize("folder", ["missing", None])
 def test_where_nothing_can_be_shared_the_process_keeps_its_own_limits(
     folder: str | None, tmp_path: Path, now: Now
 ) -> None:
     governor = Governor(10, 0)
-    governor.host = HostBudget("https://x", "key", tmp_path / folder if folder else None)
+    governor.host = HostBudget("https://x", "key", lambda: tmp_path / folder if folder else None)
     for _ in range(9):  # and one that is left to polls
         assert governor.delay(READ, now.steady()) == 0
         governor.sent(READ, now.steady())
@@ -191,7 +239,7 @@ def test_a_refusal_holds_all_and_each_comes_back_by_itself(
 def test_no_note_holds_anything_back_for_more_than_an_hour_and_a_quarter(
     process: Callable[..., Governor], tmp_path: Path, now: Now
 ) -> None:
-    strange = HostBudget("https://x", "key", tmp_path)
+    strange = HostBudget("https://x", "key", lambda: tmp_path)
     for kind in (HELD, SUBMIT, 77, -1):
         strange.note(kind, now.moment + 1e9)
     assert 3600 <= process(100, 1000).delay(READ, now.steady()) <= 4510

@@ -163,7 +163,7 @@ def test_a_mass_clear_and_an_outage_lose_nothing_and_are_refused_no_more_than_is
         folder = tmp_path / str(number % hosts)
         folder.mkdir(exist_ok=True)
         governor = Governor(PER_MINUTE, PER_HOUR)
-        governor.host = HostBudget("https://x", "key", folder)
+        governor.host = HostBudget("https://x", "key", lambda: folder)
         return governor
 
     stopped: list[str] = []
