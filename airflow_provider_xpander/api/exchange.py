@@ -34,7 +34,7 @@ from airflow_provider_xpander.api.retry import (
     RetryPolicy,
     asked_seconds,
 )
-from airflow_provider_xpander.api.routes import Call
+from airflow_provider_xpander.api.routes import Call, Priority
 from airflow_provider_xpander.api.settings import Settings
 from airflow_provider_xpander.api.text import printable, sentence
 
@@ -188,7 +188,7 @@ def read(call: Call[T], outcome: Reply | NoReply | Held, now: datetime) -> T:
     :raises XpanderError: all else that is not a success.
     """
     if isinstance(outcome, Held):
-        raise XpanderRateLimitError(
+        raise TooLong(
             f"{call.what}: not sent, because xpander.ai refuses requests with this key for another "
             f"{outcome.seconds:.0f} s, as it has told this process or another one on this host.",
             retry_after=outcome.seconds,
@@ -316,10 +316,15 @@ def governed(
 
 
 def _turn(call: Call[Any], governor: Governor, patience: float) -> Steps[Held | None]:
-    """Wait until a request may be sent and count it, unless the service refuses all for longer than that."""
+    """
+    Wait until a request may be sent and count it, unless the service refuses all for longer than that.
+
+    A stop is sent all the same: a run that goes on costs more than a refusal.
+    """
     left = patience
     while left > 0 and (delay := governor.delay(call.priority, clock.CLOCK.steady())) > 0:
-        if (held := governor.held(clock.CLOCK.steady())) > left:
+        held = governor.held(clock.CLOCK.steady())
+        if held > left and call.priority is not Priority.STOP:
             return Held(held)
         if left == patience and delay > WORTH_A_LINE:
             log.info(

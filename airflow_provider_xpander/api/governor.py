@@ -52,8 +52,6 @@ BACKOFF_CAP = 60.0
 RECOVERY = 7200.0
 """Seconds in which polls come back to their full rate after refusals, each of which has halved it."""
 
-_PRIORITIES = {priority.value: priority for priority in Priority}
-
 
 class Governor:
     """
@@ -80,7 +78,7 @@ class Governor:
         self._guessed = Window(HOUR, 0)
         self._recent = Window(HOUR / 6, 0)
         self._rng = rng
-        self._blocked_until = -math.inf
+        self._blocked_until = self._held_until = -math.inf
         self._strikes = 0.0
         self._slowed_at = -math.inf
         self._factor = 1.0
@@ -148,8 +146,8 @@ class Governor:
             at = min(note.at - ahead, now + HOUR)
             if note.kind == HELD:
                 self._hold(at - now, now)
-            elif now - HOUR < at and note.kind in _PRIORITIES:
-                self.count(_PRIORITIES[note.kind], min(at, now), now)
+            elif now - HOUR < at and 0 <= note.kind < len(Priority):
+                self.count(Priority(note.kind), min(at, now), now)
 
     def guess(self, priority: Priority, now: float) -> None:
         """
@@ -184,7 +182,7 @@ class Governor:
 
         :param now: seconds of the steady clock.
         """
-        return max(0.0, self._blocked_until - now)
+        return max(0.0, self._held_until - now)
 
     def has_spare(self, now: float) -> bool:
         """
@@ -231,6 +229,7 @@ class Governor:
         self._tell_host(HELD, now + wait)
 
     def _hold(self, seconds: float, now: float) -> None:
+        self._held_until = max(self._held_until, now + seconds)
         # Later than asked for, by chance: many processes were told the same.
         self._blocked_until = max(self._blocked_until, now + seconds * (1 + 0.25 * self._rng()))
 

@@ -257,14 +257,29 @@ def test_while_the_service_refuses_all_nothing_is_sent(
     assert governor.hour.total == 0
 
 
-def test_a_short_refusal_is_waited_out(process: Callable[..., Governor], now: Now) -> None:
-    process().heard(Reply(429, {"Retry-After": "20"}, b"{}"), now.steady(), DATE)
+@pytest.mark.parametrize("seconds", [20, 60])
+def test_a_refusal_of_a_minute_at_the_most_is_waited_out(
+    seconds: int, process: Callable[..., Governor], now: Now
+) -> None:
+    """A limit of requests a minute is the one that is met most, and asks for no more."""
+    process().heard(Reply(429, {"Retry-After": str(seconds)}, b"{}"), now.steady(), DATE)
     steps = governed(exchange(get_task("t-1"), ONCE), process())
     step = next(steps)
     assert isinstance(step, Sleep)
-    assert 20 <= step.seconds <= 25
+    assert seconds <= step.seconds <= min(60, 1.25 * seconds)
     now.moment += step.seconds
     assert isinstance(steps.send(None), Send)
+
+
+@pytest.mark.parametrize("call", [stop_task("t-1"), as_poll(get_task("t-1"), STOP)], ids=["stop", "look"])
+def test_a_stop_is_tried_even_while_the_service_refuses_all(
+    call: Call[object], process: Callable[..., Governor], now: Now
+) -> None:
+    process().heard(Reply(429, {"Retry-After": "1000"}, b"{}"), now.steady(), DATE)
+    steps = governed(exchange(call, ONCE), process())
+    assert next(steps) == Sleep(60)
+    now.moment += 60
+    assert steps.send(None) == Send(call)
 
 
 def test_a_patient_conversation_waits_out_a_long_one(process: Callable[..., Governor], now: Now) -> None:

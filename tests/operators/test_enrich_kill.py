@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,8 +22,12 @@ from airflow_provider_xpander._compat import (
     AirflowTaskTimeout,
     TaskDeferred,
 )
+from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api import host_budget
 from airflow_provider_xpander.api.errors import XpanderError
+from airflow_provider_xpander.api.host_budget import HELD, HostBudget
 from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.operators.bulk import pace
 from airflow_provider_xpander.triggers import stops
 
 __all__ = ["folder"]
@@ -178,6 +183,44 @@ def test_a_clear_stops_the_runs_of_before(service: Service, folder: Path) -> Non
     assert {service.status(one) for one in before} == {"stopped"}
     assert len(lines(folder)) == ROWS
     eventually(lambda: "executing" not in states(service), "the end of all runs")
+
+
+def test_a_clear_while_the_service_refuses_all_stops_the_runs_of_before_later(
+    service: Service, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SLICE", 0.2)
+    with pytest.raises(TaskDeferred):
+        run_to_deferral(task(folder, deferrable=True), attempt(1))
+    service.connect(extra={"requests_per_minute": 1000})
+    other_process = HostBudget(service.server.url, service.server.api_key, host_budget.host_folder)
+    other_process.note(HELD, time.time() + 600)
+    asked = len(service.requests())
+    cleared = attempt(2, cleared_at=2)
+    with pytest.raises(TaskDeferred):
+        run_to_deferral(task(folder, deferrable=True), cleared)
+    assert len(service.requests()) == asked
+    monkeypatch.setattr(host_budget, "place_of_host", lambda: tmp_path)  # as when it is over
+    governor_module._governors.clear()
+    with pytest.raises(TaskDeferred):
+        task(folder, deferrable=True).execute_complete(cleared.context(), {"going": []})
+    assert [str(service.status(found.task_id)) for found in service.runs()[:ROWS]] == ["stopped"] * ROWS
+
+
+def test_a_stop_that_is_refused_for_long_is_sent_again_later(
+    service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SLICE", 0.2)
+    with pytest.raises(TaskDeferred):
+        run_to_deferral(task(folder, deferrable=True), attempt(1))
+    service.add_fault(Fault.throttled(path="/stop$", retry_after=600))
+    retried = task(folder, deferrable=True, reattach=False)
+    with pytest.raises(TaskDeferred):
+        run_to_deferral(retried, attempt(2))
+    assert len(service.requests("POST", "/stop")) == 1
+    governor_module._governors.clear()  # as when it is over
+    with pytest.raises(TaskDeferred):
+        retried.execute_complete(attempt(2).context(), {"going": []})
+    assert [str(service.status(found.task_id)) for found in service.runs()[:ROWS]] == ["stopped"] * ROWS
 
 
 def test_a_folder_of_another_installation_is_refused_and_its_runs_go_on(
