@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dev.scenario import Scenario
@@ -35,20 +37,24 @@ class Mass:
     def __str__(self) -> str:
         """Return a line for people."""
         steps = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items())
-        stopped = sum(map(bool, self.stops))
+        often = Counter(self.stops)
+        stopped = ", ".join(f"{often[times]} stopped {times} times" for times in sorted(often))
         return (
             f"{self.many} deferred tasks, cleared and then marked failed at once: {self.runs} runs, "
-            f"{stopped} stopped, {len(self.stops) - stopped} not, {self.alive} alive ({steps})"
+            f"{stopped}, {self.alive} alive ({steps})"
         )
 
 
-def mass(scenario: Scenario, many: int, limit: float) -> Mass:
+def mass(
+    scenario: Scenario, many: int, limit: float, during_clear: Callable[[], None] = lambda: None
+) -> Mass:
     """
     Clear all tasks of a run of ``kill_many``, then mark the run failed, and count.
 
     :param scenario: the run, just started.
     :param many: how many mapped tasks it has.
     :param limit: seconds for each step.
+    :param during_clear: what happens besides, from the moment of the clear on.
     """
     started = time.monotonic()
     seconds = {}
@@ -64,6 +70,7 @@ def mass(scenario: Scenario, many: int, limit: float) -> Mass:
     wait_for(lambda: scenario.triggers() >= many, limit=limit, what=f"{many} triggers")
     step("deferred")
     scenario.clear()
+    during_clear()
     wait_for(lambda: stopped() >= many, limit=limit, what=f"{many} stops after the clear")
     step("cleared and stopped")
     wait_for(lambda: scenario.triggers() >= 2 * many, limit=limit, what=f"{many} triggers more")

@@ -58,6 +58,7 @@ def emulator_connection(
     *,
     api_key: str | None = None,
     requests_per_minute: int = 0,
+    requests_per_hour: int = 0,
     task_link_template: str | None = None,
 ) -> str:
     """
@@ -66,6 +67,7 @@ def emulator_connection(
     :param emulator: the emulator.
     :param api_key: another key than the emulator's own
     :param requests_per_minute: by default none: the published limits would make forty tickets take minutes
+    :param requests_per_hour: likewise
     :param task_link_template: where the links of runs lead; by default to the web console, as real ones do
     """
     return json.dumps(
@@ -75,7 +77,7 @@ def emulator_connection(
             "password": api_key or emulator.api_key,
             "extra": {
                 "requests_per_minute": requests_per_minute,
-                "requests_per_hour": 0,
+                "requests_per_hour": requests_per_hour,
                 "task_link_template": task_link_template,
             },
         }

@@ -30,12 +30,15 @@ from dev.scenario import Scenario
 from dev.service import emulator_connection
 from dev.soak_hits import AT_ONCE, ON_ALL, Hits
 from dev.soak_kinds import KINDS, Kind, add_fault, deal, slow_rows
+from dev.traffic import Limits, limits_of, under_limits
 from dev.waiting import WaitTimeout, wait_for
 
 DAGS = ROOT / "tests" / "e2e" / "dags"
 PIDS = STATE / "soak" / "pids"
 LATE_STOPS = 60.0
 """Seconds for stops that follow the end of the Airflow task."""
+USUAL_LIMITS: Limits = (100, 0)
+"""Of the connection of the tasks that are ended all at once; the service itself has none."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,7 @@ def odd(came: Sequence[Outcome]) -> list[str]:
 
 
 @contextmanager
-def _airflow(service: EmulatorServer, many: int) -> Iterator[tuple[LocalAirflow, int]]:
+def _airflow(service: EmulatorServer, many: int, limits: Limits) -> Iterator[tuple[LocalAirflow, int]]:
     """Run a local Airflow, and tell how many runs it bears at a time."""
     with airflow_database() as database:
         if MAJOR == 2 and database.url is None:
@@ -249,7 +252,7 @@ def _airflow(service: EmulatorServer, many: int) -> Iterator[tuple[LocalAirflow,
         with LocalAirflow(
             STATE / "soak" / "airflow",
             dags=[DAGS],
-            env=environment(service, PIDS, many),
+            env=environment(service, PIDS, many, limits),
             parallelism=parallelism,
             database_url=database.url,
         ) as airflow:
@@ -257,24 +260,28 @@ def _airflow(service: EmulatorServer, many: int) -> Iterator[tuple[LocalAirflow,
 
 
 @contextmanager
-def _cluster(service: EmulatorServer, many: int) -> Iterator[tuple[LocalAirflow, int]]:
+def _cluster(service: EmulatorServer, many: int, limits: Limits) -> Iterator[tuple[LocalAirflow, int]]:
     """Run a cluster, and tell how many runs it bears at a time."""
     from dev.cluster import local_cluster
 
     with local_cluster(
-        STATE / "soak" / "cluster", dags=(DAGS,), env=environment(service, PIDS, many)
+        STATE / "soak" / "cluster", dags=(DAGS,), env=environment(service, PIDS, many, limits)
     ) as cluster:
         yield cluster, 16
 
 
-def environment(service: EmulatorServer, pids: Path, many: int) -> dict[str, str]:
+def environment(
+    service: EmulatorServer, pids: Path, many: int, limits: Limits = USUAL_LIMITS
+) -> dict[str, str]:
     """
     Return what the DAGs of the soak need.
 
     :param service: what their connections lead to.
     :param pids: folder where workers note their process ids.
     :param many: mapped tasks of the DAG that is ended all at once.
+    :param limits: requests that each of its processes may send in a minute and in an hour.
     """
+    per_minute, per_hour = limits
     pids.mkdir(parents=True, exist_ok=True)
     return {
         "E2E_PIDS": str(pids),
@@ -282,7 +289,9 @@ def environment(service: EmulatorServer, pids: Path, many: int) -> dict[str, str
         "E2E_MAPPED": "1",
         "E2E_MANY": str(many),
         "AIRFLOW_CONN_XPANDER_DEFAULT": emulator_connection(service),
-        "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(service, requests_per_minute=100),
+        "AIRFLOW_CONN_XPANDER_LIMITED": emulator_connection(
+            service, requests_per_minute=per_minute, requests_per_hour=per_hour
+        ),
     }
 
 
@@ -293,6 +302,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--wave", type=int, default=0, help="so many at a time, instead of what fits")
     parser.add_argument("--mass", type=int, default=0, help="end so many deferred tasks at once, too")
+    parser.add_argument(
+        "--limits",
+        type=limits_of,
+        metavar="MINUTE,HOUR",
+        help="with --mass: requests that the service takes, and an outage of 30 s during the clear",
+    )
     parser.add_argument("--cluster", action="store_true", help="on two of everything (make soak-on-cluster)")
     options = parser.parse_args()
     hits: Hits = ON_ALL
@@ -301,7 +316,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     good = True
     where = _cluster if options.cluster else _airflow
-    with EmulatorServer() as service, where(service, options.mass or 1) as (airflow, fit):
+    limits = options.limits or USUAL_LIMITS
+    with EmulatorServer() as service, where(service, options.mass or 1, limits) as (airflow, fit):
         wave = options.wave or fit
         if options.runs:
             came: list[Outcome] = []
@@ -313,7 +329,9 @@ def main() -> int:
             print(f"\nAirflow {AIRFLOW_VERSION}, seed {options.seed}\n{table(came, hits)}\n", flush=True)
             good = not any(one.is_bad for one in came)
         if options.mass:
-            ended = mass(Scenario(airflow, service, "kill_many", ""), options.mass, limit=1200)
+            with under_limits(service, options.limits) as outage:
+                scenario = Scenario(airflow, service, "kill_many", "")
+                ended = mass(scenario, options.mass, limit=1200, during_clear=outage)
             print(f"Airflow {AIRFLOW_VERSION}: {ended}", flush=True)
             good = good and ended.is_right
     return 0 if good else 1

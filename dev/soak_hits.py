@@ -21,10 +21,20 @@ def _triggerer_stopped(airflow: LocalAirflow, service: EmulatorServer) -> None:
     airflow.start("triggerer")
 
 
-def _service_away(airflow: LocalAirflow, service: EmulatorServer) -> None:
+def go_away(service: EmulatorServer, seconds: float) -> None:
+    """
+    Let the service be away for some time: nobody listens on its port.
+
+    :param service: the service.
+    :param seconds: for how long.
+    """
     service.stop()
-    time.sleep(10)
+    time.sleep(seconds)
     service.start()
+
+
+def _service_away(airflow: LocalAirflow, service: EmulatorServer) -> None:
+    go_away(service, 10)
 
 
 def _list_lags(airflow: LocalAirflow, service: EmulatorServer) -> None:
