@@ -18,7 +18,8 @@ def running_server(xpander_server: EmulatorServer) -> EmulatorServer:
 def server(running_server: EmulatorServer) -> Iterator[EmulatorServer]:
     running_server.emulator.reset(Settings(run_seconds=0.05))
     yield running_server
-    # The other tests of the session use the same server, and their time has to go by.
+    # The other tests of the session use the same server, as it was, and their time has to go by.
+    running_server.emulator.reset(Settings())
     running_server.emulator.clock = time.time
 
 

@@ -8,6 +8,7 @@ import requests
 from emulator_api import Api
 
 from airflow_provider_xpander.api import clock as clock_module
+from airflow_provider_xpander.api import governor as governor_module
 from airflow_provider_xpander.api.clock import Clock
 from airflow_provider_xpander.api.routes import Target
 from airflow_provider_xpander.emulator import Emulator, Fault, ManualClock
@@ -125,12 +126,15 @@ def test_a_worker_waits_out_a_refusal(api: Api, emulator: Emulator, monkeypatch:
         "extra": {"requests_per_minute": 0, "requests_per_hour": 0},
     }
     monkeypatch.setenv("AIRFLOW_CONN_XPANDER_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr(clock_module, "CLOCK", Clock(speed=200))
+    monkeypatch.setattr(clock_module, "CLOCK", Clock(speed=50))
+    monkeypatch.setattr(governor_module, "_governors", {})  # those of other tests know another clock
     emulator.clock = clock_module.CLOCK.time
-    emulator.configure({"requests_per_minute": 2})
-    for _ in range(2):
-        api("GET", PATH)
     with XpanderHook() as hook:
+        hook.invoke_async(Target("agent", "echo"), "all is imported")
+        emulator.reset(emulator.settings)
+        emulator.configure({"requests_per_minute": 2})
+        for _ in range(2):
+            api("GET", PATH)
         task = hook.invoke_async(Target("agent", "echo"), "hello")
     assert [run.task_id for run in emulator.runs()] == [task.id]
     assert [call.status for call in emulator.calls] == [200, 200, 429, 200]

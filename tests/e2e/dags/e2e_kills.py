@@ -17,6 +17,7 @@ from unittest import mock
 from airflow_provider_xpander.api.client import Client
 from airflow_provider_xpander.bulk.ledger import Ledger
 from airflow_provider_xpander.bulk.tables import TableWriter
+from airflow_provider_xpander.operators.attempt import Attempt
 from airflow_provider_xpander.operators.base import XpanderRequestOperator
 from airflow_provider_xpander.operators.bulk.ask import Asker
 from airflow_provider_xpander.operators.enrich import XpanderEnrichOperator
@@ -53,6 +54,19 @@ def dawdle() -> None:
 
 
 @contextmanager
+def dawdling_before(owner: type, method: str) -> Iterator[None]:
+    """Dawdle each time that a method is about to do its work."""
+    real = getattr(owner, method)
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        dawdle()
+        return real(*args, **kwargs)
+
+    with mock.patch.object(owner, method, slow):
+        yield
+
+
+@contextmanager
 def dawdling_after(owner: type, method: str) -> Iterator[None]:
     """Dawdle each time that a method has done its work."""
     real = getattr(owner, method)
@@ -69,10 +83,10 @@ def dawdling_after(owner: type, method: str) -> Iterator[None]:
 class SlowToDefer(XpanderInvokeAgentOperator):
     """Stays a while between the submit and the deferral."""
 
-    def defer(self, **kwargs: Any) -> Any:
-        """Dawdle, then defer."""
-        dawdle()
-        return super().defer(**kwargs)
+    def execute(self, context: Any) -> Any:
+        """Submit, dawdle, defer."""
+        with dawdling_before(Attempt, "defer_on"):
+            return super().execute(context)
 
 
 class SlowToResume(XpanderInvokeAgentOperator):
