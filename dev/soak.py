@@ -14,10 +14,10 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,6 +47,7 @@ class Outcome:
     What came of one run.
 
     :param name: of its kind.
+    :param kind: its kind.
     :param on_all: what hit its whole wave besides, if anything did.
     :param run: its DAG and run id.
     :param ids: of the remote runs.
@@ -59,6 +60,7 @@ class Outcome:
     """
 
     name: str
+    kind: Kind = field(repr=False)
     on_all: str | None
     run: str
     ids: tuple[str, ...]
@@ -68,11 +70,6 @@ class Outcome:
     tries: int
     problem: str | None
     workers: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind."""
-        return KINDS[self.name]
 
     @property
     def duplicates(self) -> int:
@@ -129,6 +126,7 @@ def run_wave(
     on_all: str | None,
     draw: random.Random,
     hits: Hits = ON_ALL,
+    kinds: Mapping[str, Kind] = KINDS,
 ) -> list[Outcome]:
     """
     Make one run of each of these kinds at the same time, and return what came of each.
@@ -139,11 +137,12 @@ def run_wave(
     :param on_all: what hits all of them besides, or None.
     :param draw: for lengths and moments.
     :param hits: what there is that can hit all of them.
+    :param kinds: what there is to be named.
     """
     service.emulator.agent("slow-rows").answers(slow_rows)
-    scenarios = [_start(airflow, service, KINDS[name], draw) for name in names]
+    scenarios = [_start(airflow, service, kinds[name], draw) for name in names]
     with ThreadPoolExecutor(len(names)) as pool:
-        acting = [pool.submit(KINDS[name].act, one) for name, one in zip(names, scenarios, strict=True)]
+        acting = [pool.submit(kinds[name].act, one) for name, one in zip(names, scenarios, strict=True)]
         if on_all:
             time.sleep(0 if on_all in AT_ONCE else draw.uniform(2, 12))
             hits[on_all](airflow, service)
@@ -156,7 +155,7 @@ def run_wave(
     time.sleep(2)  # what must not come comes late too
     service.emulator.faults.clear()
     return [
-        _outcome(name, on_all, one, future.exception())
+        _outcome(name, kinds[name], on_all, one, future.exception())
         for name, one, future in zip(names, scenarios, acting, strict=True)
     ]
 
@@ -172,18 +171,21 @@ def _alive(scenario: Scenario) -> tuple[str, ...]:
     return tuple(one for one in scenario.runs() if not scenario.emulator.status(one).is_terminal)
 
 
-def _outcome(name: str, on_all: str | None, scenario: Scenario, problem: BaseException | None) -> Outcome:
+def _outcome(
+    name: str, kind: Kind, on_all: str | None, scenario: Scenario, problem: BaseException | None
+) -> Outcome:
     ids = tuple(scenario.runs())
     # The answer of the last run that was meant to be: a cleared task must not have that of the run before.
-    right = ids[len(KINDS[name].stops) - 1 :][:1]
+    right = ids[len(kind.stops) - 1 :][:1]
     return Outcome(
         name=name,
+        kind=kind,
         on_all=on_all,
         run=f"{scenario.dag_id} {scenario.run_id}",
         ids=ids,
         stops=tuple(min(1, scenario.stops(one)) for one in ids),
         alive=_alive(scenario),
-        answer=_is_answered(KINDS[name], scenario, right),
+        answer=_is_answered(kind, scenario, right),
         tries=scenario.tries,
         problem=None if problem is None else repr(problem),
         workers=tuple(scenario.workers),
