@@ -333,8 +333,8 @@ class XpanderHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Ask the service for one agent, and say in a sentence what came of it."""
         try:
-            with self:
-                fine, said = ask(self._client)
+            with self, self._client.again() as own:  # a person waits, and no budget says what is wrong
+                fine, said = ask(own)
                 extra = self.get_connection(self.xpander_conn_id).extra
         except (ValueError, AirflowNotFoundException) as error:
             return False, str(error)

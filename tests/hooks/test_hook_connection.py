@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ from certificates import make_certificates
 from pytest_mock import MockerFixture
 from scripted_server import ScriptedServer, http
 
+from airflow_provider_xpander.api.host_budget import HELD, HostBudget
 from airflow_provider_xpander.connection import FIELDS
 from airflow_provider_xpander.emulator import BEARER_TOKEN, RESTRICTED_API_KEY, Fault
 from airflow_provider_xpander.hooks.xpander import XpanderHook
@@ -317,6 +319,13 @@ def test_the_test_tells_a_certificate_that_nobody_trusts(service: Service, tmp_p
         fine, sentence = verdict()
     assert not fine
     assert sentence.endswith("check the certificate, and the CA in the extra field verify.")
+
+
+def test_the_test_asks_even_while_others_are_refused(service: Service) -> None:
+    service.connect(extra={"requests_per_minute": 100})
+    HostBudget(service.server.url, service.server.api_key).note(HELD, time.time() + 600)
+    assert XpanderHook().test_connection()[0]
+    assert len(service.requests()) == 1
 
 
 def test_the_test_tells_a_missing_connection(service: Service) -> None:
