@@ -312,7 +312,8 @@ def governed(
         outcome = yield step
         if isinstance(outcome, Reply):
             date = datetime.fromtimestamp(clock.CLOCK.time(), UTC)
-            governor.heard(outcome, clock.CLOCK.steady(), date)
+            is_submit = isinstance(step, Send) and step.call.submission is not None
+            governor.heard(outcome, clock.CLOCK.steady(), date, submit=is_submit)
 
 
 def _turn(call: Call[Any], governor: Governor, patience: float) -> Steps[Held | None]:

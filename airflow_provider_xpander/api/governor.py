@@ -199,23 +199,24 @@ class Governor:
         ample = not self.hour.limit or used < SPARE_SHARE * self.hour.limit
         return ample and (self._tokens or 0.0) >= self._depth(rate) / 2
 
-    def heard(self, reply: Reply, now: float, date: datetime) -> None:
+    def heard(self, reply: Reply, now: float, date: datetime, *, submit: bool = False) -> None:
         """
         Take note of what a reply says about the limits.
 
         :param reply: the reply.
         :param now: the present time of the steady clock.
         :param date: the present time of the wall clock, aware; headers may speak of it.
+        :param submit: whether it is one to a submit, whose refusal may be about runs rather than requests.
         """
         if reply.status == 429:
             asked = retry_after_seconds(reply.headers, date)
             if not is_billing(reply.status, read_error(reply.body), asked):
-                self._refused(asked, now)
+                self._refused(asked, now, submit)
             return
         self._strikes *= 0.8
         self._read_headers(reply.headers, now, date)
 
-    def _refused(self, asked: float | None, now: float) -> None:
+    def _refused(self, asked: float | None, now: float, submit: bool) -> None:
         if now >= self._blocked_until:  # else it was under way with the one that was refused before
             self._strikes += 1
             self._refill(now)
@@ -226,7 +227,7 @@ class Governor:
                     self._tokens /= 2
         wait = max(asked or 0.0, min(BACKOFF_CAP, BACKOFF * 2.0 ** min(16, int(self._strikes - 1))))
         self._hold(wait, now)
-        self._tell_host(HELD, now + wait)
+        self._tell_host(HELD, now + (min(wait, BACKOFF_CAP) if submit else wait))
 
     def _hold(self, seconds: float, now: float) -> None:
         self._held_until = max(self._held_until, now + seconds)

@@ -282,6 +282,15 @@ def test_a_stop_is_tried_even_while_the_service_refuses_all(
     assert steps.send(None) == Send(call)
 
 
+def test_a_refused_submit_holds_the_others_for_a_minute(process: Callable[..., Governor], now: Now) -> None:
+    """It may be about the runs of one agent a day, and all others would wait for an hour at a time."""
+    steps = governed(exchange(SUBMISSION, ONCE), process())
+    assert isinstance(next(steps), Send)
+    with pytest.raises(XpanderRateLimitError):
+        steps.send(Reply(429, {"Retry-After": "3600"}, b"{}"))
+    assert 60 <= process().delay(READ, now.steady()) <= 75
+
+
 def test_a_patient_conversation_waits_out_a_long_one(process: Callable[..., Governor], now: Now) -> None:
     process().heard(Reply(429, {"Retry-After": "1000"}, b"{}"), now.steady(), DATE)
     patient = RetryPolicy(attempts=9, patience=3600)
