@@ -20,6 +20,7 @@ from airflow_provider_xpander.api import host_budget
 from airflow_provider_xpander.api.errors import XpanderConnectionError
 from airflow_provider_xpander.api.exchange import TooLong
 from airflow_provider_xpander.api.governor import Governor
+from airflow_provider_xpander.api.host_budget import HostBudget
 from airflow_provider_xpander.api.routes import Priority
 from airflow_provider_xpander.bulk.packs import Pack
 from airflow_provider_xpander.bulk.state import Flight, State
@@ -40,7 +41,7 @@ def limited(service: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
     return service
 
 
-@pytest.mark.parametrize("host", ["the same", "another"])
+@pytest.mark.parametrize("host", ["the same", "another", "one with other tasks"])
 def test_a_worker_defers_until_there_is_room(
     host: str, limited: Service, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,8 +54,10 @@ def test_a_worker_defers_until_there_is_room(
     assert 30 < trigger.until - began < 90
     # The next worker is another process, and on another host it knows only by the ledger what was sent.
     governor_module._governors.clear()
-    if host == "another":
+    if host != "the same":
         monkeypatch.setattr(host_budget, "place_of_host", lambda: tmp_path)
+    if host == "one with other tasks":
+        HostBudget(limited.server.url, limited.server.api_key).note(Priority.SUBMIT, time.time())
     with pytest.raises(TaskDeferred) as again:
         enrich(folder, rows=tickets(50)).execute_complete(attempt(1).context(), {"going": [[1, submits]]})
     assert len(limited.posts) == submits

@@ -38,18 +38,23 @@ class Pace:
 
     def remember(self, sent: Sent) -> None:
         """
-        Take note of what this task's workers have sent before, of which a new process knows nothing.
+        Take note of what this task's workers have sent before, as far as this host does not know of it.
 
         :param sent: as the state has it.
         """
         self._before, governor, now = sent, self._governor, clock.CLOCK.steady()
         governor.hear_host(now)
-        if not any(governor.hour.counts[kind] for kind in self._counts):
-            for at, submits, reads in sent:
-                age = clock.CLOCK.time() - at
-                for kind, count in ((Priority.SUBMIT, submits), (Priority.READ, reads)):
-                    for _ in range(count if age < HOUR else 0):
-                        governor.count(kind, now - age, now)
+        counts = governor.hour.counts
+        known = {Priority.SUBMIT: counts[Priority.SUBMIT]}
+        known[Priority.READ] = counts[Priority.READ] + counts[Priority.STOP]
+        for at, submits, reads in sent:
+            age = clock.CLOCK.time() - at
+            for kind, count in ((Priority.SUBMIT, submits), (Priority.READ, reads)) if age < HOUR else ():
+                # Whose the others are is not known: all of them may be this task's.
+                unknown = max(0, count - known[kind])
+                known[kind] -= count - unknown
+                for _ in range(unknown):
+                    governor.count(kind, now - age, now)
 
     def begin(self) -> None:
         """Begin a step: what was waited for is over."""
