@@ -34,7 +34,7 @@ from airflow_provider_xpander.api.exchange import (
     governed,
     not_sendable,
 )
-from airflow_provider_xpander.api.governor import Governor
+from airflow_provider_xpander.api.governor import Governor, governor_of
 from airflow_provider_xpander.api.network import not_reached, proxy_of, reason_of, verify_of
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.routes import Call
@@ -168,6 +168,8 @@ class Client:
             self.settings = self._refresh()
         except Exception:  # of the connection; the refusal is what is to be told
             return False
+        if self.governor is not None:
+            self.governor = governor_of(self.settings)
         return self.settings.api_key != used
 
     def _send(self, call: Call[Any], timeout: float | None) -> Reply | NoReply:

@@ -21,7 +21,7 @@ from airflow_provider_xpander.api.errors import (
     XpanderServiceError,
     XpanderValidationError,
 )
-from airflow_provider_xpander.api.governor import Governor
+from airflow_provider_xpander.api.governor import Governor, governor_of
 from airflow_provider_xpander.api.models import InvokeRequest, StreamEvent, Target
 from airflow_provider_xpander.api.retry import RetryPolicy
 from airflow_provider_xpander.api.settings import Settings
@@ -398,3 +398,14 @@ def test_a_key_that_was_changed_is_used_for_whatever_was_refused(
             made(client)
         assert [request.headers["x-api-key"] for request in server.requests] == keys
     assert governor.hour.total == len(keys)
+
+
+def test_after_a_change_of_the_key_its_own_budget_counts() -> None:
+    """Other processes of the host count what is sent with the new key only there."""
+    refused, task = http(401, {"detail": "Invalid or missing API key"}), http(200, {"id": "t-1"})
+    with ScriptedServer(refused, task, task) as server:
+        old, new = (Settings(base_url=server.url, api_key=key) for key in ("k-1", "k-2"))
+        with Client(old, refresh=lambda: new, governor=governor_of(old)) as client:
+            client.call(routes.get_task("t-1"))
+            client.call(routes.get_task("t-1"))
+    assert (governor_of(old).hour.total, governor_of(new).hour.total) == (2, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +24,13 @@ from attempts import (
     submit,
 )
 
+from airflow_provider_xpander.api import governor as governor_module
+from airflow_provider_xpander.api import host_budget
 from airflow_provider_xpander.api.errors import XpanderAmbiguousSubmitError, XpanderError, XpanderTaskTimeout
+from airflow_provider_xpander.api.host_budget import HELD, HostBudget
 from airflow_provider_xpander.api.status import TaskStatus
 from airflow_provider_xpander.emulator import Fault
+from airflow_provider_xpander.operators.starter import RunStarter
 from airflow_provider_xpander.runs.lookup import LAG
 
 __all__ = ["lines", "slept"]
@@ -340,6 +345,36 @@ def test_a_key_that_was_revoked_uses_no_more_retries(service: Service) -> None:
 def test_a_submit_that_surely_started_nothing_is_repeated(reattach: bool, service: Service) -> None:
     service.add_fault(Fault.throttled(retry_after=1, times=2, **INVOKE))
     assert go(operator(reattach=reattach), attempt(1)) == "hello"
+    assert len(service.runs()) == 1
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["worker died", "submit's answer lost"])
+def test_a_look_that_is_held_back_is_not_taken_for_no_run(
+    lost: bool, service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    service.connect(extra={"requests_per_minute": 1000})
+    find_lost = RunStarter._find_lost
+
+    def refuse_all() -> None:
+        HostBudget(service.server.url, service.server.api_key).note(HELD, time.time() + 600)
+
+    def find_refused(self: RunStarter, *args: Any) -> Any:
+        refuse_all()
+        return find_lost(self, *args)
+
+    if lost:
+        monkeypatch.setattr(RunStarter, "_find_lost", find_refused)
+        service.add_fault(Fault.html(504, times=1, act_first=True, **INVOKE))
+        with pytest.raises(XpanderAmbiguousSubmitError, match="look-up failed: .* not sent"):
+            go(operator(), attempt(1))
+    else:
+        submit(attempt(1), operator(deferrable=True))
+        refuse_all()
+        with pytest.raises(XpanderError, match="not sent, because .* so none is started"):
+            go(operator(), attempt(2))
+    monkeypatch.setattr(host_budget, "place_of_host", lambda: tmp_path)  # as when it is over
+    governor_module._governors.clear()
+    assert go(operator(), attempt(3)) == "hello"
     assert len(service.runs()) == 1
 
 
