@@ -94,6 +94,8 @@ def _airflow_2(home: Path, port: int, database_url: str | None) -> dict[str, str
         "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
         "AIRFLOW__WEBSERVER__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_urlsafe(32),
+        # On a loaded machine its monitor ended a webserver that answered, since it saw no worker get ready.
+        "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "3600",
         "AIRFLOW__WEBSERVER__CONFIG_FILE": str(home / "webserver_config.py"),
         "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": PARSE_AGAIN,
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
