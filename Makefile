@@ -11,7 +11,7 @@
 #   make soak         200 runs with random kills and faults on a real local Airflow; some twenty minutes.
 #                     AIRFLOW=2.11.2 for the oldest one, SOAK_ARGS="--runs 0 --mass 200" for a mass clear
 #   make cluster      Airflow with two schedulers, triggerers and Celery workers, until Ctrl-C
-#   make test-cluster kills and faults on such a cluster; some fifteen minutes. make soak-on-cluster draws them
+#   make test-cluster kills and faults on such a cluster; some twenty minutes. make soak-on-cluster draws them
 #   make bench        what waiting costs, beside peers and under a limit, and tables of rows; some seventy minutes.
 #                     BENCH_ARGS="--only bulk" for the last
 #   make bench-cluster  the same on a real cluster of Airflow, beside one peer; BENCH_ARGS="--n 2000" for so many waits
