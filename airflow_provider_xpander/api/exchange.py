@@ -325,7 +325,7 @@ def _turn(call: Call[Any], governor: Governor, patience: float) -> Steps[Held | 
     left = patience
     while left > 0 and (delay := governor.delay(call.priority, clock.CLOCK.steady())) > 0:
         held = governor.held(clock.CLOCK.steady())
-        if held > left and call.priority is not Priority.STOP:
+        if held > patience and call.priority is not Priority.STOP:
             return Held(held)
         if left == patience and delay > WORTH_A_LINE:
             log.info(

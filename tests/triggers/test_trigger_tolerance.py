@@ -148,9 +148,12 @@ async def test_each_refusal_of_a_long_wait_gets_its_own_second_chance(service: S
 
 
 async def test_all_waits_go_on_when_one_has_read_the_new_key(service: Service) -> None:
-    service.configure({"run_seconds": 0.8})
-    waits = [asyncio.ensure_future(fire(trigger(service.start()))) for _ in range(10)]
-    await asyncio.to_thread(eventually, lambda: len(service.requests()) >= 10, "all have looked")
+    service.configure({"run_seconds": 600})
+    runs = [service.start() for _ in range(10)]
+    waits = [asyncio.ensure_future(fire(trigger(run))) for run in runs]
+    await asyncio.to_thread(eventually, lambda: service.requests(), "somebody has looked")
     service.connect(password="the-new-key-0001")
     service.configure({"api_keys": ["the-new-key-0001"]})
+    for run in runs:
+        service.server.emulator.finish(run)
     assert {payload["status"] for payload in await asyncio.gather(*waits)} == {"completed"}
