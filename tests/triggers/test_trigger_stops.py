@@ -556,7 +556,7 @@ async def test_a_mass_kill_keeps_the_limits(
 async def test_late_stops_keep_the_limits_with_the_reads_before_them(
     service: Service, short_minutes: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stops_module, "LATE", short_minutes / 2)
+    monkeypatch.setattr(stops_module, "LATE", short_minutes)
     service.connect(extra={"requests_per_minute": 10, "requests_per_hour": 0})
     task_ids = [start(service) for _ in range(30)]
     await kill_all(task_ids)
