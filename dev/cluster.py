@@ -78,7 +78,7 @@ class Cluster(LocalAirflow):
             "C_FORCE_ROOT": "1",
             # What a worker could not begin, because the database was away, is handed out again; by default
             # after ten minutes.
-            "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+            "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "120",
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "20",
             # A try that cannot be handed to the broker is a failed one: all of them have to outlast that.
             "E2E_RETRY_DELAY": "20",

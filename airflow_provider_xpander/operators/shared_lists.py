@@ -36,7 +36,7 @@ KEPT = 600.0
 """Seconds for which what was seen is kept."""
 TURN = 0.2
 """Seconds between two tries to get one's turn."""
-TURNS = 100
+TURNS = 300
 """How often that is tried: whoever has the turn may be waiting for the service."""
 
 
@@ -56,7 +56,10 @@ def find_together(
     if not lists.was_old:
         return found
     found = list(filter(wanted.is_marked, found))
-    return found if settles_it(found) else hook.run(find_runs(wanted))
+    if settles_it(found):
+        return found
+    lists.only_new = True
+    return hook.run(find_runs(wanted, lists=lists))
 
 
 @dataclass
@@ -100,7 +103,7 @@ class SharedLists(Lists):
                 yield Sleep(TURN)
             began, tasks = self._load()
             self.was_old = began < asked
-            if not self.was_old or any(map(enough, tasks)):
+            if not self.was_old or (not self.only_new and any(map(enough, tasks))):
                 return TaskList(tasks, enough=any(map(enough, tasks)), whole=not self.was_old)
             self.was_old, began_now = False, time.time()
             listed = yield from super().read(target_id, since, enough)

@@ -93,6 +93,8 @@ class Lists:
 
     was_old = False
     """Whether the last one was read before it was asked for: it shows enough, but may not show all."""
+    only_new = False
+    """Whether to take none that was read before it was asked for, even if it shows enough."""
 
     def read(self, target_id: str, since: datetime | None, enough: Callable[[Task], bool]) -> Steps[TaskList]:
         """

@@ -61,6 +61,7 @@ def test_a_run_that_has_ended_since_does_not_hide_the_one_after_it(service: Serv
     second = service.start("slow", LONG, title=f"t {mark_of(service, 0)}", source="")
     assert submit(attempt(3)) == second
     assert len(service.posts) == 2
+    assert second in kept().read_text(), "what the second look has shown is shared too"
 
 
 def test_what_the_file_says_is_not_believed(service: Service) -> None:
@@ -105,8 +106,9 @@ def test_a_folder_that_is_open_to_others_is_not_used(tmp_path: Path, monkeypatch
 class Process:
     """One process that looks for a task, step by step."""
 
-    def __init__(self, path: Path, task_id: str) -> None:
+    def __init__(self, path: Path, task_id: str, *, only_new: bool = False) -> None:
         self.lists = SharedLists(path)
+        self.lists.only_new = only_new
         self.steps = self.lists.read("slow", BEGAN, lambda task: task.id == task_id)
         self.asks = next(self.steps)
 
@@ -143,6 +145,21 @@ def test_the_others_wait_and_are_told_what_the_one_has_seen(tmp_path: Path) -> N
     assert told.whole
     assert not fifth.lists.was_old
     assert {task.id for task in sixth.go_on().tasks} == {"t1", "t2"}
+
+
+def test_those_whom_an_old_list_does_not_help_share_the_new_one(tmp_path: Path) -> None:
+    """As after a mass clear: each run that the old list shows is stopped, and there may be others."""
+    assert Process(tmp_path / "list", "none").go_on("t1", "t2").whole
+    first, second, third = (Process(tmp_path / "list", f"t{n}", only_new=True) for n in (3, 4, 5))
+    assert isinstance(first.asks, Send)
+    assert [second.asks, third.asks] == [Sleep(shared_lists.TURN)] * 2
+    assert first.go_on("t1", "t2").whole
+    assert isinstance(second.go_on(), Send), "the reading had begun before it asked"
+    assert second.go_on("t1", "t2").whole
+    told = third.go_on()
+    assert told.whole
+    assert not third.lists.was_old
+    assert {task.id for task in told.tasks} == {"t1", "t2"}
 
 
 def test_a_turn_that_does_not_end_is_not_waited_for_long(tmp_path: Path) -> None:
